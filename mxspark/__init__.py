@@ -1,0 +1,61 @@
+"""Train Apache MXNet models on the data and the machines of a Spark cluster.
+
+Importing this package loads neither pyspark nor MXNet.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mxspark.errors import (
+    ClusterError,
+    ConfigError,
+    DataError,
+    InputError,
+    InternalError,
+    JobDirError,
+    MXSparkError,
+    NoProgress,
+    NotStarted,
+    RoleDied,
+    TrainingCodeError,
+)
+
+if TYPE_CHECKING:
+    from mxspark.config import JobConfig
+    from mxspark.result import Model, Result
+    from mxspark.spark.job import train
+
+__version__ = "0.1.0"
+__all__ = [
+    "ClusterError",
+    "ConfigError",
+    "DataError",
+    "InputError",
+    "InternalError",
+    "JobConfig",
+    "JobDirError",
+    "MXSparkError",
+    "Model",
+    "NoProgress",
+    "NotStarted",
+    "Result",
+    "RoleDied",
+    "TrainingCodeError",
+    "__version__",
+    "train",
+]
+_LAZY = {"JobConfig": "mxspark.config", "Model": "mxspark.result", "Result": "mxspark.result", "train": "mxspark.spark.job"}
+
+
+def __getattr__(name: str) -> Any:
+    """Load what needs pyspark, MXNet or pydantic only when it is asked for (PEP 562)."""
+    if name not in _LAZY:
+        raise AttributeError(f"module 'mxspark' has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(_LAZY[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,123 @@
+"""Entry of both kinds of agent. The first frame on standard input says which; its end of file means: end everything."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import sys
+import traceback
+from pathlib import Path
+from typing import Optional, Union
+
+from mxspark import events, values, wire
+from mxspark.agent import process
+from mxspark.agent.coordinator import RANK, Coordinator
+from mxspark.agent.loop import READ, Loop, Stream
+from mxspark.agent.slot import FINISHED, SlotAgent
+from mxspark.failure import Cause
+from mxspark.specs import AgentSpec, DriverAgentSpec
+
+FIRST_FRAME_S = 30.0
+PARENT_S = 0.5
+STDIN, STDOUT = 0, 1
+ENDING_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+class Main:
+    """What both kinds of agent have in common: their starter, the signals, and the last word."""
+
+    def __init__(self) -> None:
+        self.loop = Loop()
+        self.agent: Union[SlotAgent, Coordinator, None] = None
+        self._kind = ""
+        self._parent = os.getppid()
+        self._starter = Stream(self.loop, STDIN, wire.Plain(), self._frame, lambda _error: self._gone("it let go"))
+        self._patience = self.loop.after(FIRST_FRAME_S, self.loop.stop)
+        self.loop.every(PARENT_S, self._check_parent)
+        self._wake, wake = socket.socketpair()  # kept: a socket that is collected is closed
+        self._signals = wake
+        for sock in (self._wake, wake):
+            sock.setblocking(False)
+        signal.set_wakeup_fd(wake.fileno())
+        for number in ENDING_SIGNALS:
+            signal.signal(number, lambda _number, _frame: None)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        self.loop.watch(self._wake.fileno(), READ, lambda _events: self._signalled())
+
+    def last_word(self) -> int:
+        """Tell the task how it went; return the exit code."""
+        if isinstance(self.agent, Coordinator):
+            return 0 if self.agent.succeeded else 1
+        outcome: dict[str, object] = {"outcome": "orphaned", "message": "no instructions came"}
+        if self.agent is not None:
+            outcome = self.agent.outcome
+        self._print(outcome)
+        return 0 if outcome.get("outcome") == FINISHED else 1
+
+    def crashed(self, text: str) -> int:
+        """A mistake of ours: say so where it is heard. The roles end with this process."""
+        sys.stderr.write(text)
+        message = f"an agent crashed: {text.rstrip().splitlines()[-1]}"
+        if self._kind == "driver":
+            cause = Cause("internal", "agent", RANK, os.uname().nodename, os.getpid(), message, traceback=text)
+            self._starter.send({"from": {"role": "agent", "rank": RANK}, **events.to_wire(events.Ended(cause))})
+        else:
+            self._print({"outcome": "crashed", "message": message, "traceback": text})
+        return 70
+
+    def _print(self, outcome: dict[str, object]) -> None:
+        try:
+            os.write(STDOUT, wire.Plain().pack(outcome))
+        except OSError as error:
+            logging.getLogger(__name__).warning("nobody took the outcome %s: %s", outcome, error)
+
+    def _frame(self, frame: wire.Message) -> None:
+        if isinstance(self.agent, Coordinator):
+            self.agent.command(frame)
+        elif self.agent is None:
+            self._patience.cancel()
+            self._kind = frame["agent"]
+            if self._kind == "driver":
+                spec = values.decode(DriverAgentSpec, frame["spec"])
+                self.agent = Coordinator(self.loop, spec, dict(os.environ), self._starter)
+            else:
+                scratch = Path(frame["scratch"])
+                self.agent = SlotAgent(self.loop, values.decode(AgentSpec, frame["spec"]), dict(os.environ), scratch)
+
+    def _check_parent(self) -> None:
+        if os.getppid() != self._parent:  # a copy of the pipe in some other process may keep it open
+            self._gone("it ended")
+
+    def _gone(self, how: str) -> None:
+        self._abandon(f"the process that started this agent is gone ({how})")
+
+    def _signalled(self) -> None:
+        names = [signal.Signals(number).name for number in self._wake.recv(64)]
+        self._abandon(f"the agent was told to end by {', '.join(names)}")
+
+    def _abandon(self, why: str) -> None:
+        if isinstance(self.agent, Coordinator):
+            self.agent.interrupt(why)
+        elif self.agent is not None:
+            self.agent.abandon(why)
+        else:
+            self.loop.stop()
+
+
+def main() -> Optional[int]:
+    """Be an agent."""
+    os.umask(0o077)
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    process.adopt_orphans()
+    agent = Main()
+    try:
+        agent.loop.run()
+    except Exception:
+        return agent.crashed(traceback.format_exc())
+    return agent.last_word()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,227 @@
+"""What the driver's agent knows of an attempt, and what it does next: plain values in, a decision out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Optional
+
+from mxspark import events
+from mxspark.failure import Cause, describe_exit
+from mxspark.specs import Limits
+from mxspark.topology import explain_difference
+
+WAIT, FAIL, FINISH, ENDED = "wait", "fail", "finish", "ended"
+KIND_OF_RAISED = {"training": "training", "input": "input", "mxspark": "internal", "agent": "agent"}
+Who = tuple[str, int]
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What to do: wait, fail (because of `cause`), finish (all is done, the roles may leave) or ended."""
+
+    action: str
+    cause: Optional[Cause] = None
+
+
+@dataclass
+class Attempt:
+    """The recorded facts of one attempt. Times are seconds on one monotonic clock.
+
+    Attributes
+    ----------
+    slot_of : dict
+        Slot of each role (role, rank); the driver's own is None.
+    failures : list of Cause
+        In order of arrival: the first is the cause, the others are its company.
+    verdict : str
+        ``fail`` or ``finish`` once that is decided, else ``wait``.
+    """
+
+    size: int
+    limits: Limits
+    host: str
+    identity: str
+    same_host: bool
+    slot_of: dict[Who, Optional[int]] = field(default_factory=dict)
+    begun_at: Optional[float] = None
+    formed_at: Optional[float] = None
+    progress_at: Optional[float] = None
+    joined: dict[int, events.Joined] = field(default_factory=dict)
+    gone: set[int] = field(default_factory=set)
+    pids: dict[Who, int] = field(default_factory=dict)
+    loaded: set[Who] = field(default_factory=set)
+    formed: set[Who] = field(default_factory=set)
+    started: set[Who] = field(default_factory=set)
+    steps: dict[Who, int] = field(default_factory=dict)
+    digests: dict[int, str] = field(default_factory=dict)
+    failures: list[Cause] = field(default_factory=list)
+    own_roles_ended: bool = False
+    verdict: str = WAIT
+
+    def workers(self) -> list[Who]:
+        """Return all workers of the attempt."""
+        return [("worker", rank) for rank in range(self.size)]
+
+    def begin(self, slot_of: dict[Who, Optional[int]], now: float) -> None:
+        """All roles are known and the clock of the start runs."""
+        self.slot_of.update(slot_of)
+        self.begun_at = now
+
+    def join(self, event: events.Joined) -> None:
+        """An agent is there; on another host that may be an error."""
+        self.joined[event.rank] = event
+        if self.same_host and event.identity != self.identity:
+            self.fail(
+                "start",
+                ("agent", event.rank),
+                f"it runs on {event.host}, the driver on {self.host}, and "
+                f"{explain_difference(self.identity, event.identity)}. "
+                "Roles meet over unix sockets, which needs one host and one user; set transport.mode: tcp on a trusted "
+                "network, or run all tasks on the driver's host (several hosts are not supported yet)",
+            )
+
+    def lose(self, rank: int, reason: str) -> None:
+        """The agent of a slot is gone."""
+        if rank not in self.gone:
+            self.gone.add(rank)
+            if self.verdict == WAIT:
+                self.fail("agent", ("agent", rank), reason)
+
+    def record(self, who: Optional[Who], event: events.Event, now: float) -> None:
+        """Take in what a role said (`who`), or an agent said of a role (None)."""
+        if isinstance(event, events.RoleStarted):
+            self.pids[event.role, event.rank] = event.pid
+        elif isinstance(event, events.RoleEnded):
+            if not event.expected:
+                self._ended(event)
+        elif isinstance(event, events.Stopped):
+            self.gone.add(event.rank)
+        elif who is not None:
+            self._heard(who, event, now)
+
+    def fail(self, kind: str, who: Who, message: str, **details: object) -> None:
+        """Add a failure of a role or agent."""
+        cause = Cause(kind, *who, self._host(who), self.pids.get(who, self._agent_pid(who)), message)
+        self.failures.append(replace(cause, step=max(self.steps.values(), default=None), **details))  # type: ignore[arg-type]
+
+    def _heard(self, who: Who, event: events.Event, now: float) -> None:
+        if isinstance(event, events.Raised):
+            kind = KIND_OF_RAISED.get(event.who, "role")
+            text = event.message if event.who in ("role", "agent") else f"{event.type}: {event.message}"
+            self.fail(kind, who, text, traceback=event.traceback)
+            return
+        if isinstance(event, events.Loaded):
+            self.loaded.add(who)
+        elif isinstance(event, events.Formed):
+            self.formed.add(who)
+            if self.formed_at is None and self.formed.issuperset(self.workers()):
+                self.formed_at = now
+        elif isinstance(event, (events.Started, events.Beat, events.EpochEnd, events.Staged, events.Done)):
+            self.progress_at = now
+            self.steps[who] = event.step
+        if isinstance(event, events.Started):
+            self.started.add(who)
+        elif isinstance(event, events.Done):
+            self.digests[who[1]] = event.digest
+
+    def _ended(self, event: events.RoleEnded) -> None:
+        code, name, words = describe_exit(event.returncode)
+        if code == 0:
+            words += " before its work was done"
+        who = (event.role, event.rank)
+        self.pids[who] = event.pid
+        self.fail("role", who, words, exit_code=code, signal=name, log_tail=event.log)
+
+    def _host(self, who: Who) -> str:
+        slot = who[1] if who[0] == "agent" else self.slot_of.get(who)
+        if slot is None:
+            return self.host
+        return self.joined[slot].host if slot in self.joined else "an unknown host"
+
+    def _agent_pid(self, who: Who) -> int:
+        return self.joined[who[1]].pid if who[0] == "agent" and who[1] in self.joined else 0
+
+
+def decide(attempt: Attempt, now: float) -> Decision:
+    """Return what to do next. Calling it again with the same facts gives the same answer."""
+    if attempt.verdict != WAIT:
+        away = attempt.own_roles_ended and attempt.gone.issuperset(attempt.joined)
+        return Decision(ENDED if away else WAIT)
+    if attempt.failures:
+        return Decision(FAIL, attempt.failures[0])
+    late = _late_start(attempt, now) or _no_progress(attempt, now)
+    if late is not None:
+        return Decision(FAIL, late)
+    if len(attempt.digests) < attempt.size:
+        return Decision(WAIT)
+    if len(set(attempt.digests.values())) > 1:
+        return Decision(FAIL, _differing(attempt))
+    return Decision(FINISH)
+
+
+def _cause(attempt: Attempt, kind: str, who: Who, message: str) -> Cause:
+    probe = replace(attempt, failures=[])
+    probe.fail(kind, who, message)
+    return probe.failures[0]
+
+
+def _late_start(attempt: Attempt, now: float) -> Optional[Cause]:
+    limit = attempt.limits.start_s
+    if attempt.begun_at is None or (attempt.formed_at is not None and attempt.started.issuperset(attempt.workers())):
+        return None
+    if attempt.formed_at is not None:
+        if now - attempt.formed_at < limit:
+            return None
+        missing = [(who, "has not started to train") for who in attempt.workers() if who not in attempt.started]
+        what = "the group formed but did not start to train"
+    else:
+        if now - attempt.begun_at < limit:
+            return None
+        missing = sorted(_missing(attempt), key=lambda item: item[1] == _ONLY_WAITS)
+        what = "the group did not form"
+    names = "; ".join(f"{role} {rank} {why}" for (role, rank), why in missing)
+    message = f"{what} within failure.start_s = {limit:g} s: {names}. Look at their logs, or raise failure.start_s"
+    return _cause(attempt, "start", missing[0][0], message)
+
+
+_ONLY_WAITS = "is there and waits for the others"
+
+
+def _missing(attempt: Attempt) -> Iterable[tuple[Who, str]]:
+    """Yield who kept the group from forming, and how far each came."""
+    for rank in range(attempt.size):
+        if rank not in attempt.joined:
+            yield ("agent", rank), "has not joined (is its Spark task running?)"
+    for who, slot in attempt.slot_of.items():
+        if who in attempt.formed or (slot is not None and slot not in attempt.joined):
+            continue
+        if who not in attempt.pids:
+            yield who, "was not started"
+        elif who not in attempt.loaded:
+            yield who, "has not loaded MXNet"
+        else:
+            yield who, _ONLY_WAITS
+
+
+def _no_progress(attempt: Attempt, now: float) -> Optional[Cause]:
+    limit = attempt.limits.hang_s
+    if attempt.progress_at is None or not attempt.started.issuperset(attempt.workers()):
+        return None
+    if now - attempt.progress_at < limit:
+        return None
+    busy = [who for who in attempt.workers() if who[1] not in attempt.digests]
+    behind = min(busy or attempt.workers(), key=lambda who: attempt.steps[who])
+    message = (
+        f"no progress since step {attempt.steps[behind]} for failure.hang_s = {limit:g} s; all workers: "
+        + ", ".join(f"{rank} at step {attempt.steps[role, rank]}" for role, rank in attempt.workers())
+        + ". The logs hold the stacks of all threads"
+    )
+    return _cause(attempt, "hang", behind, message)
+
+
+def _differing(attempt: Attempt) -> Cause:
+    digests = ", ".join(f"worker {rank}: {digest}" for rank, digest in sorted(attempt.digests.items()))
+    reference = attempt.digests[0]
+    odd = min(rank for rank, digest in attempt.digests.items() if digest != reference)
+    return _cause(attempt, "internal", ("worker", odd), f"parameters differ between ranks at the end ({digests})")

@@ -1,0 +1,144 @@
+"""Starting an agent from a Spark task or from the driver, and waiting for it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Optional
+
+from mxspark import values, wire
+from mxspark.failure import describe_exit
+from mxspark.specs import AgentSpec, DriverAgentSpec
+
+STOP_S = 8.0
+BOOT = (
+    "import json, sys; given = json.loads(sys.argv[1]); "
+    "sys.path[:] = given + [path for path in sys.path if path not in given]; "
+    "from mxspark.agent.__main__ import main; sys.exit(main())"
+)
+
+
+class AgentHandle:
+    """A started agent. Leaving the ``with`` block ends it and everything it started."""
+
+    def __init__(self, popen: subprocess.Popen[bytes], lifeline: Any, scratch: Optional[Path] = None) -> None:
+        self._popen, self._lifeline, self._scratch = popen, lifeline, scratch
+
+    @property
+    def pid(self) -> int:
+        """Return the agent's process id, which is the id of its session too."""
+        return self._popen.pid
+
+    def wait(self, timeout: Optional[float] = None) -> dict[str, Any]:
+        """Wait for the agent's end and return its outcome.
+
+        Parameters
+        ----------
+        timeout : float or None
+            Seconds; without one the agent's own deadlines bound the wait.
+
+        Returns
+        -------
+        dict
+            ``outcome`` (``finished``, ``stopped``, ``orphaned``, ``crashed`` or ``died``) and ``message``.
+
+        Raises
+        ------
+        subprocess.TimeoutExpired
+            If it still runs.
+        """
+        output = self._popen.communicate(timeout=timeout)[0] if self._popen.stdout else b""
+        returncode = self._popen.wait(timeout)
+        self._clean()
+        with contextlib.suppress(wire.WireError):
+            for frame in wire.Plain().feed(output or b""):
+                return frame
+        return {"outcome": "died", "message": f"the agent (pid {self.pid}) {describe_exit(returncode)[2]}"}
+
+    def poll(self) -> Optional[int]:
+        """Return the agent's exit status as `subprocess` gives it, None while it runs."""
+        return self._popen.poll()
+
+    def stop(self) -> None:
+        """End the agent and its roles: first by closing its lifeline, then the hard way."""
+        self._lifeline.close()
+        try:
+            self._popen.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            self._popen.kill()
+            self._popen.wait(STOP_S)
+        if self._popen.stdout:
+            self._popen.stdout.close()
+        self._clean()
+
+    def __enter__(self) -> AgentHandle:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self, kind: Optional[type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
+    ) -> None:
+        """End it."""
+        self.stop()
+
+    def _clean(self) -> None:
+        """Remove what an agent that was killed could not: the children of its roles, and its scratch folder."""
+        for entry in os.listdir("/proc"):
+            if entry.isdigit():
+                with contextlib.suppress(OSError, IndexError, ValueError):
+                    session = Path("/proc", entry, "stat").read_bytes().rpartition(b")")[2].split()[3]
+                    if int(session) == self.pid:
+                        os.kill(int(entry), signal.SIGKILL)
+        if self._scratch is not None:
+            shutil.rmtree(self._scratch, ignore_errors=True)
+
+
+def slot_agent(spec: AgentSpec, python: str = sys.executable) -> AgentHandle:
+    """Start the agent of a slot; it lives as long as the handle, or until its work is done."""
+    scratch = Path(tempfile.gettempdir(), f"mxspark-{secrets.token_hex(8)}")
+    popen = _start(spec.sys_path, python, subprocess.PIPE, subprocess.PIPE)
+    pipe: Optional[IO[bytes]] = popen.stdin
+    popen.stdin = None  # ours: it is the lifeline, `communicate` must not close it
+    assert pipe is not None
+    handle = AgentHandle(popen, pipe, scratch)
+    try:
+        pipe.write(wire.Plain().pack({"agent": "slot", "spec": values.encode(spec), "scratch": str(scratch)}))
+        pipe.flush()
+    except BaseException:
+        handle.stop()
+        raise
+    return handle
+
+
+def driver_agent(spec: DriverAgentSpec, python: str = sys.executable) -> tuple[AgentHandle, wire.Channel]:
+    """Start the driver's agent; the channel carries commands to it and its reports back."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        popen = _start(spec.sys_path, python, theirs.fileno(), subprocess.DEVNULL)
+    channel = wire.Channel(ours)
+    handle = AgentHandle(popen, channel)
+    try:
+        channel.send({"agent": "driver", "spec": values.encode(spec)})
+    except BaseException:
+        handle.stop()
+        raise
+    return handle, channel
+
+
+def _start(sys_path: tuple[str, ...], python: str, stdin: int, stdout: int) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [python, "-I", "-S", "-c", BOOT, json.dumps(sys_path)],
+        stdin=stdin,
+        stdout=stdout,
+        start_new_session=True,
+    )

@@ -1,0 +1,241 @@
+"""One role process: how it is started so that it cannot outlive its agent, and what is left of it afterwards."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import resource
+import signal
+import socket
+import stat
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Optional
+
+from mxspark.specs import RoleSpec
+
+CHANNEL_VARIABLE = "MXSPARK_CHANNEL"
+SYS_PATH_VARIABLE = "MXSPARK_SYS_PATH"
+KEPT_VARIABLES = ("PATH", "HOME", "USER", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH")
+KEPT_PREFIX = "LC_"
+# A worker runs the user's code and gets a whole interpreter; the thin roles start quicker without the site module.
+FLAGS = {"worker": ("-I", "-u"), "server": ("-I", "-S", "-u"), "scheduler": ("-I", "-S", "-u")}
+BOOT = (
+    "import importlib, json, os, sys; given = json.loads(os.environ['MXSPARK_SYS_PATH']); "
+    "sys.path[:] = given + [path for path in sys.path if path not in given]; "
+    "module, _, name = sys.argv[1].partition(':'); sys.exit(getattr(importlib.import_module(module), name)())"
+)
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What all roles of one agent have in common."""
+
+    python: str
+    sys_path: tuple[str, ...]
+    environment: Mapping[str, str]
+    log_dir: Path
+    log_prefix: str
+    entries: Mapping[str, str]
+
+
+@dataclass
+class RoleProcess:
+    """A started role."""
+
+    spec: RoleSpec
+    popen: subprocess.Popen[bytes]
+    log: Path
+    channel: socket.socket
+
+    @property
+    def name(self) -> str:
+        """Return ``worker-0`` and the like."""
+        return f"{self.spec.role}-{self.spec.rank}"
+
+    @property
+    def pid(self) -> int:
+        """Return its process id, which is its process group too."""
+        return self.popen.pid
+
+
+def base_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the few variables a process needs to live."""
+    return {
+        name: value for name, value in environment.items() if name in KEPT_VARIABLES or name.startswith(KEPT_PREFIX)
+    }
+
+
+def adopt_orphans() -> None:
+    """Become the parent of whatever a dead role leaves behind, so that it can be found and ended."""
+    _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def start(spec: RoleSpec, settings: Settings) -> RoleProcess:
+    """Start a role. Call from the main thread: the kernel ends the role when that *thread* ends.
+
+    Raises
+    ------
+    OSError
+        If no process could be started.
+    """
+    ours, theirs = socket.socketpair()
+    log = settings.log_dir / f"{settings.log_prefix}{spec.role}-{spec.rank}.log"
+    agent = os.getpid()
+    try:
+        with theirs, open(log, "wb") as output:
+            _write_limit(output)
+            popen = subprocess.Popen(
+                [
+                    settings.python,
+                    *FLAGS[spec.role],
+                    "-c",
+                    BOOT,
+                    settings.entries[spec.role],
+                    f"{spec.role}-{spec.rank}",
+                ],
+                env=_environment(spec, settings, theirs.fileno()),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                pass_fds=(theirs.fileno(),),
+                preexec_fn=lambda: _bind_to(agent),
+            )
+    except BaseException:
+        ours.close()
+        raise
+    return RoleProcess(spec, popen, log, ours)
+
+
+def _environment(spec: RoleSpec, settings: Settings, channel: int) -> dict[str, str]:
+    return {
+        **settings.environment,
+        **spec.environment,
+        SYS_PATH_VARIABLE: json.dumps(settings.sys_path),
+        CHANNEL_VARIABLE: str(channel),
+    }
+
+
+def _bind_to(agent: int) -> None:
+    """In the child: a process group of its own, death with the agent, no limit on memory that Spark set for Python."""
+    os.setpgid(0, 0)
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != agent:  # it died before the line above
+        os._exit(255)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+
+
+def _write_limit(output: IO[bytes]) -> None:
+    """Say in the log if a limit on address space stays, which looks like a lack of memory later."""
+    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+    if hard != resource.RLIM_INFINITY and os.geteuid() != 0:
+        output.write(
+            f"mxspark: this process may map {hard} bytes at most (RLIMIT_AS); "
+            "spark.executor.pyspark.memory sets such a limit, raise or remove it\n".encode()
+        )
+        output.flush()
+
+
+def kill(process: RoleProcess) -> None:
+    """End a role and its process group at once. Call before the role is reaped: its number is then still its own."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def tail(path: Path, max_bytes: int, max_lines: Optional[int] = None) -> str:
+    """Return the end of a log, whatever bytes it holds."""
+    try:
+        with open(path, "rb") as log:
+            size = log.seek(0, os.SEEK_END)
+            log.seek(max(0, size - max_bytes))
+            text = log.read(max_bytes).decode("utf-8", "replace")
+    except OSError as error:
+        return f"(no log: {error})"
+    lines = text.splitlines(keepends=True)
+    return "".join(lines if max_lines is None else lines[-max_lines:])
+
+
+def socket_problem(path: str) -> Optional[str]:
+    """Return what is wrong with the socket a role should have bound, None if nothing."""
+    try:
+        found = os.lstat(path)
+    except OSError as error:
+        return f"it did not bind its socket {path} ({error.strerror})"
+    if not stat.S_ISSOCK(found.st_mode):
+        return f"{path} is no socket"
+    if found.st_uid != os.geteuid():
+        return f"{path} belongs to uid {found.st_uid}, not to us (uid {os.geteuid()})"
+    return None
+
+
+def remove_socket(path: str) -> None:
+    """Remove a socket of ours; anything else of that name stays."""
+    if socket_problem(path) is None:
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+
+
+def kill_children(but: set[int], seconds: float) -> list[int]:
+    """Kill and reap every child that is not in `but` (orphans we adopted), and theirs; return who is left."""
+    deadline = time.monotonic() + seconds
+    while True:
+        left = [pid for pid, parent in _parents() if parent == os.getpid() and pid not in but]
+        if not left or time.monotonic() > deadline:
+            return left
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        for pid in left:
+            _reap(pid, deadline)
+
+
+def _reap(pid: int, deadline: float) -> None:
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(pid, os.WNOHANG)[0] == 0 and time.monotonic() < deadline:
+            time.sleep(0.002)
+
+
+def _parents() -> Iterator[tuple[int, int]]:
+    """Yield (process, parent) of every process."""
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            with contextlib.suppress(OSError, IndexError, ValueError):
+                fields = Path("/proc", entry, "stat").read_bytes().rpartition(b")")[2].split()
+                yield int(entry), int(fields[1])
+
+
+def kill_tagged(variable: str, value: str, but: set[int]) -> list[int]:
+    """Kill every process of ours that was started with ``variable=value``; return them."""
+    wanted = f"{variable}={value}".encode()
+    killed = []
+    for entry in os.listdir("/proc"):
+        if entry.isdigit() and int(entry) not in but:
+            with contextlib.suppress(OSError):
+                if wanted in Path("/proc", entry, "environ").read_bytes().split(b"\0"):
+                    os.kill(int(entry), signal.SIGKILL)
+                    killed.append(int(entry))
+    return killed
+
+
+def run_state(pid: int) -> str:
+    """Return what a process is doing as the kernel says it: state letter and where it waits."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        return f"state {state}, waits in {Path(f'/proc/{pid}/wchan').read_text() or '?'}"
+    except OSError:
+        return "gone"
+
+
+def log_to(path: Path) -> None:
+    """Let this agent's own words, and a traceback if it comes to that, go to a file, not to the starter's terminal."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    os.dup2(fd, 2)
+    os.close(fd)

@@ -1,0 +1,184 @@
+"""All role processes of one agent: starts them, listens to them, ends them, and says what became of each."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Sequence
+from typing import Callable, Optional
+
+from mxspark import events, wire
+from mxspark.agent import process
+from mxspark.agent.loop import Loop, Stream
+from mxspark.agent.process import RoleProcess, Settings
+from mxspark.failure import describe_exit
+from mxspark.specs import RoleSpec
+
+FROM_ROLES = (
+    events.Loaded,
+    events.Formed,
+    events.Started,
+    events.Beat,
+    events.EpochEnd,
+    events.Staged,
+    events.Raised,
+    events.Done,
+)
+TAIL_BYTES, TAIL_LINES, LOG_BYTES = 8192, 40, 65536
+KILL_S = 2.0
+
+Report = Callable[[Optional[tuple[str, int]], events.Event], None]
+
+
+class Roles:
+    """The role processes of one agent.
+
+    Parameters
+    ----------
+    report : callable
+        ``report(who, event)`` for everything the roles say, `who` being (role, rank), or None for the agent itself.
+    on_empty : callable
+        Called once when, after `leave` or `kill`, no role process is left.
+
+    Attributes
+    ----------
+    left : list of str
+        What did not end as it should, in words.
+    """
+
+    def __init__(self, loop: Loop, settings: Settings, report: Report, on_empty: Callable[[], None]) -> None:
+        self._loop, self._settings, self._report, self._on_empty = loop, settings, report, on_empty
+        self._running: list[RoleProcess] = []
+        self._all: list[RoleProcess] = []
+        self._streams: dict[str, Stream] = {}
+        self._leaving = self._killed = self._emptied = False
+        self.left: list[str] = []
+
+    def start(self, specs: Sequence[RoleSpec]) -> None:
+        """Start every role; one that cannot be started is a failure of that role."""
+        for spec in specs:
+            if self._killed:  # a report of the last one can have ended the attempt
+                return
+            try:
+                role = process.start(spec, self._settings)
+            except OSError as error:
+                self._complain(spec, "NotStarted", f"it could not be started: {error}")
+                return
+            self._running.append(role)
+            self._all.append(role)
+            self._report(None, events.RoleStarted(spec.role, spec.rank, role.pid, str(role.log)))
+            self._listen(role)
+
+    def tell_workers(self, message: wire.Message) -> None:
+        """Send a command to each worker."""
+        for role in self._running:
+            if role.spec.role == "worker":
+                self._streams[role.name].send(message)
+
+    def pause(self, paused: bool) -> None:
+        """Stop or resume listening to the roles, so that one that floods us has to wait."""
+        for stream in self._streams.values():
+            if stream.open:
+                stream.pause(paused)
+
+    def dump_stacks(self) -> None:
+        """Make each worker write the stacks of its threads to its log, and say what the kernel knows of it."""
+        for role in self._running:
+            if role.spec.role == "worker":
+                with contextlib.suppress(OSError), open(role.log, "a") as log:
+                    log.write(f"mxspark: process {role.pid}: {process.run_state(role.pid)}\n")
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(role.pid, signal.SIGUSR1)
+                    os.kill(role.pid, signal.SIGCONT)  # a stopped process would print nothing
+
+    def leave(self, shutdown_s: float) -> None:
+        """Let the roles end by themselves; kill those that did not after `shutdown_s`."""
+        self._leaving = True
+        self._loop.after(shutdown_s, self._kill_stragglers)
+        self._check_empty()
+
+    def kill(self) -> None:
+        """End all roles and their process groups now."""
+        if not self._killed:
+            self._killed = True
+            for role in self._running:
+                process.kill(role)
+            self._loop.after(KILL_S, self._give_up)
+            self._check_empty()
+
+    def logs(self) -> dict[str, str]:
+        """Return the end of each role's log by name."""
+        return {role.name: process.tail(role.log, LOG_BYTES) for role in self._all}
+
+    def pids(self) -> set[int]:
+        """Return the processes not reaped yet."""
+        return {role.pid for role in self._running}
+
+    def _listen(self, role: RoleProcess) -> None:
+        self._streams[role.name] = Stream(
+            self._loop,
+            role.channel.detach(),
+            wire.Plain(),
+            lambda frame: self._heard(role, frame),
+            lambda error: self._complain(role.spec, "WireError", str(error)) if error else None,
+        )
+        self._loop.watch_exit(role.pid, lambda: self._ended(role))
+
+    def _heard(self, role: RoleProcess, frame: wire.Message) -> None:
+        try:
+            event = events.from_wire(frame)
+        except ValueError as error:
+            self._complain(role.spec, "ValueError", f"it reported something that is no event: {error}")
+            return
+        if not isinstance(event, FROM_ROLES):
+            kind = type(event).__name__
+            self._complain(role.spec, "ValueError", f"it reported {kind}, which is not for a role to say")
+            return
+        self._report((role.spec.role, role.spec.rank), event)
+        if isinstance(event, events.Formed):
+            self._verify(role, event.rank)
+
+    def _verify(self, role: RoleProcess, rank: int) -> None:
+        if rank != role.spec.rank:
+            self._complain(role.spec, "WrongRank", f"it is rank {role.spec.rank} but the group made it rank {rank}")
+        for one in self._running if role.spec.role == "worker" else [role]:
+            problem = process.socket_problem(one.spec.socket) if one.spec.socket else None
+            if problem:
+                self._complain(one.spec, "WrongSocket", problem)
+
+    def _complain(self, spec: RoleSpec, kind: str, message: str) -> None:
+        self._report((spec.role, spec.rank), events.Raised("role", kind, message, ""))
+
+    def _ended(self, role: RoleProcess) -> None:
+        process.kill(role)  # what it started goes with it
+        self._streams[role.name].drain()
+        returncode = role.popen.wait()
+        self._streams[role.name].close()
+        if role.spec.socket:
+            process.remove_socket(role.spec.socket)
+        self._running.remove(role)
+        expected = self._leaving or self._killed
+        if self._leaving and not self._killed and returncode != 0:
+            self.left.append(f"{role.name} (pid {role.pid}) {describe_exit(returncode)[2]} while shutting down")
+        text = process.tail(role.log, TAIL_BYTES, TAIL_LINES)
+        self._report(None, events.RoleEnded(role.spec.role, role.spec.rank, role.pid, returncode, expected, text))
+        self._check_empty()
+
+    def _kill_stragglers(self) -> None:
+        if self._running and not self._killed:
+            self.left += [f"{role.name} (pid {role.pid}) had to be killed to end" for role in self._running]
+            self.kill()
+
+    def _give_up(self) -> None:
+        self.left += [f"{role.name} (pid {role.pid}) cannot be killed" for role in self._running]
+        self._empty()
+
+    def _check_empty(self) -> None:
+        if not self._running and (self._leaving or self._killed):
+            self._empty()
+
+    def _empty(self) -> None:
+        if not self._emptied:
+            self._emptied = True
+            self._on_empty()

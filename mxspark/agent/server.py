@@ -1,0 +1,123 @@
+"""The control port of the driver's agent: lets in who knows the secret, and nobody else for long."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from typing import Callable, Optional
+
+from mxspark import wire
+from mxspark.agent.loop import READ, Loop, Stream, Timer
+
+HANDSHAKE_S = 10.0
+MAX_STRANGERS = 64
+BACKLOG = 128
+
+log = logging.getLogger(__name__)
+
+
+class Peer:
+    """A connection to the control port. `rank` is None until its agent has joined; `heard` is when it last spoke."""
+
+    def __init__(self, name: str, now: float) -> None:
+        self.name = name
+        self.heard = now
+        self.rank: Optional[int] = None
+        self.stream: Stream
+        self.limit: Timer
+
+    def send(self, message: wire.Message) -> None:
+        """Send a frame."""
+        self.stream.send(message)
+
+
+class ControlServer:
+    """Accepts connections and authenticates them.
+
+    Parameters
+    ----------
+    bind : str
+        Numeric address to listen on; the port is chosen by the system.
+    on_frame, on_lost : callable
+        ``on_frame(peer, message)`` and ``on_lost(peer, reason)`` of authenticated peers.
+
+    Attributes
+    ----------
+    refused : int
+        Connections that were dropped: no secret, no protocol, too slow, or too many at once.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        bind: str,
+        secret: bytes,
+        on_frame: Callable[[Peer, wire.Message], None],
+        on_lost: Callable[[Peer, str], None],
+    ) -> None:
+        if bind in ("", "0.0.0.0", "::"):
+            raise ValueError(f"the control port must be bound to one address, not to {bind!r}")
+        self._loop, self._secret, self._on_frame, self._on_lost = loop, secret, on_frame, on_lost
+        self._strangers: list[Peer] = []
+        self.refused = 0
+        self._socket = socket.create_server(
+            (bind, 0), family=socket.AF_INET6 if ":" in bind else socket.AF_INET, backlog=BACKLOG
+        )
+        self._socket.setblocking(False)
+        self.address: tuple[str, int] = self._socket.getsockname()[:2]
+        loop.watch(self._socket.fileno(), READ, lambda _events: self._accept())
+
+    def know(self, peer: Peer) -> None:
+        """The peer has said who it is: its time limit is over."""
+        peer.limit.cancel()
+
+    def drop(self, peer: Peer, reason: str) -> None:
+        """Close a connection that must not go on."""
+        self.refused += 1
+        log.warning("connection of %s refused: %s", peer.name, reason)
+        self._forget(peer)
+        peer.stream.close()
+
+    def close(self) -> None:
+        """Accept nobody any more."""
+        self._loop.watch(self._socket.fileno(), 0, lambda _events: None)
+        self._socket.close()
+
+    def _accept(self) -> None:
+        try:
+            connection, address = self._socket.accept()
+        except OSError as error:  # gone already, or no descriptor left
+            log.warning("a connection could not be accepted: %s", error)
+            return
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if len(self._strangers) >= MAX_STRANGERS:  # one that means well needs milliseconds, and comes back
+            self.drop(self._strangers[0], f"{MAX_STRANGERS} others wait to be authenticated")
+        peer = Peer(f"{address[0]}:{address[1]}", self._loop.now())
+        self._strangers.append(peer)
+        peer.limit = self._loop.after(HANDSHAKE_S, lambda: self._expire(peer))
+        peer.stream = Stream(
+            self._loop,
+            connection.detach(),
+            wire.Secured(self._secret, server=True),
+            lambda frame: self._on_frame(peer, frame),
+            lambda error: self._lost(peer, error),
+            lambda: self._strangers.remove(peer),
+        )
+
+    def _expire(self, peer: Peer) -> None:
+        if peer.stream.open:
+            self.drop(peer, f"it did not say who it is within {HANDSHAKE_S:g} s")
+
+    def _lost(self, peer: Peer, error: Optional[wire.WireError]) -> None:
+        stranger = peer in self._strangers
+        self._forget(peer)
+        if stranger or error is not None:
+            self.refused += 1
+            log.warning("connection of %s refused: %s", peer.name, error or "it left before it was authenticated")
+        if not stranger:
+            self._on_lost(peer, str(error) if error else "the connection broke: its agent, or the whole host, is gone")
+
+    def _forget(self, peer: Peer) -> None:
+        peer.limit.cancel()
+        if peer in self._strangers:
+            self._strangers.remove(peer)

@@ -1,0 +1,180 @@
+"""The agent of one slot: follows the driver's agent, owns the roles of its slot, ends with its task or its lease."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import socket
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Optional
+
+from mxspark import events, topology, values, wire
+from mxspark.agent import process
+from mxspark.agent.loop import Loop, Stream
+from mxspark.agent.roles import Roles
+from mxspark.specs import AgentSpec, RoleSpec
+
+log = logging.getLogger(__name__)
+
+CONNECT_S, RETRY_S = 10.0, 0.2
+TICK_S = 0.1
+FLUSH_S = 1.0
+ORPHANS_S = 1.0
+SLOW_BYTES, FULL_BYTES = 2**18, 2**20  # queued upstream: from here beats are dropped, from there the roles must wait
+FINISHED, STOPPED, ORPHANED = "finished", "stopped", "orphaned"
+
+
+class SlotAgent:
+    """The agent of one slot.
+
+    Parameters
+    ----------
+    scratch : Path
+        Where the logs go if nothing else is known; made when needed and removed at the end.
+    """
+
+    def __init__(self, loop: Loop, spec: AgentSpec, environment: Mapping[str, str], scratch: Path) -> None:
+        self._loop, self._spec, self._scratch = loop, spec, scratch
+        folder, prefix = self._log_place(environment)
+        settings = process.Settings(
+            sys.executable, spec.sys_path, process.base_environment(environment), folder, prefix, spec.entries
+        )
+        process.log_to(folder / f"{prefix}agent-{spec.rank}.log")
+        self._roles = Roles(loop, settings, self._report, self._all_ended)
+        self._upstream: Optional[Stream] = None
+        self._joined = self._finishing = False
+        self._heard = loop.now()
+        self._give_up_at = loop.now() + spec.limits.start_s
+        self.outcome: dict[str, object] = {}
+        self._connect()
+        loop.every(TICK_S, self._tick)
+        loop.every(spec.limits.lease_s / 3, lambda: self._say({"beat": 1}))
+
+    def abandon(self, why: str) -> None:
+        """The task, or whoever else may end this agent, is gone: kill everything now, then say so."""
+        first = not self.outcome
+        self._end(ORPHANED, why)
+        if first:
+            self._report(("agent", self._spec.rank), events.Raised("agent", "Abandoned", why, ""))
+
+    def _log_place(self, environment: Mapping[str, str]) -> tuple[Path, str]:
+        if self._spec.log_dir is not None:
+            os.makedirs(self._spec.log_dir, exist_ok=True)
+            return Path(self._spec.log_dir), ""
+        container = environment.get("LOG_DIRS", "").split(",")[0]  # YARN collects what lies there
+        if container and os.path.isdir(container):
+            return Path(container), f"mxspark-{self._spec.run_id}-"
+        os.mkdir(self._scratch, 0o700)
+        return self._scratch, ""
+
+    def _connect(self) -> None:
+        host, port = self._spec.address
+        sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.connect_ex((host, port))  # the stream finds out how it went
+        codec = wire.Secured(bytes.fromhex(self._spec.secret), server=False)
+        stream = Stream(self._loop, sock.detach(), codec, self._command, self._lost, self._join)
+        self._upstream = stream
+        self._loop.after(CONNECT_S, lambda: self._too_slow(stream))
+
+    def _too_slow(self, stream: Stream) -> None:
+        if stream is self._upstream and not self._joined and not self.outcome:
+            stream.close()
+            self._lost(None)
+
+    def _join(self) -> None:
+        self._joined = True
+        self._heard = self._loop.now()
+        event = events.Joined(self._spec.rank, os.uname().nodename, topology.host_identity(), os.getpid())
+        self._report(None, event)
+
+    def _lost(self, error: Optional[wire.WireError]) -> None:
+        if self.outcome:
+            return
+        host, port = self._spec.address
+        if self._joined or error is not None:
+            self._end(ORPHANED, f"the driver's agent at {host}:{port} is gone: {error or 'the connection closed'}")
+        elif self._loop.now() > self._give_up_at:
+            limit = f"failure.start_s = {self._spec.limits.start_s:g} s"
+            self._end(ORPHANED, f"the driver's agent at {host}:{port} could not be reached within {limit}")
+        else:
+            self._loop.after(RETRY_S, self._reconnect)
+
+    def _reconnect(self) -> None:
+        if not self.outcome:
+            self._connect()
+
+    def _command(self, frame: wire.Message) -> None:
+        self._heard = self._loop.now()
+        do = frame.get("do")
+        if do == "start" and not self.outcome:
+            self._start(frame["attempt"])
+        elif do == "stop":
+            self._end(STOPPED, str(frame.get("why", "")))
+        elif do == "stacks":
+            self._roles.dump_stacks()
+        elif do == "finish" and not self.outcome:
+            self._finishing = True
+            self._roles.tell_workers({"do": "finish"})
+            self._roles.leave(self._spec.limits.shutdown_s)
+        elif do == "committed":
+            self._roles.tell_workers({"do": "committed", "step": frame["step"]})
+
+    def _start(self, attempt: wire.Message) -> None:
+        roles = values.decode(tuple[RoleSpec, ...], attempt["roles"])
+        self._roles.start(roles)
+        self._roles.tell_workers({"do": "train", "rank": self._spec.rank, "bundle": attempt["bundle"]})
+
+    def _report(self, who: Optional[tuple[str, int]], event: events.Event) -> None:
+        if self._upstream is None or (isinstance(event, events.Beat) and self._upstream.queued_bytes > SLOW_BYTES):
+            return
+        role, rank = who or ("agent", self._spec.rank)
+        self._say({"from": {"role": role, "rank": rank}, **events.to_wire(event)})
+        if self._upstream.queued_bytes > FULL_BYTES:
+            self._roles.pause(True)
+
+    def _say(self, message: wire.Message) -> None:
+        if self._joined and self._upstream is not None:
+            self._upstream.send(message)
+
+    def _tick(self) -> None:
+        if self._upstream is not None and self._upstream.queued_bytes < SLOW_BYTES:
+            self._roles.pause(False)
+        silent_s = self._loop.now() - self._heard
+        if self._joined and not self.outcome and silent_s > self._spec.limits.lease_s:
+            limit = f"failure.lease_s = {self._spec.limits.lease_s:g} s"
+            self._end(ORPHANED, f"the driver's agent was silent for {silent_s:.1f} s ({limit})")
+
+    def _end(self, outcome: str, why: str) -> None:
+        if not self.outcome:
+            log.warning("%s: %s", outcome, why)
+            self.outcome = {"outcome": outcome, "message": why}
+            self._roles.kill()
+
+    def _all_ended(self) -> None:
+        if self._finishing and not self.outcome:
+            self.outcome = {"outcome": FINISHED, "message": ""}
+        orphans = process.kill_children(set(self._roles.pids()), ORPHANS_S)
+        left = (*self._roles.left, *(f"process {pid} cannot be killed" for pid in orphans))
+        self.outcome["left"] = list(left)
+        # In a turn of its own: whoever caused the end may still want to say why.
+        self._loop.after(0, lambda: self._farewell(left))
+
+    def _farewell(self, left: tuple[str, ...]) -> None:
+        self._say({"logs": self._roles.logs()})
+        self._report(None, events.Stopped(self._spec.rank, left))
+        self._flush(self._loop.now() + FLUSH_S)
+
+    def _flush(self, deadline: float) -> None:
+        stream = self._upstream
+        if stream is not None and stream.open and stream.queued_bytes and self._loop.now() < deadline:
+            self._loop.after(0.01, lambda: self._flush(deadline))
+            return
+        with contextlib.suppress(OSError):
+            shutil.rmtree(self._scratch)
+        self._loop.stop()

@@ -1,0 +1,102 @@
+"""The command line: configuration in, exit code out.
+
+======  ==============================================================
+code    meaning
+======  ==============================================================
+0       the job succeeded, or there was nothing left to train
+2       the user's input: configuration, data, job dir
+3       the user's training code raised
+4       the cluster: a process, a slot, a host, the network
+70      a mistake of mxspark's own
+130     interrupted
+======  ==============================================================
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Optional
+
+from rich.console import Console
+
+from mxspark import __version__
+from mxspark.config import JobConfig
+from mxspark.errors import EXIT_INTERRUPTED, InputError, InternalError, MXSparkError
+from mxspark.failure import Cause
+from mxspark.report.summary import print_summary
+from mxspark.result import FAILED, INTERRUPTED, Result
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of ``mxspark``."""
+    top = argparse.ArgumentParser(prog="mxspark", description="Train MXNet models on a Spark cluster.")
+    top.add_argument("--version", action="version", version=f"mxspark {__version__}")
+    commands = top.add_subparsers(dest="command", required=True)
+    train = commands.add_parser("train", help="train the job of a YAML file")
+    train.add_argument("--config", required=True, metavar="FILE", help="the job; conf/job.yaml documents every key")
+    train.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a key of the job")
+    train.add_argument("--result", metavar="FILE", help="write the outcome as one JSON object")
+    return top
+
+
+def main(arguments: Optional[Sequence[str]] = None) -> int:
+    """Run a command and return the exit code."""
+    _say_who_we_are()
+    given = parser().parse_args(sys.argv[1:] if arguments is None else arguments)
+    result, code = _train(given.config, given.set)
+    print_summary(result, Console(stderr=code != 0))
+    if given.result:
+        Path(given.result).write_text(json.dumps(result.to_dict(), indent=2) + "\n")
+    _write_for_the_launcher("MXSPARK_EXIT_FILE", code)
+    return code
+
+
+def _train(config: str, overrides: Sequence[str]) -> tuple[Result, int]:
+    """Train, and turn whatever happens into an outcome and an exit code."""
+    from mxspark.run import run_id
+
+    run = run_id()
+    try:
+        job = JobConfig.from_yaml(config, overrides)
+        from mxspark.spark import job as spark_job
+        from mxspark.spark import session
+
+        signal.signal(signal.SIGTERM, _interrupt)
+        spark = session.start(f"mxspark {job.job.name}")
+        return spark_job.train(config=job, spark=spark, run=run), 0
+    except KeyboardInterrupt as stop:
+        return Result(INTERRUPTED, run, str(stop) or "interrupted; the same command resumes"), EXIT_INTERRUPTED
+    except MXSparkError as error:
+        return Result(FAILED, run, error.message, cause=error.cause or _cause_of(error)), error.exit_code
+    except Exception:
+        text = traceback.format_exc()
+        return Result(FAILED, run, f"a mistake of mxspark's own, please report it:\n{text}"), InternalError.exit_code
+
+
+def _cause_of(error: MXSparkError) -> Cause:
+    """Describe an error that no role process is behind."""
+    kind = "input" if isinstance(error, InputError) else "driver"
+    return Cause(kind, "driver", 0, os.uname().nodename, os.getpid(), error.message.splitlines()[0])
+
+
+def _interrupt(_signal: int, _frame: Any) -> None:
+    raise KeyboardInterrupt("ended by SIGTERM; the same command resumes")
+
+
+def _say_who_we_are() -> None:
+    """Tell the launcher which process to send signals to."""
+    _write_for_the_launcher("MXSPARK_DRIVER_PID_FILE", os.getpid())
+
+
+def _write_for_the_launcher(variable: str, value: int) -> None:
+    path = os.environ.get(variable)
+    if path:
+        Path(path + ".new").write_text(f"{value}\n")
+        os.replace(path + ".new", path)

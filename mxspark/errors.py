@@ -1,0 +1,103 @@
+"""What can go wrong, split by who can mend it.
+
+::
+
+    MXSparkError
+    ├── InputError (ValueError)            the user's configuration or data          exit code 2
+    │   ├── ConfigError                    every problem of a configuration at once
+    │   ├── DataError                      what the rows or the columns hold
+    │   └── JobDirError                    the job dir cannot be used for this job
+    ├── TrainingCodeError (RuntimeError)   the user's network, loss or data code     exit code 3
+    ├── ClusterError (RuntimeError)        a role, a slot, a host, the network       exit code 4
+    │   ├── RoleDied                       a role process ended before its work did
+    │   ├── NoProgress                     nothing moved for longer than allowed
+    │   └── NotStarted                     the group did not form in time
+    └── InternalError (RuntimeError)       a mistake of ours                          exit code 70
+
+A Ctrl-C stays a ``KeyboardInterrupt`` (exit code 130). Every message says what happened, which values were seen and what
+to do next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar, Optional
+
+if TYPE_CHECKING:
+    from mxspark.failure import Cause
+
+EXIT_INTERRUPTED = 130
+
+
+class MXSparkError(Exception):
+    """Base of everything mxspark raises on purpose.
+
+    Attributes
+    ----------
+    exit_code : int
+        What a command line ends with.
+    cause : Cause or None
+        The first failure of the run as data: role, rank, host, pid, exit code or signal, message, log tail.
+    """
+
+    exit_code: ClassVar[int] = 70
+
+    def __init__(self, message: str, cause: Optional[Cause] = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.cause = cause
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.message, self.cause)
+
+
+class InputError(MXSparkError, ValueError):
+    """What the user gave cannot be used."""
+
+    exit_code = 2
+
+
+class ConfigError(InputError):
+    """A configuration with one or more problems, each a line of the message."""
+
+    @classmethod
+    def from_problems(cls, source: str, problems: Sequence[str]) -> ConfigError:
+        """Build one error from lines that each name a key, the value seen and the remedy."""
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        return cls(f"{count} in {source}:\n" + "\n".join(f"  - {line}" for line in problems))
+
+
+class DataError(InputError):
+    """The rows or the columns cannot be trained on."""
+
+
+class JobDirError(InputError):
+    """The job dir cannot be written, or it belongs to another job."""
+
+
+class TrainingCodeError(MXSparkError, RuntimeError):
+    """The user's own code raised inside a worker; the message carries its traceback."""
+
+    exit_code = 3
+
+
+class ClusterError(MXSparkError, RuntimeError):
+    """Something outside the user's code failed: a process, a slot, a host, the network."""
+
+    exit_code = 4
+
+
+class RoleDied(ClusterError):
+    """A role process, or the agent that owned it, ended before its work was done."""
+
+
+class NoProgress(ClusterError):
+    """No worker reported any progress for longer than ``failure.hang_s``."""
+
+
+class NotStarted(ClusterError):
+    """The group did not form within ``failure.start_s``."""
+
+
+class InternalError(MXSparkError, RuntimeError):
+    """A promise between two of our own parts did not hold; please report it."""

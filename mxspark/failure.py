@@ -1,0 +1,94 @@
+"""Failures as data: what a process can say about the end of another."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Optional
+
+from mxspark import errors
+
+
+@dataclass(frozen=True)
+class Cause:
+    """The first failure of a run.
+
+    Attributes
+    ----------
+    kind : str
+        ``role`` (a role process ended), ``agent`` (the process that owned roles is gone), ``training`` (the user's code
+        raised), ``input`` (the data or the job dir), ``hang``, ``start`` (did not form in time), ``internal`` (our own
+        mistake), ``interrupted`` (the driver asked for the end).
+    role : str
+        ``scheduler``, ``server``, ``worker`` or ``agent``.
+    rank : int
+        Rank within the role.
+    host, pid
+        Where it ran.
+    exit_code, signal
+        How it ended; at most one of the two. `signal` is a name such as ``SIGKILL``.
+    message : str
+        One line.
+    traceback, log_tail : str
+        What the process said last; empty if nothing.
+    step : int or None
+        Last step known to be done.
+    """
+
+    kind: str
+    role: str
+    rank: int
+    host: str
+    pid: int
+    message: str
+    exit_code: Optional[int] = None
+    signal: Optional[str] = None
+    traceback: str = ""
+    log_tail: str = ""
+    step: Optional[int] = None
+
+    def describe(self) -> str:
+        """Return the whole story: who, where, how, and what it said last."""
+        lines = [f"{self.role} {self.rank} on {self.host} (pid {self.pid}): {self.message}"]
+        if self.step is not None:
+            lines.append(f"last step done: {self.step}")
+        if self.traceback:
+            lines.append(self.traceback.rstrip())
+        elif self.log_tail:
+            lines.append("last lines of its log:")
+            lines.extend("  | " + line for line in self.log_tail.rstrip().splitlines())
+        return "\n".join(lines)
+
+
+def describe_exit(returncode: int) -> tuple[Optional[int], Optional[str], str]:
+    """Split a wait status as `subprocess` gives it into exit code, signal name and words.
+
+    >>> describe_exit(-9)
+    (None, 'SIGKILL', 'killed by SIGKILL (another process, or the kernel when memory ran out)')
+    """
+    if returncode >= 0:
+        return returncode, None, f"ended with exit code {returncode}"
+    try:
+        name = signal.Signals(-returncode).name
+    except ValueError:
+        name = f"signal {-returncode}"
+    hint = " (another process, or the kernel when memory ran out)" if name == "SIGKILL" else ""
+    return None, name, f"killed by {name}{hint}"
+
+
+def as_error(cause: Cause, others: Sequence[Cause] = ()) -> Exception:
+    """Return the exception the user gets for a cause; `others` failed too, afterwards."""
+    message = cause.describe()
+    if others:
+        company = [f"  - {other.role} {other.rank} (pid {other.pid}): {other.message}" for other in others]
+        message += "\nafterwards:\n" + "\n".join(company)
+    kinds = {
+        "role": errors.RoleDied,
+        "agent": errors.RoleDied,
+        "training": errors.TrainingCodeError,
+        "input": errors.DataError,
+        "hang": errors.NoProgress,
+        "start": errors.NotStarted,
+    }
+    return kinds.get(cause.kind, errors.InternalError)(message, cause)

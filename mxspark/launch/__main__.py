@@ -1,0 +1,88 @@
+"""The second half of ``submit.sh``, run by the environment's Python: start spark-submit and own it."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from mxspark.errors import InputError, MXSparkError
+from mxspark.launch.children import SparkSubmit
+from mxspark.launch.settings import own_defaults, sort_arguments, spark_arguments
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def main() -> int:
+    """Run the job and return the exit code."""
+    try:
+        command = sort_arguments(sys.argv[1:])
+        if not Path(command.script).is_file():
+            raise InputError(f"there is no script {command.script} in {os.getcwd()}")
+        home = spark_home(os.environ)
+        cores = len(os.sched_getaffinity(0))
+        arguments = spark_arguments(command, os.environ, ROOT, cores)
+        variables = spark_variables(home, arguments, os.environ)
+        with scratch() as folder:
+            if is_local(arguments):
+                # Spark removes its files by itself, but not when it has to be killed
+                variables.setdefault("SPARK_LOCAL_DIRS", str(folder))
+            return SparkSubmit([str(home / "bin/spark-submit"), *arguments], variables).run(folder)
+    except MXSparkError as error:
+        print(f"mxspark: {error.message}", file=sys.stderr)
+        return error.exit_code
+
+
+def spark_home(environ: Mapping[str, str]) -> Path:
+    """Return the Spark to run: the user's, which must be of the series of our pyspark, or the one inside pyspark."""
+    spec = importlib.util.find_spec("pyspark")
+    if spec is None or not spec.submodule_search_locations:
+        raise InputError(f"{sys.prefix} has no pyspark; install one, or unset MXSPARK_ENVIRONMENT")
+    ours = Path(spec.submodule_search_locations[0])
+    if not environ.get("SPARK_HOME"):
+        return ours
+    theirs = Path(environ["SPARK_HOME"])
+    have, need = _release(theirs), _release(ours)
+    if not have:
+        raise InputError(f"SPARK_HOME={theirs} holds no Spark (no jars/spark-core_*.jar); correct or unset it")
+    if have.split(".")[:2] != need.split(".")[:2]:
+        raise InputError(
+            f"SPARK_HOME={theirs} is Spark {have}, but the pyspark of {sys.prefix} is {need}: driver and workers would "
+            f"not understand each other; set MXSPARK_PYSPARK={have}, or unset SPARK_HOME"
+        )
+    return theirs
+
+
+def _release(home: Path) -> str:
+    """Return the release of a Spark by the name of its core jar, or an empty string."""
+    for jar in home.glob("jars/spark-core_*.jar"):
+        found = re.search(r"spark-core_[\d.]+-(\d+\.\d+\.\d+)", jar.name)
+        if found:
+            return found[1]
+    return ""
+
+
+def spark_variables(home: Path, arguments: list[str], environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment variables of spark-submit."""
+    variables = dict(environ)
+    variables.update(SPARK_HOME=str(home), PYSPARK_PYTHON=sys.executable, PYSPARK_DRIVER_PYTHON=sys.executable)
+    if own_defaults(environ) is None and "log4j" not in environ.get("SPARK_SUBMIT_OPTS", ""):
+        log4j = f"-Dlog4j2.configurationFile={(ROOT / 'conf/log4j2.properties').as_uri()}"
+        variables["SPARK_SUBMIT_OPTS"] = f"{environ.get('SPARK_SUBMIT_OPTS', '')} {log4j}".strip()
+    if (sort_arguments(arguments).value("--master") or "").startswith("local"):
+        # nothing of a local run is offered to the network, and a machine that cannot resolve its own name will do
+        variables.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+        variables.setdefault("SPARK_LOCAL_HOSTNAME", "localhost")
+    if sys.stdout.isatty():
+        # the driver writes through a pipe of the JVM's: this tells rich what is at the other end
+        size = os.get_terminal_size(sys.stdout.fileno())
+        for name, value in {"TTY_COMPATIBLE": "1", "COLUMNS": str(size.columns), "LINES": str(size.lines)}.items():
+            variables.setdefault(name, value)
+    return variables
+
+
+if __name__ == "__main__":
+    sys.exit(main())

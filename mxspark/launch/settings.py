@@ -1,0 +1,181 @@
+"""Which arguments are whose, and what spark-submit is told besides: pure functions of the command line and the files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Optional
+
+import yaml
+
+from mxspark.errors import InputError
+
+# SparkSubmitOptionParser of Spark 3.5 and 4.x
+_SWITCHES = {"--verbose", "--supervise", "--load-spark-defaults"}
+_OPTIONS = {
+    "--archives", "--class", "--conf", "--deploy-mode", "--driver-class-path", "--driver-cores", "--driver-java-options",
+    "--driver-library-path", "--driver-memory", "--exclude-packages", "--executor-cores", "--executor-memory", "--files",
+    "--jars", "--keytab", "--master", "--name", "--num-executors", "--packages", "--principal", "--properties-file",
+    "--proxy-user", "--py-files", "--queue", "--remote", "--repositories", "--total-executor-cores",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class CommandLine:
+    """A command line, sorted.
+
+    Attributes
+    ----------
+    spark : tuple of str
+        Arguments of spark-submit, as given.
+    script : str
+        Path of the driver script.
+    arguments : tuple of str
+        Arguments of the script, in their order.
+    """
+
+    spark: tuple[str, ...]
+    script: str
+    arguments: tuple[str, ...]
+
+    def value(self, option: str) -> Optional[str]:
+        """Return the last value that spark-submit is given for an option."""
+        found = None
+        for here, after in zip(self.spark, (*self.spark[1:], "")):
+            if here == option:
+                found = after
+            elif here.startswith(option + "="):
+                found = here.partition("=")[2]
+        return found
+
+    def confs(self) -> dict[str, str]:
+        """Return what ``--conf`` sets."""
+        pairs = [after for here, after in zip(self.spark, self.spark[1:]) if here in ("--conf", "-c")]
+        pairs += [here.partition("=")[2] for here in self.spark if here.startswith("--conf=")]
+        return {key: value for key, _, value in (pair.partition("=") for pair in pairs)}
+
+
+def sort_arguments(given: Sequence[str]) -> CommandLine:
+    """Sort the arguments of ``submit.sh``: spark-submit's from anywhere, then the script and its own.
+
+    Raises
+    ------
+    InputError
+        There is no script, or an option of spark-submit lacks its value.
+    """
+    spark: list[str] = []
+    script: Optional[str] = None
+    own: list[str] = []
+    rest = list(given)
+    while rest:
+        here = rest.pop(0)
+        name = here.partition("=")[0]
+        if script is not None and here == "--":
+            own += rest
+            break
+        if name in _OPTIONS and "=" not in here or (here == "-c" and script is None):
+            if not rest:
+                raise InputError(f"{here} needs a value, and nothing stands after it")
+            spark += [here, rest.pop(0)]
+        elif name in _OPTIONS | _SWITCHES or (script is None and here.startswith("-")):
+            spark.append(here)
+        elif script is None:
+            script = here
+        else:
+            own.append(here)
+    if script is None or not script.endswith(".py"):
+        raise InputError(
+            f"the first argument that is no option of spark-submit must be a Python script, got {script!r}; "
+            "for instance ./submit.sh spark_jobs/train.py --config conf/digits.yaml"
+        )
+    return CommandLine(tuple(spark), script, tuple(own))
+
+
+def num_workers(arguments: Sequence[str]) -> int:
+    """Return how many workers a job asks for: ``--set cluster.num_workers=N``, else its ``--config`` file, else 1.
+
+    Says nothing about a wrong file or value: the job itself does, with all problems at once.
+    """
+    options = _pairs(arguments)
+    wanted: object = None
+    for name, value in options:
+        if name == "--config":
+            wanted = _in_file(Path(value))
+    for name, value in options:
+        key, _, text = value.partition("=")
+        if name == "--set" and key == "cluster.num_workers":
+            wanted = int(text) if re.fullmatch(r"\d{1,9}", text) else None
+    return wanted if isinstance(wanted, int) and wanted > 0 else 1
+
+
+def _pairs(arguments: Sequence[str]) -> list[tuple[str, str]]:
+    """Return the (option, value) pairs of a script's arguments, written with a space or with '='."""
+    pairs = []
+    for here, after in zip(arguments, (*arguments[1:], "")):
+        name, equals, value = here.partition("=")
+        if name.startswith("--"):
+            pairs.append((name, value if equals else after))
+    return pairs
+
+
+def _in_file(path: Path) -> object:
+    """Return ``cluster.num_workers`` of a job file, or None."""
+    try:
+        job = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return None
+    cluster = job.get("cluster") if isinstance(job, dict) else None
+    return cluster.get("num_workers") if isinstance(cluster, dict) else None
+
+
+def own_defaults(environ: Mapping[str, str]) -> Optional[Path]:
+    """Return the defaults file of a Spark that the user has set up, or None."""
+    folder = environ.get("SPARK_CONF_DIR") or (environ.get("SPARK_HOME") and environ["SPARK_HOME"] + "/conf")
+    file = Path(folder) / "spark-defaults.conf" if folder else None
+    return file if file and file.is_file() else None
+
+
+def spark_arguments(command: CommandLine, environ: Mapping[str, str], root: Path, cores: int) -> list[str]:
+    """Return every argument of spark-submit: the user's, and ours where the user says nothing.
+
+    Parameters
+    ----------
+    command : CommandLine
+        What the user gave.
+    environ : Mapping of str to str
+        ``SPARK_HOME`` and ``SPARK_CONF_DIR``: a Spark of the user's keeps its own defaults file.
+    root : Path
+        The checkout, for ``conf/spark-defaults.conf``.
+    cores : int
+        CPU cores of this machine.
+    """
+    confs = command.confs()
+    file = command.value("--properties-file")
+    theirs = Path(file) if file else own_defaults(environ)
+    ours: list[str] = []
+    if theirs is None:
+        ours += ["--properties-file", str(root / "conf/spark-defaults.conf")]
+    if not is_master_given(command, theirs):
+        ours += ["--master", f"local[{max(cores, num_workers(command.arguments))}]"]
+    for key, value in {
+        # a barrier stage cannot run with it: its slots must all be there at once
+        "spark.dynamicAllocation.enabled": "false",
+        # it writes over the progress of the training
+        "spark.ui.showConsoleProgress": "false",
+    }.items():
+        if key not in confs:
+            ours += ["--conf", f"{key}={value}"]
+    return [*ours, *command.spark, command.script, *command.arguments]
+
+
+def is_master_given(command: CommandLine, defaults: Optional[Path]) -> bool:
+    """Say whether the command line or a defaults file of the user names a master (or a Spark Connect server)."""
+    if command.value("--master") or command.value("--remote") or "spark.master" in command.confs():
+        return True
+    try:
+        text = defaults.read_text() if defaults else ""
+    except OSError:
+        return False
+    return re.search(r"^\s*spark\.master[\s=:]", text, re.MULTILINE) is not None

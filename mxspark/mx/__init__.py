@@ -1,0 +1,1 @@
+"""Code of role processes: the only place that imports MXNet."""

@@ -1,0 +1,75 @@
+"""Who can mend an exception: the user's training code, the user's input, or we."""
+
+from __future__ import annotations
+
+import os
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Optional
+
+import mxspark
+from mxspark import events
+from mxspark.errors import InputError, InternalError, MXSparkError, TrainingCodeError
+
+_OURS = os.path.dirname(os.path.abspath(mxspark.__file__)) + os.sep
+EXIT_CODES = {
+    "input": InputError.exit_code,
+    "training": TrainingCodeError.exit_code,
+    "mxspark": InternalError.exit_code,
+}
+
+
+class Blamed(Exception):
+    """Carries an exception out of the code that is to blame; never reported itself."""
+
+    def __init__(self, who: str, error: BaseException) -> None:
+        super().__init__(who)
+        self.who = who
+        self.error = error
+
+
+@contextmanager
+def training_code() -> Iterator[None]:
+    """Blame the user's code for anything raised inside, ``sys.exit`` and ``KeyboardInterrupt`` too."""
+    try:
+        yield
+    except (Blamed, MXSparkError):
+        raise
+    except BaseException as error:
+        raise Blamed("training", error) from error
+
+
+def raised(error: BaseException, step: Optional[int]) -> events.Raised:
+    """Return the event for an exception that ends the worker; an exception of MXNet itself is the network's."""
+    who, cause = _who(error)
+    return events.Raised(
+        who=who,
+        type=_name(type(cause)),
+        message=str(cause) or f"{_name(type(cause))} without a message",
+        traceback=_traceback(cause),
+        step=step,
+    )
+
+
+def _who(error: BaseException) -> tuple[str, BaseException]:
+    if isinstance(error, Blamed):
+        return error.who, error.error
+    if isinstance(error, InputError):
+        return "input", error
+    if isinstance(error, TrainingCodeError) or _name(type(error)) == "mxnet.base.MXNetError":
+        return "training", error
+    return "mxspark", error
+
+
+def _name(kind: type[BaseException]) -> str:
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _traceback(error: BaseException) -> str:
+    """Return the traceback without our own frames above the user's."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_OURS):
+        trace = trace.tb_next
+    shown = trace if trace is not None else error.__traceback__
+    return "".join(traceback.format_exception(type(error), error, shown))

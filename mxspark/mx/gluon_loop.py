@@ -1,0 +1,242 @@
+"""The training loop of a worker: steps, epochs, validation, checkpoints.
+
+Every rank makes the same calls of the exchange in the same order; only rank 0 writes.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from dataclasses import dataclass
+from typing import Any, Optional
+
+import numpy as np
+
+from mxspark import events, names
+from mxspark.bundle import WorkerBundle
+from mxspark.errors import InputError
+from mxspark.mx import network as networks
+from mxspark.mx import staging
+from mxspark.mx.agent_line import AgentLine
+from mxspark.mx.blame import training_code
+from mxspark.mx.exchange import Exchange
+from mxspark.mx.export import stage_model
+from mxspark.mx.iters import GluonBatches, to_gluon
+from mxspark.mx.metrics import Metrics
+from mxspark.mx.optimizer import Updater
+from mxspark.mx.reader import Reader
+from mxspark.mx.steps import Stepper
+from mxspark.mx.validation import evaluate
+
+
+@dataclass
+class Position:
+    """Where training stands: steps done in all, the epoch it is in, steps done of that epoch."""
+
+    step: int = 0
+    epoch: int = 0
+    step_in_epoch: int = 0
+
+
+@dataclass
+class Best:
+    """The best epoch so far by ``training.best_by``."""
+
+    value: Optional[float] = None
+    epoch: Optional[int] = None
+
+
+class GluonLoop:
+    """One attempt at training, on one rank.
+
+    Parameters
+    ----------
+    bundle : WorkerBundle
+        The job.
+    exchange : Exchange
+        The other workers.
+    line : AgentLine
+        Where events go and commits come from.
+    seconds : dict of str to float
+        Phases of the start so far, completed here and reported.
+    """
+
+    def __init__(
+        self, bundle: WorkerBundle, exchange: Exchange, line: AgentLine, seconds: dict[str, float]
+    ) -> None:
+        self.bundle, self.exchange, self.line, self.seconds = bundle, exchange, line, seconds
+        self.position, self.best = Position(), Best()
+        start = time.monotonic()
+        self._open()
+        self.seconds["build"] = time.monotonic() - start
+        self._restore()
+        start = time.monotonic()
+        exchange.broadcast(tuple(self.network.parameters.values()))
+        exchange.agree(staging.digest(self.network.parameters), "before the first step")
+        self.seconds["broadcast"] = time.monotonic() - start
+        training = bundle.training
+        self.stepper = Stepper(
+            self.network, exchange, self.updater, self.metrics, training.seed, self.position.step
+        )
+        self._began = self._last_beat = time.monotonic()
+        self._staged_step: Optional[int] = None
+
+    def _open(self) -> None:
+        """Map the data and build the network for it."""
+        bundle, training = self.bundle, self.bundle.training
+        rank, size = self.exchange.rank, self.exchange.size
+        reader = Reader(bundle.training_data, bundle.features, bundle.labels, rank, size)
+        if not reader.plan.rows:
+            raise InputError("there is no row to train on: check data.path and data.validation")
+        self.batches, self.validation = GluonBatches(reader), None
+        if bundle.validation_data is not None and bundle.validation_data.plan.rows:
+            self.validation = GluonBatches(
+                Reader(bundle.validation_data, bundle.features, bundle.labels, rank, size)
+            )
+        first = to_gluon(next(reader.batches(0)))
+        self.network = networks.prepare(training, first.inputs)
+        for data in filter(None, (bundle.training_data, bundle.validation_data)):
+            networks.check_labels(training, self.network.output_shapes[0], bundle.labels, data)
+        with training_code():
+            parameters = tuple(self.network.parameters.values())
+            self.updater = Updater(training.optimizer, training.schedule, parameters)
+            self.metrics, self.validation_metrics = Metrics(training.metrics), Metrics(training.metrics)
+        self._carried = np.zeros_like(self.metrics.sums())
+
+    def _restore(self) -> None:
+        restore = self.bundle.restore
+        if restore is None:
+            return
+        start = time.monotonic()
+        checkpoint = staging.restore_checkpoint(restore.path)
+        staging.apply(checkpoint, self.network.parameters, self.updater)
+        self.position = Position(restore.step, restore.epoch, restore.step_in_epoch)
+        self.best = Best(**checkpoint.state["best"])
+        self._carried = np.array([float.fromhex(value) for value in checkpoint.state["sums"]])
+        self.seconds["restore"] = time.monotonic() - start
+
+    def run(self) -> events.Done:
+        """Train to the end; returns what to report once the exchange may be closed."""
+        self.line.send(
+            events.Started(self.position.step, self.position.epoch, self.network.size, dict(self.seconds))
+        )
+        epochs = range(self.position.epoch, self.bundle.training.epochs)
+        self._epoch_began = time.monotonic()
+        for batch in self.batches.through(epochs, self.position.step_in_epoch):
+            self.stepper.step(batch)
+            self.position.step += 1
+            self.position.step_in_epoch += 1
+            self._beat("training")
+            if self.position.step_in_epoch == self.batches.reader.plan.steps:
+                self._end_epoch()
+            elif self._due(self.bundle.checkpoint.every_steps, self.position.step):
+                self._checkpoint_within_epoch()
+        return self._end()
+
+    def _end_epoch(self) -> None:
+        self.stepper.settle()
+        self.exchange.average(self.network.statistics)
+        training = self.metrics.finish(self._fold())
+        self._carried[:] = 0
+        validation: dict[str, float] = {}
+        if self.validation is not None:
+            validation = evaluate(
+                self.network, self.validation, self.validation_metrics, self.exchange, lambda: self._beat("validation")
+            )
+        epoch, now = self.position.epoch, time.monotonic()
+        rows, seconds = self.batches.reader.plan.rows, now - self._epoch_began
+        self.line.send(events.EpochEnd(epoch, self.position.step, rows, seconds, training, validation))
+        self._keep_best({"training": training, "validation": validation})
+        self.position.epoch, self.position.step_in_epoch = epoch + 1, 0
+        spec = self.bundle.checkpoint
+        if self._due(spec.every_epochs, epoch + 1) or self._due(spec.every_steps, self.position.step):
+            self._stage_checkpoint()
+        self._epoch_began = time.monotonic()
+
+    def _fold(self) -> Any:
+        """Add the sums of all ranks to those carried from earlier in the epoch: float64, the same on every rank."""
+        self._carried = self._carried + self.exchange.sum(self.metrics.sums())
+        self.metrics.reset()
+        return self._carried
+
+    def _checkpoint_within_epoch(self) -> None:
+        self.stepper.settle()
+        self.exchange.average(self.network.statistics)
+        self._fold()
+        self._stage_checkpoint()
+
+    def _end(self) -> events.Done:
+        digest = staging.digest(self.network.parameters)
+        self.exchange.agree(digest, "at the end of training")
+        spec, step = self.bundle.checkpoint, self.position.step
+        restored = self.bundle.restore.step if self.bundle.restore is not None else 0
+        if (spec.every_epochs or spec.every_steps) and step not in (self._staged_step, restored):
+            self._stage_checkpoint()
+        self._stage_model("model", max(0, self.position.epoch - 1))
+        self.line.drain()
+        return events.Done(step, digest, {**self.seconds, "training": time.monotonic() - self._began})
+
+    def _keep_best(self, seen: dict[str, dict[str, float]]) -> None:
+        """Stage the model if this epoch is the best so far by validation."""
+        part, _, name = self.bundle.training.best_by.rpartition(".")
+        value = seen.get(part or "validation", {}).get(name, math.nan)
+        if self.validation is None or math.isnan(value):
+            return
+        best = self.best.value
+        lower = names.better(name) == "min"
+        if best is not None and not (value < best if lower else value > best):
+            return
+        self.best = Best(value, self.position.epoch)
+        self._stage_model("best", self.position.epoch)
+
+    def _stage_model(self, kind: str, epoch: int) -> None:
+        if self.exchange.rank:
+            return
+        folder = os.path.join(self.bundle.staging, f"{kind}-s{self.position.step:08d}")
+        with training_code():
+            staged = stage_model(folder, self.network.block, self.bundle, kind, self.position.step, epoch)
+        self.line.send(staged)
+
+    def _stage_checkpoint(self) -> None:
+        """Let rank 0 write a checkpoint, once the one before is committed."""
+        self._staged_step = self.position.step
+        if self.exchange.rank:
+            return
+        self.line.wait_committed(lambda: self._beat("waiting for the commit of a checkpoint"))
+        meta = {
+            "step": self.position.step,
+            "epoch": self.position.epoch,
+            "step_in_epoch": self.position.step_in_epoch,
+            "seed": self.bundle.training.seed,
+            "best": {"value": self.best.value, "epoch": self.best.epoch},
+            "sums": [float(value).hex() for value in self._carried],
+        }
+        folder = os.path.join(self.bundle.staging, f"checkpoint-s{self.position.step:08d}")
+        with training_code():
+            staged = staging.stage_checkpoint(folder, self.network.parameters, self.updater, meta)
+        self.line.send(staged)
+        self._beat("saving")
+
+    @staticmethod
+    def _due(every: Optional[int], number: int) -> bool:
+        return every is not None and number % every == 0
+
+    def _beat(self, doing: str) -> None:
+        now = time.monotonic()
+        if now - self._last_beat < self.bundle.beat_s:
+            return
+        self._last_beat = now
+        self.line.drain()
+        sums = self.metrics.sums()
+        self.line.send(
+            events.Beat(
+                step=self.stepper.done,
+                epoch=self.position.epoch,
+                rows=self.stepper.rows,
+                seconds=now - self._began,
+                waiting_s=self.batches.waited_s,
+                doing=doing,
+                metrics=self.metrics.finish(sums) if sums[0] else {},
+            )
+        )

@@ -1,0 +1,102 @@
+"""Entry of a worker process: import MXNet at once, wait for the bundle, train, report, leave in order."""
+
+from __future__ import annotations
+
+import faulthandler
+import logging
+import os
+import signal
+import sys
+import time
+from typing import TYPE_CHECKING, Any, NoReturn, Optional
+
+from mxspark import events, values
+from mxspark.bundle import WorkerBundle
+from mxspark.wire import Channel
+
+if TYPE_CHECKING:
+    from mxspark.mx.agent_line import AgentLine
+    from mxspark.mx.gluon_loop import GluonLoop
+
+CHANNEL = "MXSPARK_CHANNEL"
+# The agent decides how long a start may take; this only keeps a forgotten worker from waiting for ever.
+BUNDLE_S = 3600.0
+
+
+def main() -> NoReturn:
+    """Run one worker, to the end of its process.
+
+    The exit code is 0 only after leave to finish and an orderly end of the exchange. On any exception the process ends
+    at once after reporting it: the destructor of MXNet's store would wait for the other workers in a barrier.
+    """
+    began = time.monotonic()
+    faulthandler.enable()
+    faulthandler.register(signal.SIGUSR1, all_threads=True)
+    channel = Channel.from_fd(int(os.environ[CHANNEL]))
+    from mxspark.mx.importing import import_mxnet
+
+    import_mxnet()
+    from mxspark.mx import gluon_loop as _  # noqa: F401 - loaded while the bundle is still on its way
+    from mxspark.mx.agent_line import AgentLine
+
+    line = AgentLine(channel)
+    seconds = {"import": time.monotonic() - began}
+    line.send(events.Loaded(seconds["import"]))
+    _Work(line, seconds).run()
+
+
+class _Work:
+    """The life of a worker, and how far it has come."""
+
+    def __init__(self, line: AgentLine, seconds: dict[str, float]) -> None:
+        self._line = line
+        self._seconds = seconds
+        self._loop: Optional[GluonLoop] = None
+        self._exchange: Any = None
+
+    def run(self) -> NoReturn:
+        """Work, then end the process."""
+        from mxspark.mx import blame
+
+        try:
+            self._train()
+        except BaseException as error:  # sys.exit() in the user's network is no success
+            step = self._loop.stepper.done if self._loop is not None else None
+            raised = blame.raised(error, step)
+            print(raised.traceback, file=sys.stderr, flush=True)
+            self._line.send(raised)
+            # in here, while the exception keeps every frame, and with them MXNet's store, alive
+            _end(blame.EXIT_CODES[raised.who])
+        _end(0)
+
+    def _train(self) -> None:
+        from mxspark.mx.exchange import KVStoreExchange
+        from mxspark.mx.gluon_loop import GluonLoop
+
+        start = time.monotonic()
+        order = self._line.bundle(BUNDLE_S)
+        rank, bundle = int(order["rank"]), values.decode(WorkerBundle, order["bundle"])
+        self._seconds["bundle"] = time.monotonic() - start
+        logging.basicConfig(
+            level=logging.INFO, format=f"worker {rank} %(asctime)s %(levelname)s %(name)s: %(message)s"
+        )
+        start = time.monotonic()
+        self._exchange = KVStoreExchange(rank, bundle.size)
+        self._seconds["form"] = time.monotonic() - start
+        self._line.send(events.Formed(rank, self._seconds["form"]))
+        self._loop = GluonLoop(bundle, self._exchange, self._line, self._seconds)
+        self._line.send(self._loop.run())
+        self._line.wait_finish()
+        self._exchange.close()
+
+
+def _end(code: int) -> NoReturn:
+    """End the process without destructors: those of MXNet may block or abort."""
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,136 @@
+"""Live progress: a bar in a terminal or notebook, plain lines in a log. One hook: :meth:`Progress.show`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Protocol, TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as RichProgress
+
+from mxspark.events import Beat, EpochEnd, Reported
+
+
+class Progress(Protocol):
+    """Shows how far a run has come."""
+
+    def phase(self, text: str) -> None:
+        """Say what happens now."""
+
+    def begin(self, steps_per_epoch: int, epochs: int, done: int) -> None:
+        """Training starts: `done` of ``steps_per_epoch * epochs`` steps are behind us."""
+
+    def show(self, reported: Reported) -> None:
+        """Take one event."""
+
+    def close(self) -> None:
+        """Leave the screen in order."""
+
+
+def make(kind: str, every_s: float) -> Progress:
+    """Return the progress display for ``report.progress``."""
+    console = Console(stderr=True)
+    if kind == "auto":
+        kind = "bar" if console.is_terminal or console.is_jupyter else "lines"
+    if kind == "bar":
+        return Bar(console)
+    return Lines(every_s, sys.stderr) if kind == "lines" else Silent()
+
+
+def words(metrics: dict[str, float]) -> str:
+    """Return ``loss 0.1234  accuracy 0.9876``."""
+    return "  ".join(f"{name} {value:.4f}" for name, value in metrics.items())
+
+
+def epoch_words(event: EpochEnd) -> str:
+    """Return one line on a finished epoch."""
+    parts = [f"epoch {event.epoch + 1}", words(event.training)]
+    if event.validation:
+        parts.append("validation " + words(event.validation))
+    if event.seconds > 0:
+        parts.append(f"{event.rows / event.seconds:,.0f} rows/s")
+    return "  ".join(parts)
+
+
+class Silent:
+    """Shows nothing."""
+
+    def phase(self, text: str) -> None:
+        """Ignore the phase."""
+
+    def begin(self, steps_per_epoch: int, epochs: int, done: int) -> None:
+        """Ignore the start."""
+
+    def show(self, reported: Reported) -> None:
+        """Ignore the event."""
+
+    def close(self) -> None:
+        """Nothing to leave in order."""
+
+
+class Lines(Silent):
+    """One line a phase, an epoch, and every `every_s` seconds in between."""
+
+    def __init__(self, every_s: float, out: TextIO) -> None:
+        self._every_s = every_s
+        self._out = out
+        self._last = time.monotonic()
+        self._steps = 0
+
+    def phase(self, text: str) -> None:
+        """Print the phase."""
+        self._line(text)
+
+    def begin(self, steps_per_epoch: int, epochs: int, done: int) -> None:
+        """Remember how many steps there are."""
+        self._steps = steps_per_epoch * epochs
+
+    def show(self, reported: Reported) -> None:
+        """Print epochs, and rank 0's beats now and then."""
+        event = reported.event
+        if reported.role != "worker" or reported.rank != 0:
+            return
+        if isinstance(event, EpochEnd):
+            self._line(epoch_words(event))
+        elif isinstance(event, Beat) and time.monotonic() - self._last >= self._every_s:
+            self._line(f"step {event.step} of {self._steps}  {event.doing}  {words(event.metrics)}")
+
+    def _line(self, text: str) -> None:
+        self._last = time.monotonic()
+        print(f"mxspark: {text}", file=self._out, flush=True)
+
+
+class Bar:
+    """A bar over all steps of the job; finished epochs scroll above it."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self._bar = RichProgress(*columns, console=console, transient=True)
+        self._task = self._bar.add_task("starting", total=None)
+        self._bar.start()
+
+    def phase(self, text: str) -> None:
+        """Show the phase beside the bar."""
+        self._bar.update(self._task, description=text)
+
+    def begin(self, steps_per_epoch: int, epochs: int, done: int) -> None:
+        """Give the bar its length."""
+        self._bar.update(self._task, description="training", total=steps_per_epoch * epochs, completed=done)
+
+    def show(self, reported: Reported) -> None:
+        """Move the bar with rank 0, and print its epochs."""
+        event = reported.event
+        if reported.role != "worker" or reported.rank != 0:
+            return
+        if isinstance(event, EpochEnd):
+            self._bar.update(self._task, completed=event.step)
+            self._console.print(epoch_words(event), highlight=False)
+        elif isinstance(event, Beat):
+            self._bar.update(self._task, completed=event.step, description=f"{event.doing} {words(event.metrics)}")
+
+    def close(self) -> None:
+        """Take the bar off the screen."""
+        self._bar.stop()

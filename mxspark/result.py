@@ -1,0 +1,120 @@
+"""What a training run hands back."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Optional
+
+from mxspark import values
+from mxspark.events import EpochEnd
+from mxspark.failure import Cause
+
+if TYPE_CHECKING:
+    from mxspark.storage import Storage
+
+SUCCEEDED, FAILED, INTERRUPTED = "succeeded", "failed", "interrupted"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained network in a folder: ``model-symbol.json``, ``model-0000.params``, ``signature.json``.
+
+    Attributes
+    ----------
+    path : str
+        The folder, on the job dir's filesystem.
+    """
+
+    path: str
+    _storage: Storage = field(repr=False, compare=False)
+
+    def fetch(self, folder: str) -> str:
+        """Copy the files into a local `folder`, made if missing, and return it."""
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        for entry in self._storage.list(self.path):
+            self._storage.get(f"{self.path}/{entry.name}", Path(folder) / entry.name)
+        return folder
+
+    def load(self) -> Any:
+        """Return the network as a ``gluon.SymbolBlock``; the one place where the driver process imports MXNet."""
+        from mxspark.mx.importing import import_mxnet
+
+        import_mxnet()
+        from mxspark.mx.export import load_model
+
+        with tempfile.TemporaryDirectory(prefix="mxspark-model-") as folder:
+            return load_model(self.fetch(folder))
+
+
+@dataclass(frozen=True)
+class Result:
+    """The outcome of a run.
+
+    Attributes
+    ----------
+    status : str
+        ``succeeded``, ``failed`` or ``interrupted``.
+    run_id : str
+        Name of the run; its folder is ``<job dir>/runs/<run_id>``.
+    message : str
+        One sentence for people.
+    epochs, steps : int
+        Passes and steps done in all, earlier runs of the job included.
+    rows_per_epoch : int
+        Training rows.
+    history : tuple of EpochEnd
+        Metrics of each epoch of this run.
+    metrics : dict
+        ``{"training": {"last": {…}, "best": {…}}, "validation": {…}}``.
+    seconds : dict
+        Wall time by phase.
+    rows_per_s : float
+        Training rows of all workers a second, validation and checkpoints left out.
+    checkpoint : str or None
+        Newest committed checkpoint.
+    model, best_model : Model or None
+        The network after the last epoch, and after the best one where there is validation data.
+    events : str or None
+        The run's events as JSON lines.
+    cause : Cause or None
+        After a failure, what failed first.
+    """
+
+    status: str
+    run_id: str
+    message: str
+    epochs: int = 0
+    steps: int = 0
+    rows_per_epoch: int = 0
+    history: tuple[EpochEnd, ...] = ()
+    metrics: dict[str, Any] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    rows_per_s: float = 0.0
+    checkpoint: Optional[str] = None
+    model: Optional[Model] = None
+    best_model: Optional[Model] = None
+    events: Optional[str] = None
+    cause: Optional[Cause] = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the outcome as one JSON object, as ``--result`` writes it."""
+        plain = values.encode(replace(self, model=None, best_model=None))
+        plain["model"] = self.model.path if self.model else None
+        plain["best_model"] = self.best_model.path if self.best_model else None
+        return dict(plain)
+
+
+def summarise(history: tuple[EpochEnd, ...], better: dict[str, str]) -> dict[str, Any]:
+    """Return last and best value of every metric; `better` says ``min`` or ``max`` by metric, ``min`` where silent."""
+    summary: dict[str, Any] = {}
+    for side in ("training", "validation"):
+        epochs = [getattr(epoch, side) for epoch in history if getattr(epoch, side)]
+        if epochs:
+            best = {
+                name: (max if better.get(name, "min") == "max" else min)(epoch[name] for epoch in epochs)
+                for name in epochs[-1]
+            }
+            summary[side] = {"last": dict(epochs[-1]), "best": best}
+    return summary

@@ -1,0 +1,59 @@
+"""A Spark job in its own thread, so that the main thread can wait on an event and be interrupted.
+
+Waiting on an event while the job runs in an ``InheritableThread`` with a job group is the arrangement in which Ctrl-C
+cancels the job in a script, in the pyspark shell and in Jupyter alike.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, Callable, Generic, Optional, TypeVar
+
+from pyspark import InheritableThread, SparkContext
+
+T = TypeVar("T")
+
+
+class SparkCall(Generic[T]):
+    """One Spark action that can be waited for and cancelled."""
+
+    def __init__(self, context: SparkContext, group: str, description: str, action: Callable[[], T]) -> None:
+        self._context = context
+        self._group = group
+        self._description = description
+        self._action = action
+        self._value: Optional[T] = None
+        self._error: Optional[BaseException] = None
+        self.done = threading.Event()
+        self._thread: Any = InheritableThread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._context.setJobGroup(self._group, self._description, interruptOnCancel=True)
+            self._value = self._action()
+        except BaseException as error:
+            self._error = error
+        finally:
+            self.done.set()
+
+    def result(self) -> T:
+        """Wait for the action, interruptibly, and return its value or raise its error."""
+        try:
+            while not self.done.wait(0.2):
+                pass
+        except BaseException:
+            self.cancel(10.0)
+            raise
+        if self._error is not None:
+            raise self._error
+        return self._value  # type: ignore[return-value]
+
+    def failed(self) -> Optional[BaseException]:
+        """Return what the action raised, None while it runs and after success."""
+        return self._error if self.done.is_set() else None
+
+    def cancel(self, limit_s: float) -> bool:
+        """Cancel the job group and wait; True if the action ended within `limit_s` seconds."""
+        self._context.cancelJobGroup(self._group)
+        return self.done.wait(limit_s)

@@ -1,0 +1,215 @@
+"""The driver's side of an attempt: its own agent, the barrier stage of the agents, and the talk with them."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Optional
+
+from mxspark import events, topology, values, wire
+from mxspark.agent import launch
+from mxspark.bundle import AgentSpec, DriverAgentSpec, Limits, WorkerBundle
+from mxspark.config import JobConfig
+from mxspark.errors import (
+    ClusterError,
+    DataError,
+    InternalError,
+    MXSparkError,
+    NoProgress,
+    NotStarted,
+    RoleDied,
+    TrainingCodeError,
+)
+from mxspark.events import Ended, Reported
+from mxspark.failure import Cause
+from mxspark.spark import task
+from mxspark.spark.call import SparkCall
+from mxspark.spark.session import SessionFacts
+
+_POLL_S = 0.2
+_STOP_S = 8.0
+_ERRORS: dict[str, type[MXSparkError]] = {
+    "training": TrainingCodeError,
+    "input": DataError,
+    "hang": NoProgress,
+    "start": NotStarted,
+    "mxspark": InternalError,
+    "role": RoleDied,
+    "agent": RoleDied,
+}
+
+
+def error_of(cause: Cause) -> MXSparkError:
+    """Return the exception of a cause, by who can mend it."""
+    return _ERRORS.get(cause.kind, ClusterError)(cause.describe(), cause)
+
+
+class Gang:
+    """All roles of one attempt, from the driver's agent (started on construction) to the last one's end.
+
+    Use as a context manager: on any way out nothing is left running.
+    """
+
+    def __init__(self, session: SessionFacts, job: JobConfig, run_id: str, logs: Path) -> None:
+        self._session, self._job, self._run_id, self._logs = session, job, run_id, logs
+        self._secret = secrets.token_hex(32)
+        failure = job.failure
+        self._limits = Limits(failure.start_s, failure.hang_s, failure.lease_s, failure.shutdown_s)
+        self._sys_path = tuple(str(Path(entry).absolute()) for entry in sys.path)
+        self._group = _plan(session, job, run_id)
+        self._stage: Optional[SparkCall[list[str]]] = None
+        self._over = False
+        spec = DriverAgentSpec(
+            run_id=run_id,
+            size=job.cluster.num_workers,
+            bind=session.driver_host,
+            secret=self._secret,
+            limits=self._limits,
+            sys_path=self._sys_path,
+            log_dir=str(logs),
+            identity=topology.host_identity(),
+            same_host=True,
+            roles=self._group.driver,
+        )
+        self._agent, self._channel = launch.driver_agent(spec, sys.executable)
+
+    def __enter__(self) -> Gang:
+        return self
+
+    def __exit__(self, _kind: Optional[type[BaseException]], _error: Optional[BaseException], _: Optional[TracebackType]) -> None:
+        if not self._over:
+            self._stop("the driver gave up")
+        if self._stage is not None and not self._stage.done.wait(self._limits.shutdown_s):
+            self._stage.cancel(_STOP_S)
+        self._agent.stop()
+
+    def begin(self, bundle: WorkerBundle) -> None:
+        """Hand the driver's agent its orders and start the barrier stage."""
+        address = self._listening()
+        slots = [[values.encode(role) for role in roles] for roles in self._group.slots]
+        self._channel.send({"do": "begin", "attempt": 1, "slots": slots, "bundle": values.encode(bundle)})
+        size = self._job.cluster.num_workers
+        spec = AgentSpec(
+            rank=0,
+            size=size,
+            run_id=self._run_id,
+            address=address,
+            secret=self._secret,
+            limits=self._limits,
+            sys_path=self._sys_path,
+            log_dir=str(self._logs) if self._session.one_machine else None,
+        )
+        context = self._session.spark.sparkContext
+        body = partial(task.run_slot, json.dumps(values.encode(spec)))
+        stage = context.parallelize(range(size), size).barrier().mapPartitions(body)
+        description = f"mxspark {self._job.job.name}: {size} workers"
+        self._stage = SparkCall(context, f"mxspark-{self._run_id}-gang", description, stage.collect)
+
+    def talk(self) -> Iterator[Reported]:
+        """Yield what agents and workers report until the attempt is over; ends after success.
+
+        Raises
+        ------
+        MXSparkError
+            After a failure, of the kind its cause says.
+        """
+        while True:
+            message = self._receive()
+            if message is None:
+                continue
+            who = message.pop("from", {"role": "driver", "rank": 0})
+            event = events.from_wire(message)
+            yield Reported(str(who["role"]), int(who["rank"]), event)
+            if isinstance(event, Ended):
+                self._over = True
+                if event.cause is not None:
+                    raise error_of(event.cause)
+                return
+
+    def committed(self, step: int) -> None:
+        """Tell rank 0 that what it staged at `step` is published."""
+        self._channel.send({"do": "committed", "step": step})
+
+    def _listening(self) -> tuple[str, int]:
+        deadline = time.monotonic() + self._limits.start_s
+        while time.monotonic() < deadline:
+            message = self._receive()
+            if message is not None and message.get("event") == "Listening":
+                host, port = message["address"]
+                return str(host), int(port)
+        raise NotStarted(f"the driver's agent did not open its port within {self._limits.start_s:g} s (failure.start_s)")
+
+    def _receive(self) -> Optional[dict[str, Any]]:
+        """Return the next message, None if there was none for a moment."""
+        try:
+            message = self._channel.receive(_POLL_S)
+        except TimeoutError:
+            self._look_at_stage()
+            return None
+        if message is None:
+            self._over = True
+            raise self._agent_gone()
+        return message
+
+    def _agent_gone(self) -> RoleDied:
+        outcome = self._agent.wait(_STOP_S)
+        cause = Cause(
+            "agent",
+            "agent",
+            -1,
+            os.uname().nodename,
+            self._agent.pid,
+            f"the driver's own agent is gone, and the scheduler with it: {outcome['message']}",
+            log_tail=_tail(self._logs),
+        )
+        return RoleDied(cause.describe(), cause)
+
+    def _look_at_stage(self) -> None:
+        error = self._stage.failed() if self._stage is not None else None
+        if error is not None:
+            raise ClusterError(f"Spark ended the workers' stage: {error}") from error
+
+    def _stop(self, why: str) -> None:
+        """Have the driver's agent end every role, and wait for its word that it has."""
+        try:
+            self._channel.send({"do": "stop", "why": why})
+            deadline = time.monotonic() + _STOP_S
+            while time.monotonic() < deadline:
+                try:
+                    message = self._channel.receive(_POLL_S)
+                except TimeoutError:
+                    continue
+                if message is None or message.get("event") == "Ended":
+                    return
+        except OSError:
+            return  # the agent is gone, and its roles with it
+
+
+def _plan(session: SessionFacts, job: JobConfig, run_id: str) -> topology.Group:
+    cluster = job.cluster
+    return topology.plan_roles(
+        num_workers=cluster.num_workers,
+        num_servers=cluster.servers,
+        servers_on_driver=cluster.servers_on_driver,
+        mode=job.transport.mode,
+        threads=cluster.threads_per_worker or session.task_cpus,
+        server_threads=cluster.server_threads,
+        host_address=session.driver_host,
+        run_tag=run_id,
+        extra_environment=cluster.environment,
+        free_ports=wire.free_ports,
+    )
+
+
+def _tail(logs: Path) -> str:
+    """Return the end of the agent's log."""
+    path = logs / "agent-driver.log"
+    return path.read_text(errors="replace")[-4096:] if path.exists() else ""

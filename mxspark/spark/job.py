@@ -1,0 +1,242 @@
+"""``mxspark.train``: one run of a job, from its configuration to its result."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Callable, Optional, Union
+
+from pyspark.sql import SparkSession
+
+from mxspark import jobdir
+from mxspark.bundle import DataSet
+from mxspark.checkpoint import CheckpointStore
+from mxspark.config import JobConfig
+from mxspark.errors import DataError, InputError
+from mxspark.events import Reported
+from mxspark.job_file import merge, read_yaml
+from mxspark.jobrecord import DataRecord, JobRecord
+from mxspark.report import progress as displays
+from mxspark.result import Result
+from mxspark.run import Phases, run_id
+from mxspark.spark import assemble, hadoop, inputs, session, spool_stage
+from mxspark.spark.call import SparkCall
+from mxspark.spark.gang import Gang
+from mxspark.spark.record import Recorder, run_info
+from mxspark.spark.session import SessionFacts
+from mxspark.spool import ColumnSpec, SpoolReady
+from mxspark.storage import open_storage
+
+log = logging.getLogger(__name__)
+
+Spools = tuple[list[SpoolReady], Optional[list[SpoolReady]]]
+Columns = tuple[tuple[ColumnSpec, ...], tuple[ColumnSpec, ...]]
+
+
+def train(
+    df: Any = None,
+    config: Union[JobConfig, Mapping[str, Any], str, None] = None,
+    *,
+    validation_df: Any = None,
+    spark: Optional[SparkSession] = None,
+    run: Optional[str] = None,
+    on_event: Optional[Callable[[Reported], None]] = None,
+    **sections: Mapping[str, Any],
+) -> Result:
+    """Train an MXNet network on a DataFrame or RDD, on the cores of the Spark session.
+
+    Parameters
+    ----------
+    df : DataFrame or RDD, optional
+        The rows; default: what ``data.path`` names. Elements of an RDD are tuples or lists (features, then labels, in
+        declared order), Rows or dicts (by name), LabeledPoints, or 1-D numpy arrays.
+    config : JobConfig, mapping or str, optional
+        The job, or the path of its YAML file.
+    validation_df : DataFrame or RDD, optional
+        Rows to validate on after each epoch, in place of ``data.validation``.
+    spark : SparkSession, optional
+        Default: the active session.
+    run : str, optional
+        Id of this run; default: a new one.
+    on_event : callable, optional
+        Called with every :class:`mxspark.events.Reported`, in the calling thread.
+    **sections
+        Sections of the configuration, laid over `config`: ``training={"epochs": 3}``.
+
+    Returns
+    -------
+    Result
+        Metrics of every epoch, the trained network (``result.model.load()``), the newest checkpoint, the events.
+
+    Raises
+    ------
+    InputError
+        The configuration, the data or the job dir cannot be used.
+    TrainingCodeError
+        The network, loss or another function of the user raised; the message has its traceback.
+    ClusterError
+        A process, slot or host failed; the same call resumes from the newest checkpoint.
+
+    Examples
+    --------
+    >>> result = mxspark.train(df, "conf/digits.yaml", training={"epochs": 3})  # doctest: +SKIP
+    >>> result.metrics["validation"]["last"]["accuracy"], result.model.load()   # doctest: +SKIP
+    """
+    job = configure(config, sections)
+    facts = session.facts(spark or SparkSession.getActiveSession() or session.start(f"mxspark {job.job.name}"))
+    phases, display = Phases(), displays.make(job.report.progress, job.report.every_s)
+    scratch = Path(tempfile.mkdtemp(prefix="mxspark-"))
+    try:
+        return _Run(job, facts, run or run_id(), scratch, phases, display, on_event).train(df, validation_df)
+    finally:
+        display.close()
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def configure(config: Union[JobConfig, Mapping[str, Any], str, None], sections: Mapping[str, Any]) -> JobConfig:
+    """Return the job of `config` with `sections` laid over it."""
+    if isinstance(config, JobConfig):
+        if sections:
+            raise InputError(
+                f"config is a JobConfig, which is complete, and {sorted(sections)} are given too; give a path or a mapping"
+            )
+        return config
+    raw = read_yaml(config) if isinstance(config, str) else dict(config or {})
+    return JobConfig.from_dict(merge(raw, sections), source=config if isinstance(config, str) else "the job")
+
+
+class _Run:
+    """One run: what its phases share."""
+
+    def __init__(
+        self,
+        job: JobConfig,
+        facts: SessionFacts,
+        run: str,
+        scratch: Path,
+        phases: Phases,
+        display: displays.Progress,
+        on_event: Optional[Callable[[Reported], None]],
+    ) -> None:
+        self.job, self.facts, self.run, self.scratch = job, facts, run, scratch
+        self.phases, self.display, self.on_event = phases, display, on_event
+
+    def train(self, df: Any, validation_df: Any) -> Result:
+        """Check, spool, form the gang, train, publish."""
+        with self.phases("check"):
+            self.display.phase("checking")
+            path, df, validation_df = self._check(df, validation_df)
+        with contextlib.ExitStack() as stack:
+            # started first, so that the scheduler comes up while the rows are spooled
+            gang = stack.enter_context(Gang(self.facts, self.job, self.run, self.scratch / "logs"))
+            with self.phases("spool"):
+                self.display.phase("spooling")
+                spools, columns = self._spool(df, validation_df)
+                stack.callback(_remove, spools, self.run)
+                data = assemble.data_sets(self.job, *spools)
+            with self.phases("resume"):
+                recorder = self._own(path, spools, columns, data[0])
+                restore = recorder.restore
+                if restore is not None and restore.epoch >= self.job.training.epochs:
+                    return recorder.nothing_left()
+            bundle = assemble.worker_bundle(
+                self.job,
+                run_id=self.run,
+                columns=columns,
+                data=data,
+                restore=restore,
+                staging=str(self._folder("staging")),
+            )
+            self.display.phase("starting the workers")
+            steps = data[0].plan.steps
+            self.display.begin(steps, self.job.training.epochs, restore.step if restore else 0)
+            with recorder.keeping(self.phases):
+                gang.begin(bundle)
+                for reported in gang.talk():
+                    recorder.take(reported, gang.committed)
+                return recorder.succeeded()
+
+    def _check(self, df: Any, validation_df: Any) -> tuple[str, Any, Any]:
+        """Return the job dir and the data, after all that can be found out before anything is submitted."""
+        job, spark = self.job, self.facts.spark
+        if df is None:
+            df = inputs.read(spark, job, job.data.path, "data.path")
+        if validation_df is None and job.data.validation.path is not None:
+            validation_df = inputs.read(spark, job, job.data.validation.path, "data.validation.path")
+        if validation_df is not None and job.data.validation.fraction:
+            raise InputError(
+                f"validation rows are given, and data.validation.fraction is {job.data.validation.fraction} too; a job has "
+                "one kind of validation data, remove one"
+            )
+        inputs.check(job, df, validation_df)
+        self.storage = open_storage(job.job.dir, lambda: hadoop.HadoopStorage(spark), local_run=self.facts.one_machine)
+        path = jobdir.preflight(self.storage, job.job.dir, assemble.settings(job))
+        session.wait_for_slots(self.facts, job.cluster.num_workers, job.failure.start_s)
+        if job.transport.mode == "tcp":
+            log.warning(
+                "transport.mode is tcp: ps-lite's ports are neither authenticated nor encrypted; whoever reaches %s can "
+                "read and change the training, so use it on a trusted network only",
+                self.facts.driver_host,
+            )
+        return path, df, validation_df
+
+    def _spool(self, df: Any, validation_df: Any) -> tuple[Spools, Columns]:
+        """Write all rows to local disk, and raise what is wrong with them."""
+        columns = (self.job.features(), self.job.labels())
+        training = self._spool_one(df, columns, "training")
+        validation = None if validation_df is None else self._spool_one(validation_df, columns, "validation")
+        problems = spool_stage.problems(training, *columns)
+        if validation is not None:
+            problems += [f"validation data: {line}" for line in spool_stage.problems(validation, *columns)]
+        if problems:
+            raise DataError("the data cannot be trained on:\n" + "\n".join(f"  - {line}" for line in problems))
+        every = [*training, *(validation or [])]
+        inputs.check_one_host(every)
+        return (training, validation), (spool_stage.settle(columns[0], every), spool_stage.settle(columns[1], every))
+
+    def _spool_one(self, data: Any, columns: Columns, name: str) -> list[SpoolReady]:
+        context = self.facts.spark.sparkContext
+        if self.job.data.shuffle == "global" and name == "training":
+            data = data.repartition(max(data_partitions(data), self.job.cluster.num_workers))
+        call = SparkCall(
+            context,
+            f"mxspark-{self.run}-spool-{name}",
+            f"mxspark {self.job.job.name}: spool of the {name} rows",
+            lambda: spool_stage.spool(data, *columns, self.run, name),
+        )
+        return call.result()
+
+    def _own(self, path: str, spools: Spools, columns: Columns, training: DataSet) -> Recorder:
+        """Take the job dir over and find where to go on."""
+        settings = dataclasses.replace(assemble.settings(self.job), features=columns[0], labels=columns[1])
+        validation = None if spools[1] is None else DataRecord.of(spools[1])
+        record = JobRecord(settings, DataRecord.of(spools[0]), validation)
+        owned = jobdir.JobDir.own(self.storage, path, record, run_info(self.run, path))
+        store = CheckpointStore(owned, self.job.checkpoint.keep)
+        return Recorder(
+            self.job, owned, store, store.newest(self._folder("restore")), training.plan, self.scratch, self.display, self.on_event
+        )
+
+    def _folder(self, name: str) -> Path:
+        folder = self.scratch / name
+        folder.mkdir(mode=0o700, exist_ok=True)
+        return folder
+
+
+def data_partitions(data: Any) -> int:
+    """Return the number of partitions of a DataFrame or RDD."""
+    return int(getattr(data, "rdd", data).getNumPartitions())
+
+
+def _remove(spools: Spools, run: str) -> None:
+    for ready in spools:
+        try:
+            if ready:
+                spool_stage.remove(ready, run)
+        except OSError as error:
+            log.warning("spooled rows are left behind: %s", error)

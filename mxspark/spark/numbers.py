@@ -1,0 +1,122 @@
+"""From the numbers a column holds to the numbers the network sees, and which of them do not survive it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Optional
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Rows of a block with one kind of problem: a bool mask, shape (rows,)."""
+
+    kind: str
+    rows: Mask
+    detail: str
+
+
+class Target:
+    """What an array's elements become: ``dtype(value * scale)``, rounded once.
+
+    Parameters
+    ----------
+    dtype : str
+        numpy name of the element type.
+    scale : float
+        Factor; the product is computed in the wider of the two types.
+    classes : int or None
+        Values must be whole numbers in ``[0, classes)``.
+    label : bool
+        Whether the array is a label, which only names the problem differently.
+    """
+
+    def __init__(self, dtype: str, scale: float, classes: Optional[int], label: bool) -> None:
+        self.dtype = np.dtype(dtype)
+        self._scale = scale
+        self._classes = classes
+        self._kind = "label" if label else "type"
+        self._whole = self.dtype.kind in "iu"
+
+    def convert(self, block: NDArray[Any]) -> Optional[NDArray[Any]]:
+        """Return the block in the target type, C-contiguous, uncopied if it is that; None if a value is bad."""
+        if not block.size:
+            return np.ascontiguousarray(block, dtype=self.dtype)
+        scaled = self._scaled(block)
+        # a NaN anywhere makes both extremes NaN, so two passes find every value that is not finite
+        low, high = scaled.min(), scaled.max()
+        if not (np.isfinite(low) and np.isfinite(high)):
+            return None
+        if (self._whole or self._classes is not None) and not self._whole_in_range(scaled, low, high):
+            return None
+        with np.errstate(over="ignore"):
+            converted = np.ascontiguousarray(scaled, dtype=self.dtype)
+            # rounding is monotonic: where the extremes stay finite, all do
+            narrowed = np.array([low, high], dtype=self.dtype)
+        return converted if self._whole or bool(np.isfinite(narrowed).all()) else None
+
+    def faults(self, block: NDArray[Any]) -> Iterator[Fault]:
+        """Yield the bad rows of a block, shape (rows, width), by kind; a row counts once, by its worst value."""
+        if not block.size:
+            return
+        scaled = self._scaled(block)
+        seen = np.zeros(len(block), dtype=bool)
+        for kind, mask, detail in self._masks(scaled):
+            rows = mask.any(axis=1) & ~seen
+            if rows.any():
+                yield Fault(kind, rows, detail)
+            seen |= rows
+
+    def _scaled(self, block: NDArray[Any]) -> NDArray[Any]:
+        if self._scale == 1.0:
+            return block
+        wide = np.dtype(np.float64) if self._whole else np.result_type(block.dtype, self.dtype)
+        with np.errstate(over="ignore", invalid="ignore"):
+            return np.multiply(block, wide.type(self._scale), dtype=wide)
+
+    def _whole_in_range(self, scaled: NDArray[Any], low: Any, high: Any) -> bool:
+        first, last = self._range()
+        if not (_number(low) >= first and _number(high) <= last):
+            return False
+        return scaled.dtype.kind != "f" or bool((np.rint(scaled) == scaled).all())
+
+    def _range(self) -> tuple[int, int]:
+        info = np.iinfo(self.dtype) if self._whole else None
+        first, last = (int(info.min), int(info.max)) if info else (0, (self._classes or 0) - 1)
+        return (first, last) if self._classes is None else (max(first, 0), min(last, self._classes - 1))
+
+    def _masks(self, scaled: NDArray[Any]) -> Iterator[tuple[str, Mask, str]]:
+        if scaled.dtype.kind == "f":
+            yield "not finite", np.isnan(scaled), "NaN"
+            yield "not finite", np.isinf(scaled), "infinite"
+            if not self._whole:
+                with np.errstate(over="ignore", invalid="ignore"):
+                    narrowed = scaled.astype(self.dtype)
+                yield "not finite", np.isinf(narrowed), f"too large for {self.dtype}"
+        if not self._whole and self._classes is None:
+            return
+        first, last = self._range()
+        if scaled.dtype.kind == "f":
+            with np.errstate(invalid="ignore"):
+                yield self._kind, np.rint(scaled) != scaled, "not a whole number"
+        outside = f"outside [0, {self._classes})" if self._classes is not None else f"outside the range of {self.dtype}"
+        yield self._kind, (scaled < first) | _above(scaled, last), outside
+
+
+def _number(value: Any) -> Any:
+    """A numpy scalar as Python number, whose comparisons do not round."""
+    return value.item()
+
+
+def _above(scaled: NDArray[Any], last: int) -> Mask:
+    # float64(2**63 - 1) is 2**63, which does not fit
+    if scaled.dtype.kind == "f" and last >= 2**53:
+        return np.asarray(scaled >= float(last))
+    return np.asarray(scaled > last)

@@ -1,0 +1,176 @@
+"""What the driver keeps of a run: events, published folders, history, the result."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Callable, Optional
+
+from mxspark import events
+from mxspark.bundle import Restore
+from mxspark.checkpoint import CheckpointStore, Found
+from mxspark.config import JobConfig
+from mxspark.errors import MXSparkError
+from mxspark.events import Beat, Ended, EpochEnd, Reported, Staged, Started
+from mxspark.jobdir import JobDir
+from mxspark.jobrecord import RunInfo, job_id
+from mxspark.plan import Plan
+from mxspark.publish import publish_model
+from mxspark.report.progress import Progress
+from mxspark.result import FAILED, INTERRUPTED, SUCCEEDED, Model, Result, summarise
+from mxspark.run import Phases
+from mxspark.spark import assemble
+from mxspark.storage import join
+
+
+def run_info(run: str, path: str) -> RunInfo:
+    """Say who this run is."""
+    user = getpass.getuser()
+    started = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+    return RunInfo(run, job_id(path, user), user, os.uname().nodename, os.getpid(), started)
+
+
+class Recorder:
+    """Takes every event of a run, publishes what rank 0 staged, and makes the result."""
+
+    def __init__(
+        self,
+        job: JobConfig,
+        owned: JobDir,
+        store: CheckpointStore,
+        found: Optional[Found],
+        plan: Plan,
+        scratch: Path,
+        display: Progress,
+        on_event: Optional[Callable[[Reported], None]],
+    ) -> None:
+        self._job, self._owned, self._store, self._found, self._plan = job, owned, store, found, plan
+        self._display, self._on_event = display, on_event
+        self._history: list[EpochEnd] = []
+        self._checkpoint = join(owned.checkpoints, found.name) if found else None
+        self._step = found.restore.step if found else 0
+        self._journal_path = scratch / "events.jsonl"
+        self._journal = self._journal_path.open("a", encoding="utf-8")
+        self._logs: dict[str, str] = {}
+        self._phases = Phases()
+        self._started_at: Optional[float] = None
+        for warning in found.warnings if found else ():
+            display.phase(f"warning: {warning}")
+
+    @property
+    def restore(self) -> Optional[Restore]:
+        """The checkpoint to go on from, None for a fresh start."""
+        return self._found.restore if self._found else None
+
+    def take(self, reported: Reported, committed: Callable[[int], None]) -> None:
+        """Take one event; publish what it stages and answer with `committed`."""
+        event = reported.event
+        if not isinstance(event, Ended):
+            self._write(reported)
+        self._display.show(reported)
+        if isinstance(event, Started) and self._started_at is None:
+            self._phase("start")
+            self._started_at = time.monotonic()
+            self._display.phase("training")
+        elif isinstance(event, EpochEnd) and reported.rank == 0:
+            self._history.append(event)
+            self._step = event.step
+        elif isinstance(event, Beat):
+            self._step = max(self._step, event.step)
+        elif isinstance(event, Staged):
+            self._publish(event)
+            committed(event.step)
+        elif isinstance(event, Ended):
+            self._logs = event.logs
+        if self._on_event is not None:
+            self._on_event(reported)
+
+    @contextmanager
+    def keeping(self, phases: Phases) -> Iterator[None]:
+        """Whatever ends the ``with``, leave events, logs and outcome in the run's folder."""
+        self._phases, self._began = phases, time.monotonic()
+        try:
+            yield
+        except KeyboardInterrupt:
+            self._leave(self._result(INTERRUPTED, "interrupted; the same command resumes"))
+            raise
+        except MXSparkError as error:
+            self._leave(replace(self._result(FAILED, error.message), cause=error.cause))
+            raise
+
+    def succeeded(self) -> Result:
+        """Return the result of a run that did all its epochs."""
+        self._phase("train")
+        done = self._job.training.epochs
+        result = self._result(SUCCEEDED, f"{done} epochs, {self._step} steps")
+        self._leave(result)
+        return result
+
+    def nothing_left(self) -> Result:
+        """Return the result of a run that found all epochs done."""
+        epochs = self._job.training.epochs
+        done = self._found.restore.epoch if self._found else 0
+        message = (
+            f"nothing left to train: {self._owned.path} holds {done} epochs and training.epochs is {epochs}; raise it to "
+            "train on"
+        )
+        result = self._result(SUCCEEDED, message)
+        self._leave(result)
+        return result
+
+    def _publish(self, staged: Staged) -> None:
+        if staged.kind == "checkpoint":
+            self._checkpoint = self._store.commit(staged).path
+        else:
+            publish_model(self._owned, staged, "model" if staged.kind == "model" else "model-best")
+
+    def _result(self, status: str, message: str) -> Result:
+        epochs = self._history[-1].epoch + 1 if self._history else (self._found.restore.epoch if self._found else 0)
+        trained = sum(epoch.rows for epoch in self._history)
+        seconds = sum(epoch.seconds for epoch in self._history)
+        return Result(
+            status=status,
+            run_id=self._owned.run.run_id,
+            message=message,
+            epochs=epochs,
+            steps=self._step,
+            rows_per_epoch=self._plan.rows,
+            history=tuple(self._history),
+            metrics=summarise(tuple(self._history), assemble.better(self._job)),
+            seconds=dict(self._phases.seconds),
+            rows_per_s=trained / seconds if seconds else 0.0,
+            checkpoint=self._checkpoint,
+            model=self._model("model"),
+            best_model=self._model("model-best"),
+            events=join(self._owned.run_folder, "events.jsonl"),
+        )
+
+    def _model(self, name: str) -> Optional[Model]:
+        path = join(self._owned.path, name)
+        return Model(path, self._owned.storage) if self._owned.storage.stat(path) is not None else None
+
+    def _phase(self, name: str) -> None:
+        now = time.monotonic()
+        self._phases.seconds[name] = round(now - self._began, 3)
+        self._began = now
+
+    def _write(self, reported: Reported) -> None:
+        line = {"time": time.time(), "role": reported.role, "rank": reported.rank, **events.to_wire(reported.event)}
+        self._journal.write(json.dumps(line) + "\n")
+
+    def _leave(self, result: Result) -> None:
+        """Write the run's folder; a storage that refuses must not hide what ended the run."""
+        self._journal.close()
+        try:
+            self._owned.put_run_file(self._journal_path, "events.jsonl")
+            for name, text in self._logs.items():
+                self._owned.write_run_file(f"{name}.log", text.encode())
+            self._owned.write_run_file("result.json", json.dumps(result.to_dict(), indent=1).encode())
+        except (OSError, MXSparkError) as error:
+            self._display.phase(f"warning: the run's folder is incomplete: {error}")

@@ -1,0 +1,109 @@
+"""Facts about the user's Spark session, and the checks that need no job to be run."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from pyspark.sql import SparkSession
+
+from mxspark.errors import ClusterError, ConfigError, InputError
+
+
+@dataclass(frozen=True)
+class SessionFacts:
+    """What the driver needs to know of the session it was given."""
+
+    spark: SparkSession
+    master: str
+    driver_host: str
+    task_cpus: int
+
+    @property
+    def one_machine(self) -> bool:
+        """Whether every executor is on the driver's machine by construction."""
+        return self.master.startswith("local")
+
+
+def start(app_name: str) -> SparkSession:
+    """Return the active session, or make one from what spark-submit or the environment say."""
+    return SparkSession.builder.appName(app_name).getOrCreate()
+
+
+def facts(spark: Any) -> SessionFacts:
+    """Read the session's facts.
+
+    Raises
+    ------
+    InputError
+        For a Spark Connect session, and for dynamic allocation.
+    """
+    if not isinstance(spark, SparkSession) or getattr(spark, "_jsparkSession", None) is None:
+        raise InputError(
+            "this is a Spark Connect session, which has no driver JVM and no RDDs; mxspark needs a classic one: "
+            "start it with SparkSession.builder.master(...) and without remote(...) or SPARK_REMOTE"
+        )
+    conf = spark.sparkContext.getConf()
+    if (conf.get("spark.dynamicAllocation.enabled") or "false").lower() == "true":
+        raise ConfigError(
+            "spark.dynamicAllocation.enabled is true, but the workers are one barrier stage, which Spark does not run with "
+            "dynamic allocation; start the session with --conf spark.dynamicAllocation.enabled=false and "
+            "spark.executor.instances"
+        )
+    master = spark.sparkContext.master
+    one_machine = re.match(r"local(\[|$)|local-cluster", master) is not None
+    return SessionFacts(
+        spark=spark,
+        master=master,
+        driver_host="127.0.0.1" if one_machine else str(conf.get("spark.driver.host") or "127.0.0.1"),
+        task_cpus=int(conf.get("spark.task.cpus") or 1),
+    )
+
+
+def wait_for_slots(session: SessionFacts, workers: int, limit_s: float) -> None:
+    """Return when the application has a slot for each worker.
+
+    Raises
+    ------
+    ClusterError
+        If they can never come, or have not come within `limit_s` seconds.
+    """
+    most = _most_slots(session.master, session.task_cpus)
+    if most is not None and most < workers:
+        raise ClusterError(
+            f"cluster.num_workers is {workers}, but the master {session.master!r} never has more than {most} slots "
+            f"(spark.task.cpus={session.task_cpus}); lower cluster.num_workers or start Spark with --master local[{workers}]"
+        )
+    deadline = time.monotonic() + limit_s
+    while True:
+        have = _slots_now(session.spark)
+        if have >= workers:
+            return
+        if time.monotonic() > deadline:
+            raise ClusterError(
+                f"cluster.num_workers is {workers}, but after {limit_s:g} s (failure.start_s) Spark has {have} slots; "
+                "ask for more executors (--num-executors, --executor-cores) or lower cluster.num_workers"
+            )
+        time.sleep(0.2)
+
+
+def _most_slots(master: str, task_cpus: int) -> int | None:
+    """Return the slots a master string can give at most, None where only the cluster knows."""
+    local = re.fullmatch(r"local(?:\[\s*([0-9]+|\*)\s*(?:,\s*[0-9]+\s*)?\])?", master)
+    if local:
+        cores = {None: 1, "*": os.cpu_count() or 1}.get(local.group(1)) or int(local.group(1))
+        return cores // task_cpus
+    small = re.fullmatch(r"local-cluster\[\s*([0-9]+)\s*,\s*([0-9]+)\s*,.*\]", master)
+    if small:
+        return int(small.group(1)) * (int(small.group(2)) // task_cpus)
+    return None
+
+
+def _slots_now(spark: SparkSession) -> int:
+    """Return how many tasks the registered executors can run at once."""
+    context: Any = spark.sparkContext._jsc.sc()
+    profile = context.resourceProfileManager().defaultResourceProfile()
+    return int(context.maxNumConcurrentTasks(profile))

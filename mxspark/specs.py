@@ -1,0 +1,85 @@
+"""What agents are told: the standard library alone, so that an agent starts in a few hundredths of a second."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Optional
+
+# The entry point of each role, ``module:function``.
+ENTRIES = {
+    "scheduler": "mxspark.mx.thin:main",
+    "server": "mxspark.mx.thin:main",
+    "worker": "mxspark.mx.role:main",
+}
+
+
+@dataclass(frozen=True)
+class RoleSpec:
+    """One role process of an attempt.
+
+    Attributes
+    ----------
+    role : str
+        ``scheduler``, ``server`` or ``worker``.
+    rank : int
+        Rank within the role.
+    environment : dict
+        The role's own variables: transport, threads, malloc, and what the job names. The agent adds the few a process
+        needs to live (PATH, HOME, locale) and nothing else of its own environment.
+    socket : str or None
+        Path of the unix socket it must bind, with ``transport.mode: local``.
+    """
+
+    role: str
+    rank: int
+    environment: dict[str, str]
+    socket: Optional[str]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Deadlines in seconds; see ``failure`` in ``conf/job.yaml``."""
+
+    start_s: float
+    hang_s: float
+    lease_s: float
+    shutdown_s: float
+
+
+@dataclass(frozen=True)
+class AgentSpec:
+    """What a task hands to the agent it starts, on the agent's standard input.
+
+    `secret` is the job's, in hexadecimal. `log_dir` None means the container's log folder or a temporary one. `entries`
+    names the program of each role.
+    """
+
+    rank: int
+    size: int
+    run_id: str
+    address: tuple[str, int]
+    secret: str = field(repr=False)
+    limits: Limits
+    sys_path: tuple[str, ...]
+    log_dir: Optional[str] = None
+    entries: dict[str, str] = field(default_factory=lambda: dict(ENTRIES))
+
+
+@dataclass(frozen=True)
+class DriverAgentSpec:
+    """What the driver hands to its own agent, on the socket that is the agent's standard input.
+
+    `roles` are the scheduler and the servers that run beside it. `same_host` demands that every agent has `identity`.
+    """
+
+    run_id: str
+    size: int
+    bind: str
+    secret: str = field(repr=False)
+    limits: Limits
+    sys_path: tuple[str, ...]
+    log_dir: str
+    identity: str
+    same_host: bool
+    roles: tuple[RoleSpec, ...]
+    entries: dict[str, str] = field(default_factory=lambda: dict(ENTRIES))

@@ -1,0 +1,165 @@
+"""What a spooled partition is: the values that cross from the tasks that write spools to the workers that map them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Optional
+
+
+@dataclass(frozen=True)
+class ColumnSpec:
+    """One array of a batch and the columns of the DataFrame it is made of.
+
+    Attributes
+    ----------
+    name : str
+        Name of the array; the column's name unless several columns make one array.
+    columns : tuple of str
+        Source columns, in order. Several numeric scalars become one vector.
+    shape : tuple of int or None
+        Shape of one row, ``()`` for a scalar; None until it is known from the schema or the data.
+    dtype : str
+        numpy name of the element type the network sees.
+    scale : float
+        Factor every value is multiplied with while spooling.
+    classes : int or None
+        For a label: values must be whole numbers in ``[0, classes)``.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    shape: Optional[tuple[int, ...]]
+    dtype: str
+    scale: float = 1.0
+    classes: Optional[int] = None
+
+
+@dataclass(frozen=True)
+class SpoolFile:
+    """One array of one spooled partition: a plain C-contiguous file ``<path of the spool>/<name>.bin``.
+
+    Attributes
+    ----------
+    name : str
+        Name of the array (`ColumnSpec.name`).
+    dtype : str
+        numpy name of the element type.
+    shape : tuple of int
+        Shape of one row; the file holds ``(rows,) + shape`` elements. ``()`` for a scalar, ``(0,)`` where the partition
+        has no row and the shape was not declared.
+    crc32 : int
+        Checksum of the file's bytes (zlib.crc32).
+    minimum, maximum : float or None
+        Over all elements after scaling; None where there is no row.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    crc32: int
+    minimum: Optional[float]
+    maximum: Optional[float]
+
+
+@dataclass(frozen=True)
+class RowProblem:
+    """Rows of one partition that cannot be trained on.
+
+    Attributes
+    ----------
+    column : str
+        Source column; "" for an element of an RDD that is unusable as a whole.
+    kind : str
+        One of ``null``, ``not finite``, ``ragged``, ``label``, ``type``.
+    count : int
+        Rows with this problem in this partition.
+    first_row : int
+        Offset in the partition of the first of them.
+    detail : str
+        What was seen, without row values: "length 63 where 64 was expected".
+    """
+
+    column: str
+    kind: str
+    count: int
+    first_row: int
+    detail: str
+
+
+@dataclass(frozen=True)
+class SpoolReady:
+    """A partition on local disk, or the reasons why it is not usable.
+
+    Attributes
+    ----------
+    host : str
+        Host identity (`topology.host_identity`) of the machine that holds the files.
+    partition : int
+        Spark partition id; with the offset it names a row for the life of the job.
+    path : str
+        Folder of the files, of this task attempt alone.
+    rows : int
+        Number of rows.
+    files : tuple of SpoolFile
+        One per array; empty where `problems` is not.
+    problems : tuple of RowProblem
+        Bad rows by column and kind.
+    """
+
+    host: str
+    partition: int
+    path: str
+    rows: int
+    files: tuple[SpoolFile, ...]
+    problems: tuple[RowProblem, ...] = ()
+
+
+def run_folder_name(run_id: str) -> str:
+    """Return the name of the folder that holds all spools of a run on one local disk."""
+    if not re.fullmatch(r"[A-Za-z0-9_.-]+", run_id):
+        raise ValueError(f"run id {run_id!r} cannot be part of a folder's name; use letters, digits, '_', '.' and '-'")
+    return f"mxspark-{run_id}"
+
+
+def run_folder(path: str, run_id: str) -> Path:
+    """Return the run's folder on the local disk that holds a spool.
+
+    Parameters
+    ----------
+    path : str
+        `SpoolReady.path`, ``<local dir>/mxspark-<run_id>/<folder>/p<partition>-<attempt>``.
+    run_id : str
+        The run that made it.
+
+    Raises
+    ------
+    ValueError
+        If the path does not lie in a folder of this run: nothing else is ever removed.
+    """
+    parts = Path(path).parts
+    if len(parts) < 4 or not Path(path).is_absolute() or ".." in parts or parts[-3] != run_folder_name(run_id):
+        raise ValueError(f"{path!r} is not a spool of run {run_id!r}")
+    return Path(*parts[:-2])
+
+
+def remove_run_folder(path: str, run_id: str) -> None:
+    """Remove all spools of a run from the local disk that holds `path`, those of lost and failed tasks too.
+
+    Raises
+    ------
+    OSError
+        If something cannot be removed.
+    """
+    import shutil  # 10 ms that an agent's start need not wait for
+
+    folder = run_folder(path, run_id)
+    for last in (False, False, True):
+        if not folder.exists():
+            return
+        try:
+            shutil.rmtree(folder)
+        except OSError:  # a killed task of a speculative pair may still be writing, or removing its own files
+            if last and folder.exists():
+                raise

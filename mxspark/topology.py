@@ -1,0 +1,178 @@
+"""Who runs where: roles, ranks, endpoints and the environment of each role. Pure but for :func:`host_identity`.
+
+ps-lite gives ranks by sorting its members by host string, descending, then by port, ascending. It does not look at who
+came first. So the host string (a mere label with unix sockets) or the port decides, and the rank is known beforehand.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Callable, Optional
+
+from mxspark.specs import RoleSpec
+
+SOCKET_FOLDER = Path("/tmp")  # compiled into ps-lite
+FIRST_LABEL = 999_999
+LOWEST_PORT, HIGHEST_PORT = 65_536, 2**31 - 2  # above every TCP port; 2**31 - 1 means "none" to ps-lite
+
+# glibc otherwise hands the memory of every large message back to the kernel and faults it in again.
+MALLOC = {
+    "MALLOC_MMAP_THRESHOLD_": "4294967295",
+    "MALLOC_TRIM_THRESHOLD_": "4294967295",
+    "MALLOC_TOP_PAD_": "67108864",
+    "MALLOC_ARENA_MAX": "2",
+}
+RUN_TAG = "MXSPARK_RUN"
+RESERVED_PREFIXES = ("DMLC_", "MXSPARK_")
+RESERVED_NAMES = {"PORT", "OMP_NUM_THREADS"}
+
+
+def host_identity() -> str:
+    """Return ``boot id/device:inode of the socket folder/uid``: equal for processes that can meet over unix sockets."""
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    folder = os.stat(SOCKET_FOLDER)
+    return f"{boot}/{folder.st_dev}:{folder.st_ino}/{os.getuid()}"
+
+
+def explain_difference(ours: str, theirs: str) -> str:
+    """Say in words why two identities differ."""
+    (boot, folder, uid), (other_boot, other_folder, other_uid) = ours.split("/"), theirs.split("/")
+    if boot != other_boot:
+        return "they are different hosts"
+    if folder != other_folder:
+        return f"they are on one host but see different {SOCKET_FOLDER} folders (containers or PrivateTmp)"
+    return f"they are on one host but run as different users (uid {uid} and {other_uid})"
+
+
+@dataclass(frozen=True)
+class Group:
+    """The roles of one attempt.
+
+    Attributes
+    ----------
+    driver : tuple of RoleSpec
+        The scheduler, and the servers that run beside it.
+    slots : tuple of tuple of RoleSpec
+        Roles of each slot, indexed by the partition id of the task: its worker first, then its servers.
+    """
+
+    driver: tuple[RoleSpec, ...]
+    slots: tuple[tuple[RoleSpec, ...], ...]
+
+
+@dataclass(frozen=True)
+class Endpoints:
+    """Where the roles of one attempt listen: ports (or names of sockets) in order of rank."""
+
+    scheduler: int
+    servers: tuple[int, ...]
+    workers: tuple[int, ...]
+
+
+def draw_sockets(count: int, draw: Callable[[int, int], int], folder: Path = SOCKET_FOLDER) -> list[int]:
+    """Return `count` different numbers that name no file in `folder`.
+
+    Parameters
+    ----------
+    draw : callable
+        ``draw(lowest, highest)`` returns a random integer, both ends included.
+    """
+    drawn: list[int] = []
+    for _ in range(100 * count):
+        number = draw(LOWEST_PORT, HIGHEST_PORT)
+        if number not in drawn and not os.path.lexists(folder / str(number)):
+            drawn.append(number)
+        if len(drawn) == count:
+            return drawn
+    raise ValueError(f"no {count} free names for sockets were found in {folder}")
+
+
+def plan_roles(
+    *,
+    num_workers: int,
+    num_servers: int,
+    servers_on_driver: int,
+    mode: str,
+    threads: int,
+    server_threads: int,
+    host_address: str,
+    run_tag: str,
+    extra_environment: Optional[Mapping[str, str]] = None,
+    draw: Optional[Callable[[int, int], int]] = None,
+    free_ports: Optional[Callable[[str, int], Sequence[int]]] = None,
+) -> Group:
+    """Place the roles of one attempt and give each its endpoint and its environment.
+
+    Parameters
+    ----------
+    num_servers, servers_on_driver : int
+        Servers in all, and how many of them run beside the scheduler; the rest go round the slots.
+    mode : str
+        ``local`` (unix sockets) or ``tcp``.
+    threads, server_threads : int
+        OpenMP threads of a worker and of a server.
+    host_address : str
+        Numeric IPv4 address the roles bind with ``tcp``.
+    run_tag : str
+        Marks every process of the run.
+    extra_environment : mapping
+        Variables the job names, for every role.
+    draw, free_ports : callable
+        Source of socket names (default: the system's random source), and of free ports with ``tcp``.
+
+    Raises
+    ------
+    ValueError
+        If the counts cannot be, or `extra_environment` names a variable that belongs to mxspark.
+    """
+    _check(num_workers, num_servers, servers_on_driver, extra_environment or {})
+    count = num_workers + num_servers + 1
+    if mode == "local":
+        numbers = draw_sockets(count, draw or random.SystemRandom().randint)
+    elif mode == "tcp" and free_ports is not None:
+        numbers = sorted(free_ports(host_address, count))
+    else:
+        raise ValueError(f"transport.mode is 'local' or 'tcp' (which needs a source of free ports), not {mode!r}")
+    ends = Endpoints(numbers[0], tuple(numbers[1 : num_servers + 1]), tuple(numbers[num_servers + 1 :]))
+    common = {
+        **MALLOC,
+        **(extra_environment or {}),
+        RUN_TAG: run_tag,
+        "DMLC_PS_ROOT_URI": "scheduler" if mode == "local" else host_address,
+        "DMLC_PS_ROOT_PORT": str(ends.scheduler),
+        "DMLC_NUM_WORKER": str(num_workers),
+        "DMLC_NUM_SERVER": str(num_servers),
+        **({"DMLC_LOCAL": "1"} if mode == "local" else {}),
+    }
+
+    def role(kind: str, rank: int, port: int, omp_threads: int) -> RoleSpec:
+        host = host_address if mode == "tcp" else _label(kind, rank)
+        own = {"DMLC_ROLE": kind, "DMLC_NODE_HOST": host, "PORT": str(port), "OMP_NUM_THREADS": str(omp_threads)}
+        return RoleSpec(kind, rank, {**common, **own}, str(SOCKET_FOLDER / str(port)) if mode == "local" else None)
+
+    servers = [role("server", rank, port, server_threads) for rank, port in enumerate(ends.servers)]
+    slots = tuple(
+        (role("worker", rank, port, threads), *servers[servers_on_driver + rank :: num_workers])
+        for rank, port in enumerate(ends.workers)
+    )
+    return Group((role("scheduler", 0, ends.scheduler, 1), *servers[:servers_on_driver]), slots)
+
+
+def _label(kind: str, rank: int) -> str:
+    """Return a host string that sorts, descending, in order of rank."""
+    return f"{kind}{FIRST_LABEL - rank:06d}"
+
+
+def _check(num_workers: int, num_servers: int, servers_on_driver: int, extra: Mapping[str, str]) -> None:
+    if num_workers < 1 or num_servers < 1 or not 0 <= servers_on_driver <= num_servers:
+        raise ValueError(
+            f"at least one worker and one server are needed, and no more servers on the driver than there are: "
+            f"num_workers={num_workers}, num_servers={num_servers}, servers_on_driver={servers_on_driver}"
+        )
+    ours = sorted(name for name in extra if name in RESERVED_NAMES or name.startswith(RESERVED_PREFIXES))
+    if ours:
+        raise ValueError(f"these variables are set by mxspark and cannot be named by a job: {', '.join(ours)}")

@@ -1,0 +1,299 @@
+"""Frames: a length and one JSON object; on the network each frame is authenticated. Nothing is ever unpickled.
+
+The codecs do no I/O: they take bytes and give objects, so the agents' loop, blocking callers and tests share them.
+
+* :class:`Plain` for channels whose two ends were inherited (socket pairs, pipes).
+* :class:`Secured` for TCP. Both ends prove that they know the job's secret before anything but fixed-size binary
+  fields is parsed; then every frame carries a MAC over direction, sequence number and body, so none can be changed,
+  replayed, reordered, reflected or taken from another connection.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import hmac
+import json
+import secrets
+import select
+import socket
+import struct
+import threading
+import time
+from typing import Any, Optional, Protocol
+
+MAX_FRAME_BYTES = 16 * 2**20
+MAGIC = b"mxspark\x01"
+_NONCE_BYTES, _MAC_BYTES = 32, 32
+_LENGTH = struct.Struct(">I")
+_SEQUENCE = struct.Struct(">Q")
+
+Message = dict[str, Any]
+
+
+class WireError(Exception):
+    """What arrived is no frame of ours; the connection cannot be used any more."""
+
+
+def _dump(message: Message) -> bytes:
+    body = json.dumps(message, separators=(",", ":")).encode()
+    if len(body) > MAX_FRAME_BYTES:
+        raise ValueError(f"a frame may hold {MAX_FRAME_BYTES} bytes, this one has {len(body)}; send less at once")
+    return body
+
+
+def _parse(body: bytes) -> Message:
+    try:
+        message = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise WireError(f"a frame of {len(body)} bytes is not JSON: {error}") from error
+    if not isinstance(message, dict):
+        raise WireError(f"a frame holds a {type(message).__name__}, not an object")
+    return message
+
+
+class Codec(Protocol):
+    """One end of a connection, without the connection."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether frames may be packed."""
+
+    def pack(self, message: Message) -> bytes:
+        """Return the bytes of a frame."""
+
+    def feed(self, data: bytes) -> list[Message]:
+        """Take bytes that arrived and return the frames they completed; raise `WireError` if they are none."""
+
+    def take(self) -> bytes:
+        """Return bytes the codec itself wants sent (a handshake)."""
+
+
+class _Buffer:
+    """Bytes that arrived and were not used yet."""
+
+    def __init__(self) -> None:
+        self._bytes = bytearray()
+
+    def __len__(self) -> int:
+        return len(self._bytes)
+
+    def add(self, data: bytes) -> None:
+        self._bytes += data
+
+    def cut(self, count: int) -> Optional[bytes]:
+        """Return and drop the first `count` bytes, or None while they are not there."""
+        if len(self._bytes) < count:
+            return None
+        part = bytes(self._bytes[:count])
+        del self._bytes[:count]
+        return part
+
+    def cut_frame(self, extra: int) -> Optional[bytes]:
+        """Return and drop what follows a complete length field: `extra` bytes and the body."""
+        if len(self._bytes) < _LENGTH.size:
+            return None
+        (length,) = _LENGTH.unpack_from(self._bytes)
+        if length > MAX_FRAME_BYTES:
+            raise WireError(f"a frame of {length} bytes was announced, {MAX_FRAME_BYTES} are allowed")
+        whole = self.cut(_LENGTH.size + extra + length)
+        return None if whole is None else whole[_LENGTH.size :]
+
+
+class Plain:
+    """Frames over a channel that is trusted because both ends were inherited."""
+
+    ready = True
+
+    def __init__(self) -> None:
+        self._buffer = _Buffer()
+
+    def pack(self, message: Message) -> bytes:
+        """Return the bytes of a frame."""
+        body = _dump(message)
+        return _LENGTH.pack(len(body)) + body
+
+    def feed(self, data: bytes) -> list[Message]:
+        """Return the frames completed by `data`."""
+        self._buffer.add(data)
+        frames = []
+        while (body := self._buffer.cut_frame(0)) is not None:
+            frames.append(_parse(body))
+        return frames
+
+    def take(self) -> bytes:
+        """Return nothing: there is no handshake."""
+        return b""
+
+
+class Secured:
+    """One end of an authenticated connection.
+
+    The client says ``magic | nonce``, the server answers ``nonce | proof``, the client sends its ``proof``. A proof is
+    HMAC-SHA256 over who proves and both nonces; the key of the session is derived in the same way.
+
+    Parameters
+    ----------
+    secret : bytes
+        The job's secret, at least 16 bytes.
+    server : bool
+        Which end this is.
+    """
+
+    def __init__(self, secret: bytes, server: bool) -> None:
+        if len(secret) < 16:
+            raise ValueError(f"a secret needs at least 16 bytes, this one has {len(secret)}")
+        self._secret = secret
+        self._server = server
+        self._buffer = _Buffer()
+        self._nonce = secrets.token_bytes(_NONCE_BYTES)
+        self._peer_nonce = b""
+        self._key = b""
+        self._sent = self._received = 0
+        self._outgoing = b"" if server else MAGIC + self._nonce
+        self.ready = False
+
+    def take(self) -> bytes:
+        """Return the bytes the handshake wants sent."""
+        outgoing, self._outgoing = self._outgoing, b""
+        return outgoing
+
+    def pack(self, message: Message) -> bytes:
+        """Return the bytes of a frame."""
+        if not self.ready:
+            raise RuntimeError("the peer has not proved yet that it knows the secret")
+        body = _dump(message)
+        mac = self._mac(self._server, self._sent, body)
+        self._sent += 1
+        return _LENGTH.pack(len(body)) + mac + body
+
+    def feed(self, data: bytes) -> list[Message]:
+        """Return the frames completed by `data`; before the handshake is through there are none."""
+        self._buffer.add(data)
+        if not self.ready:
+            self._shake_hands()
+        frames: list[Message] = []
+        while self.ready and (rest := self._buffer.cut_frame(_MAC_BYTES)) is not None:
+            mac, body = rest[:_MAC_BYTES], rest[_MAC_BYTES:]
+            if not hmac.compare_digest(mac, self._mac(not self._server, self._received, body)):
+                raise WireError(f"frame {self._received} of the peer has a wrong MAC")
+            self._received += 1
+            frames.append(_parse(body))
+        return frames
+
+    def _shake_hands(self) -> None:
+        if self._server and not self._peer_nonce:
+            hello = self._buffer.cut(len(MAGIC) + _NONCE_BYTES)
+            if hello is None:
+                return
+            if not hmac.compare_digest(hello[: len(MAGIC)], MAGIC):
+                raise WireError("the peer does not speak this protocol")
+            self._peer_nonce = hello[len(MAGIC) :]
+            self._outgoing += self._nonce + self._prove(b"server")
+        elif not self._server and not self._peer_nonce:
+            nonce = self._buffer.cut(_NONCE_BYTES)
+            if nonce is None:
+                return
+            self._peer_nonce = nonce
+        proof = self._buffer.cut(_MAC_BYTES)
+        if proof is None:
+            return
+        if not hmac.compare_digest(proof, self._prove(b"client" if self._server else b"server")):
+            raise WireError("the peer does not know the secret of this job")
+        if not self._server:
+            self._outgoing += self._prove(b"client")
+        self._key = self._prove(b"session")
+        self.ready = True
+
+    def _prove(self, what: bytes) -> bytes:
+        nonces = self._peer_nonce + self._nonce if self._server else self._nonce + self._peer_nonce
+        return hmac.new(self._secret, MAGIC + what + b"\0" + nonces, hashlib.sha256).digest()
+
+    def _mac(self, by_server: bool, sequence: int, body: bytes) -> bytes:
+        head = (b"S" if by_server else b"C") + _SEQUENCE.pack(sequence)
+        return hmac.new(self._key, head + body, hashlib.sha256).digest()
+
+
+class Channel:
+    """A blocking end of an inherited socket pair. Any thread may send; one thread receives."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(True)
+        self._socket = sock
+        self._codec = Plain()
+        self._frames: list[Message] = []
+        self._sending = threading.Lock()
+
+    @classmethod
+    def from_fd(cls, fd: int) -> Channel:
+        """Wrap an inherited descriptor."""
+        return cls(socket.socket(fileno=fd))
+
+    def fileno(self) -> int:
+        """Return the descriptor, -1 once closed."""
+        return self._socket.fileno()
+
+    def send(self, message: Message) -> None:
+        """Send one frame.
+
+        Raises
+        ------
+        OSError
+            If the other end is gone.
+        ValueError
+            If the frame is larger than `MAX_FRAME_BYTES`.
+        """
+        data = self._codec.pack(message)
+        with self._sending:
+            self._socket.sendall(data)
+
+    def receive(self, timeout: Optional[float] = None) -> Optional[Message]:
+        """Return the next frame, or None once the other end is closed.
+
+        Parameters
+        ----------
+        timeout : float or None
+            Seconds to wait; None waits until something happens.
+
+        Raises
+        ------
+        TimeoutError
+            If nothing came in time.
+        WireError
+            If what came is no frame.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while not self._frames:
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            poller = select.poll()
+            poller.register(self._socket, select.POLLIN)
+            if not poller.poll(None if left is None else left * 1000):
+                raise TimeoutError(f"nothing came over the channel for {timeout} s")
+            try:
+                data = self._socket.recv(65536)
+            except ConnectionResetError:
+                return None
+            if not data:
+                return None
+            self._frames.extend(self._codec.feed(data))
+        return self._frames.pop(0)
+
+    def close(self) -> None:
+        """Close this end; a thread that receives returns None."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+
+
+def free_ports(host: str, count: int) -> list[int]:
+    """Return TCP ports that were free on `host` a moment ago, ascending."""
+    taken = []
+    try:
+        for _ in range(count):
+            sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+            taken.append(sock)
+            sock.bind((host, 0))
+        return sorted(sock.getsockname()[1] for sock in taken)
+    finally:
+        for sock in taken:
+            sock.close()

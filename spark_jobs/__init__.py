@@ -1,0 +1,1 @@
+"""Jobs to run with ``submit.sh`` and networks to start from."""

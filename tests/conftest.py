@@ -1,0 +1,68 @@
+"""Shared by every tier: markers by folder, and a check that a test leaves nothing running."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+TIERS = ("core", "process", "mx", "spark", "cluster")
+ROOT = Path(__file__).resolve().parent
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add ``--long``."""
+    parser.addoption("--long", action="store_true", help="run the long tests too")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark each test with its tier, run quick tiers first, and leave long tests out unless asked."""
+    for item in items:
+        tier = item.path.relative_to(ROOT).parts[0]
+        if tier in TIERS:
+            item.add_marker(getattr(pytest.mark, tier))
+        if item.get_closest_marker("long") and not config.getoption("--long"):
+            item.add_marker(pytest.mark.skip(reason="long; run with --long"))
+    items.sort(key=lambda item: TIERS.index(item.path.relative_to(ROOT).parts[0]))
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give every test an environment without MXNet's and our own variables."""
+    for name in list(os.environ):
+        if name.startswith(("DMLC_", "PS_", "MXNET_", "MXSPARK_")) or name == "PORT":
+            monkeypatch.delenv(name)
+
+
+def roles_alive(run_tag: str = "") -> list[int]:
+    """Return the pids of agents and roles on this machine, by their command line or their tag, not by our own records."""
+    found = []
+    for process in psutil.process_iter(["pid", "status"]):
+        try:
+            if process.info["status"] == psutil.STATUS_ZOMBIE or process.pid == os.getpid():
+                continue
+            tagged = f"MXSPARK_RUN={run_tag}".encode() in Path(f"/proc/{process.pid}/environ").read_bytes()
+            agent = any("mxspark.agent" in word for word in process.cmdline())
+        except (psutil.Error, OSError):
+            continue
+        if tagged or (agent and not run_tag):
+            found.append(process.pid)
+    return found
+
+
+def role_sockets() -> set[str]:
+    """Return the ps-lite sockets in /tmp: plain numbers."""
+    return {entry.name for entry in os.scandir("/tmp") if entry.name.isdigit()}
+
+
+@pytest.fixture
+def nothing_left() -> Iterator[None]:
+    """Fail the test if it leaves a role, an agent or a socket behind."""
+    sockets = role_sockets()
+    processes = set(roles_alive())
+    yield
+    assert set(roles_alive()) <= processes, "role processes were left behind"
+    assert role_sockets() <= sockets, "sockets were left behind"

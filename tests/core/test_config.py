@@ -1,0 +1,149 @@
+"""One object from YAML or Python; every problem at once, each with its key, its value and what to do."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import BaseModel
+
+from mxspark.config import _SECTIONS, JobConfig
+from mxspark.errors import ConfigError
+from mxspark.job_file import override, read_yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def digits(**changes: Any) -> dict[str, Any]:
+    raw = read_yaml(str(ROOT / "conf/digits.yaml"))
+    return override(raw, [f"{key.replace('__', '.')}={yaml.safe_dump(value)}" for key, value in changes.items()])
+
+
+def problems(raw: dict[str, Any]) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        JobConfig.from_dict(raw)
+    return [line[4:] for line in str(caught.value).splitlines()[1:]]
+
+
+def test_yaml_and_python_make_the_same_object() -> None:
+    from_file = JobConfig.from_yaml(str(ROOT / "conf/digits.yaml"), ["training.epochs=3", "cluster.num_workers=4"])
+    raw = digits()
+    raw["training"]["epochs"], raw["cluster"]["num_workers"] = 3, 4
+    assert JobConfig.from_dict(raw) == from_file
+    assert (from_file.training.epochs, from_file.cluster.num_workers, from_file.cluster.servers) == (3, 4, 2)
+
+
+def test_it_is_frozen() -> None:
+    config = JobConfig.from_dict(digits())
+    with pytest.raises(ValueError, match="frozen"):
+        config.training.epochs = 5  # type: ignore[misc]
+
+
+def test_every_problem_at_once_with_key_value_and_remedy() -> None:
+    raw = digits(training__epochs=0, cluster__num_wrokers=2, checkpoint__keep="many")
+    raw["training"]["optimizer"] = {"name": "addam"}
+    raw["data"]["features"]["pixels"]["dtpye"] = "float32"
+    del raw["data"]["label"]
+    raw["trainig"] = {}
+    found = "\n".join(problems(raw))
+    for line in (
+        r"trainig: is not a section; did you mean training\?",
+        r"data.features.pixels.dtpye: is not a key; did you mean dtype\?",
+        r"data.label: is missing; conf/job.yaml shows what it holds",
+        r"cluster.num_wrokers: is not a key; did you mean num_workers\?",
+        r"training.optimizer: .*addam.* did you mean 'adam'",
+        r"training.epochs: input should be greater than 0, found 0",
+        r"checkpoint.keep: input should be a valid integer.*, found 'many'",
+    ):
+        assert re.search(line, found), f"{line}\nnot in\n{found}"
+    assert len(found.splitlines()) == 7
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"training__batch_size": 1}, "training.batch_size: 1 rows cannot be divided over cluster.num_workers=2"),
+        ({"cluster__servers_on_driver": 3}, "servers_on_driver=3 is more than the 2 servers there are"),
+        ({"training__network": "lenet"}, r"training.network: expected a function or its dotted path .*found 'lenet'"),
+        ({"training__loss": 3}, "training.loss: expected a name, a mapping with a name, or a function; found 3"),
+        ({"training__best_by": "auc"}, r"best_by is 'auc', but the metrics are \['loss', 'accuracy'\]"),
+        ({"data__validation": {"fraction": 0.2, "path": "x"}}, "a job has one kind of validation data"),
+        ({"data__label": {"pixels": {}}}, "pixels is both a feature and a label"),
+        ({"training__optimizer": {"name": "adam", "learning_rate": float("nan")}}, "training.optimizer"),
+        ({"transport__mode": "udp"}, "transport.mode: input should be 'local' or 'tcp', found 'udp'"),
+        ({"job__dir": ""}, "job.dir: string should have at least 1 character"),
+        ({"failure__hang_s": 0}, "failure.hang_s: input should be greater than 0"),
+    ],
+)
+def test_bad_values(changes: dict[str, Any], message: str) -> None:
+    raw = digits()
+    for key, value in changes.items():
+        section, name = key.split("__")
+        raw.setdefault(section, {})[name] = value
+    found = problems(raw)
+    assert len(found) == 1
+    assert re.search(message, found[0]), found[0]
+
+
+def test_functions_and_names_alone() -> None:
+    raw = digits()
+    raw["training"] |= {"network": lambda: None, "loss": "my.module:loss", "metrics": ["accuracy", lambda y, p: y]}
+    raw["data"] |= {"label": "digit", "features": ["a", "b"]}
+    config = JobConfig.from_dict(raw)
+    assert config.training.network.pickle and config.training.network.path is None
+    assert config.training.loss.function is not None and config.training.loss.function.path == "my.module:loss"
+    assert [spec.name for spec in (*config.features(), *config.labels())] == ["a", "b", "digit"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("- a", "holds list, but a job is a mapping"), ("a: [", "is not YAML"), ("a: !!python/object/apply:os.getpid []", "is not YAML")],
+)
+def test_files_that_are_no_jobs(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "job.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        JobConfig.from_yaml(str(path))
+
+
+def test_a_missing_file_and_a_bad_override(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot read the configuration .*No such file"):
+        JobConfig.from_yaml(str(tmp_path / "none.yaml"))
+    with pytest.raises(ConfigError, match=r"--set epochs: expected key.key=value"):
+        JobConfig.from_yaml(str(ROOT / "conf/digits.yaml"), ["epochs"])
+
+
+def keys_of(model: type[BaseModel]) -> set[str]:
+    return set(model.model_fields)
+
+
+def test_the_documented_job_is_complete_and_says_the_true_defaults() -> None:
+    text = (ROOT / "conf/job.yaml").read_text()
+    documented = yaml.safe_load(text)
+    assert set(documented) == set(_SECTIONS)
+    defaults = JobConfig.from_dict({"data": {"features": ["x"], "label": ["y"]}, "training": {"network": "a:b", "loss": "l2"}})
+    required = set(re.findall(r"^\s+(\w+):.*\(required\)", text, re.M))
+    assert required == {"features", "label", "network", "loss"}
+    for name, model in _SECTIONS.items():
+        assert set(documented[name]) == keys_of(model), f"keys of {name}"
+        for key in keys_of(model) - required - {"validation", "optimizer"}:
+            true = getattr(getattr(defaults, name), key)
+            said = documented[name][key]
+            named = getattr(true, "name", true) if key in ("initializer",) else true
+            assert said == (list(named) if isinstance(named, tuple) else named) or (name, key) in SHOWN_BY_EXAMPLE
+    from mxspark.config import Feature, Label, Validation
+
+    assert set(documented["data"]["features"]["pixels"]) == keys_of(Feature)
+    assert set(documented["data"]["label"]["digit"]) == keys_of(Label)
+    assert set(documented["data"]["validation"]) == keys_of(Validation)
+
+
+SHOWN_BY_EXAMPLE = {("job", "name"), ("job", "dir")}
+
+
+def test_the_documented_job_and_the_example_are_valid() -> None:
+    for name in ("job.yaml", "digits.yaml"):
+        JobConfig.from_yaml(str(ROOT / "conf" / name))

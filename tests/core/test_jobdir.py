@@ -1,0 +1,384 @@
+"""The job dir: preflight, the record, terms, taking over, published models."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Callable
+
+import pytest
+from jobs import RECORD, SETTINGS, a_run, stage
+
+from mxspark import values
+from mxspark.errors import ClusterError, InternalError, JobDirError, MXSparkError
+from mxspark.jobdir import JobDir, preflight, read_record
+from mxspark.jobrecord import DataRecord, JobRecord, differences, job_id
+from mxspark.publish import publish_model, read_model
+from mxspark.spool import SpoolFile, SpoolReady
+from mxspark.storage import join
+from mxspark.storage_local import LocalStorage
+from mxspark.storage_memory import Fault, InMemoryStorage, Killed
+from mxspark.terms import take_term
+
+LOCAL = LocalStorage()
+TESTS = Path(__file__).resolve().parents[1]
+
+
+def test_preflight_makes_the_folder_and_leaves_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "job"
+    assert preflight(LOCAL, str(path), SETTINGS) == f"file://{path}"
+    assert preflight(LOCAL, str(path), SETTINGS) == f"file://{path}"
+    assert [entry.name for entry in path.iterdir()] == ["_tmp"]
+    assert list((path / "_tmp").iterdir()) == []
+
+
+def test_preflight_refuses_a_file(tmp_path: Path) -> None:
+    (tmp_path / "job").write_text("mine")
+    for path in (tmp_path / "job", tmp_path / "job" / "below"):
+        with pytest.raises(JobDirError, match=r"job\.dir .* is a file, or lies below one; set job\.dir to a folder"):
+            preflight(LOCAL, str(path))
+    assert (tmp_path / "job").read_text() == "mine"
+
+
+def test_preflight_refuses_a_folder_of_something_else(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("mine")
+    with pytest.raises(JobDirError, match=r"not empty and not a job dir: it holds thesis\.tex, but no _job\.json"):
+        preflight(LOCAL, str(tmp_path))
+    assert [entry.name for entry in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_preflight_refuses_a_folder_it_may_not_write(tmp_path: Path) -> None:
+    """In a child without root's powers, for root may write everywhere."""
+    program = """
+import os, sys
+from mxspark.errors import JobDirError
+from mxspark.jobdir import preflight
+from mxspark.storage_local import LocalStorage
+if os.geteuid() == 0:
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
+try:
+    print("allowed", preflight(LocalStorage(), sys.argv[1]))
+except JobDirError as error:
+    print(error)
+"""
+    tmp_path.chmod(0o555)
+    for folder in tmp_path.parents:
+        if "pytest" in folder.name:
+            folder.chmod(0o755)
+    done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, timeout=60)
+    tmp_path.chmod(0o755)
+    assert "may not make" in done.stdout, done.stderr
+    assert "give that user write access, or set job.dir to a folder it can write to" in done.stdout
+
+
+def test_preflight_refuses_a_filesystem_that_renames_onto_folders() -> None:
+    class Nesting(InMemoryStorage):
+        def rename(self, source: str, target: str) -> None:
+            self.remove(target, recursive=True)
+            super().rename(source, target)
+
+    with pytest.raises(JobDirError, match="renames a folder onto another"):
+        preflight(Nesting(), "/job")
+
+
+def test_first_run_writes_the_record_and_the_next_goes_on() -> None:
+    storage = InMemoryStorage()
+    first = JobDir.own(storage, "/job", RECORD, a_run())
+    second = JobDir.own(storage, "/job", RECORD, a_run())
+    assert (first.term, second.term) == (1, 2)
+    assert read_record(storage, "/job") == RECORD
+    names = [entry.name for entry in storage.list("/job")]
+    assert names == ["_job.json", "_terms", "_tmp", "checkpoints", "runs"]
+    assert [entry.name for entry in storage.list("/job/_tmp")] == ["t000002"]
+    assert [entry.name for entry in storage.list("/job/runs")] == [first.run.run_id, second.run.run_id]
+
+
+def test_other_network_data_and_seed_are_all_named() -> None:
+    storage = InMemoryStorage()
+    JobDir.own(storage, "/job", RECORD, a_run())
+    pixels = dataclasses.replace(SETTINGS.features[0], scale=1.0)
+    other = JobRecord(
+        dataclasses.replace(SETTINGS, network="nets:mlp", seed=8, features=(pixels,)),
+        DataRecord((3, 4, 6), {"pixels": (11, 12, 99), "digit": (21, 22, 23)}),
+    )
+    with pytest.raises(JobDirError) as caught:
+        JobDir.own(storage, "/job", other, a_run())
+    assert str(caught.value).splitlines() == [
+        "job.dir memory:///job belongs to a job that differs from this one:",
+        '  - network: was "nets:lenet", now "nets:mlp"',
+        "  - seed: was 7, now 8",
+        "  - features.pixels.scale: was 0.0625, now 1.0",
+        "  - data.rows: 1 of 3 differ, first number 2: was 5, now 6",
+        "  - data.checksums.pixels: 1 of 3 differ, first number 2: was 13, now 99",
+        "set job.dir to another folder to start afresh, or give these their old values to go on",
+    ]
+    assert [entry.name for entry in storage.list("/job/_terms")] == ["t000001"], "the rightful owner was fenced"
+
+
+def test_every_key_of_the_record_is_compared() -> None:
+    changes = {
+        "network": "x", "loss": "x", "optimizer": "x", "batch_size": 1, "seed": 1, "features": (), "labels": (),
+        "validation_fraction": 0.5, "shuffle": False, "block_rows": 1, "window_blocks": 1,
+    }  # fmt: skip
+    assert set(changes) == {field.name for field in dataclasses.fields(SETTINGS)}
+    for key, value in changes.items():
+        lines = differences(SETTINGS, dataclasses.replace(SETTINGS, **{key: value}))  # type: ignore[arg-type]
+        assert [line.split(":")[0] for line in lines] == [key]
+    assert differences(RECORD, dataclasses.replace(RECORD, validation_data=RECORD.data))
+    assert differences(SETTINGS, SETTINGS) == []
+
+
+def test_preflight_compares_what_is_known_before_the_spool() -> None:
+    storage = InMemoryStorage()
+    JobDir.own(storage, "/job", RECORD, a_run())
+    unknown_shape = dataclasses.replace(SETTINGS.features[0], shape=None)
+    preflight(storage, "/job", dataclasses.replace(SETTINGS, features=(unknown_shape,)))
+    with pytest.raises(JobDirError, match=r'optimizer: was "adam", now "sgd"'):
+        preflight(storage, "/job", dataclasses.replace(SETTINGS, optimizer="sgd"))
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"version": 2}', b'{"version": 1}', b"\xff\xfe", b"[" * 9999])
+def test_damaged_record_is_an_error_not_a_new_job(content: bytes) -> None:
+    storage = InMemoryStorage()
+    storage.make_folder("/job")
+    storage.create("/job/_job.json", content)
+    with pytest.raises(JobDirError, match=r"_job\.json cannot be read .*damaged or of another version"):
+        JobDir.own(storage, "/job", RECORD, a_run())
+
+
+def test_records_round_trip() -> None:
+    for value in (RECORD, dataclasses.replace(RECORD, validation_data=RECORD.data), a_run()):
+        assert values.decode(type(value), json.loads(json.dumps(values.encode(value)))) == value
+
+
+def test_data_record_is_in_order_of_partitions() -> None:
+    spools = [
+        SpoolReady("h", number, "/x", rows, (SpoolFile("pixels", "float32", (), 100 + number, 0.0, 1.0),))
+        for number, rows in ((2, 5), (0, 3), (1, 4))
+    ]
+    assert DataRecord.of(spools) == DataRecord((3, 4, 5), {"pixels": (100, 101, 102)})
+
+
+def test_job_id_is_stable() -> None:
+    assert job_id("file:///runs/digits", "ann") == job_id("file:///runs/digits", "ann")
+    assert job_id("file:///runs/digits", "ann") != job_id("file:///runs/digits", "bob")
+
+
+def test_older_owner_may_not_publish_and_is_told_who_may() -> None:
+    storage = InMemoryStorage()
+    old = JobDir.own(storage, "/job", RECORD, a_run())
+    old.check_owner()
+    new = JobDir.own(storage, "/job", RECORD, a_run())
+    with pytest.raises(JobDirError) as caught:
+        old.check_owner()
+    for part in ("another run owns", "term 2", new.run.run_id, "of ann on here, pid 123", "this run had term 1"):
+        assert part in str(caught.value)
+    new.check_owner()
+
+
+def test_owner_overtaken_before_it_has_its_folder_notices() -> None:
+    """The order of events in which the newer owner does not see the older one's folder."""
+    storage = InMemoryStorage()
+    JobDir.own(storage, "/job", RECORD, a_run())
+
+    class Overtaken(InMemoryStorage):
+        def make_folder(self, path: str, parents: bool = False) -> None:
+            if path.endswith("_tmp/t000002"):
+                take_term(storage, "/job", a_run())
+            super().make_folder(path, parents)
+
+    slow = Overtaken()
+    slow._tree = storage._tree
+    with pytest.raises(JobDirError, match="another run owns the job dir"):
+        JobDir.own(slow, "/job", RECORD, a_run())
+
+
+def test_of_racing_owners_each_term_has_one(tmp_path: Path) -> None:
+    """Six processes take twenty-five terms each at once, on a real disk."""
+    program = """
+import sys
+from jobs import a_run
+from mxspark.storage_local import LocalStorage
+from mxspark.terms import take_term
+sys.stdin.readline()
+print(*[take_term(LocalStorage(), sys.argv[1], a_run()) for _ in range(25)])
+"""
+    (tmp_path / "_terms").mkdir()
+    command = [sys.executable, "-c", f"import sys; sys.path.append({str(TESTS)!r})\n{program}", str(tmp_path)]
+    racers = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(6)]
+    taken = [int(word) for racer in racers for word in racer_output(racers, racer).split()]
+    assert sorted(taken) == list(range(1, 151))
+
+
+def racer_output(racers: list[subprocess.Popen[str]], racer: subprocess.Popen[str]) -> str:
+    """Start all racers at once and return what one of them said."""
+    if racer is racers[0]:
+        for each in racers:
+            assert each.stdin is not None
+            each.stdin.write("go\n")
+            each.stdin.flush()
+    return racer.communicate(timeout=60)[0]
+
+
+def test_of_racing_takeovers_the_newest_owns(tmp_path: Path) -> None:
+    """Whole take-overs at once: some are overtaken and say so, exactly one owns the job dir in the end."""
+    program = """
+import sys
+from jobs import RECORD, a_run
+from mxspark.errors import JobDirError
+from mxspark.jobdir import JobDir
+from mxspark.storage_local import LocalStorage
+for _ in range(10):
+    sys.stdin.readline()
+    try:
+        print(JobDir.own(LocalStorage(), sys.argv[1], RECORD, a_run()).term, flush=True)
+    except JobDirError as error:
+        print("overtaken" if "another run owns" in str(error) else error, flush=True)
+"""
+    command = [sys.executable, "-c", f"import sys; sys.path.append({str(TESTS)!r})\n{program}", str(tmp_path / "job")]
+    racers = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    try:
+        for number in range(1, 11):
+            for racer in racers:
+                assert racer.stdin is not None
+                racer.stdin.write("go\n")
+                racer.stdin.flush()
+            said = [racer.stdout.readline().strip() for racer in racers if racer.stdout]
+            owners = [int(word) for word in said if word != "overtaken"]
+            assert len(set(owners)) == len(owners)
+            assert max(owners) == 4 * number, said
+            folders = {path.name for path in (tmp_path / "job" / "_tmp").iterdir()}
+            assert f"t{4 * number:06d}" in folders
+    finally:
+        for racer in racers:
+            racer.communicate(timeout=60)
+    assert [racer.returncode for racer in racers] == [0] * 4
+
+
+def test_run_files_are_replaced() -> None:
+    storage = InMemoryStorage()
+    job_dir = JobDir.own(storage, "/job", RECORD, a_run())
+    job_dir.write_run_file("result.json", b"one")
+    path = job_dir.write_run_file("result.json", b"two")
+    assert storage.read(path, 9) == b"two"
+    assert path == f"memory:///job/runs/{job_dir.run.run_id}/result.json"
+    assert storage.read(job_dir.put_run_file(Path(__file__), "log"), 1 << 20) == Path(__file__).read_bytes()
+
+
+MODEL_1, MODEL_2 = {"net-symbol.json": b"{1}", "net-0000.params": b"1111"}, {"net-symbol.json": b"{2}"}
+
+
+def published(storage: InMemoryStorage, name: str = "model") -> dict[str, bytes] | None:
+    """Return the files of a published model, None if there is none."""
+    path = join("/job", name)
+    if storage.stat(path) is None:
+        return None
+    files = {entry.name: storage.read(join(path, entry.name), 1 << 20) for entry in storage.list(path)}
+    files.pop("manifest.json")
+    return files
+
+
+def test_model_replaces_the_one_before(tmp_path: Path) -> None:
+    storage = InMemoryStorage()
+    job_dir = JobDir.own(storage, "/job", RECORD, a_run())
+    assert read_model(job_dir) is None
+    publish_model(job_dir, stage(tmp_path, 10, MODEL_1, "model"))
+    assert publish_model(job_dir, stage(tmp_path, 20, MODEL_2, "model")) == "memory:///job/model"
+    publish_model(job_dir, stage(tmp_path, 10, MODEL_1, "best"), "model-best")
+    assert published(storage) == MODEL_2
+    assert published(storage, "model-best") == MODEL_1
+    manifest = read_model(job_dir)
+    assert manifest is not None and (manifest.step, manifest.kind, manifest.term) == (20, "model", 1)
+    assert list(tmp_path.iterdir()) == [], "a staged folder is left"
+    assert storage.list(job_dir.tmp) == ()
+    with pytest.raises(InternalError, match="none of the model folders"):
+        publish_model(job_dir, stage(tmp_path, 10, MODEL_1, "model"), "checkpoints")
+
+
+def test_older_owner_cannot_replace_the_model(tmp_path: Path) -> None:
+    storage = InMemoryStorage()
+    old = JobDir.own(storage, "/job", RECORD, a_run())
+    new = JobDir.own(storage, "/job", RECORD, a_run())
+    publish_model(new, stage(tmp_path, 10, MODEL_1, "model"))
+    with pytest.raises(JobDirError, match="another run owns"):
+        publish_model(old, stage(tmp_path, 20, MODEL_2, "model"))
+    assert published(storage) == MODEL_1
+    assert [entry.name for entry in storage.list("/job/_tmp")] == ["t000002"], "the zombie made its folder anew"
+
+
+def faults_of(act: Callable[[InMemoryStorage], None], prepare: Callable[[], InMemoryStorage]) -> list[Fault]:
+    """Return every fault that can befall `act`."""
+    storage = prepare()
+    before = storage.writes
+    act(storage)
+    return [
+        Fault(at, how, kill)
+        for at in range(before + 1, storage.writes + 1)
+        for how in ("before", "after", "torn")
+        for kill in (True, False)
+    ]
+
+
+def test_model_is_old_or_new_whatever_goes_wrong_while_it_is_replaced(tmp_path: Path) -> None:
+    def prepare() -> InMemoryStorage:
+        storage = InMemoryStorage()
+        publish_model(JobDir.own(storage, "/job", RECORD, a_run()), stage(tmp_path, 10, MODEL_1, "model"))
+        return storage
+
+    def replace(storage: InMemoryStorage) -> None:
+        job_dir = JobDir(storage, "memory:///job", 1, a_run())
+        publish_model(job_dir, stage(tmp_path, 20, MODEL_2, "model"))
+
+    faults = faults_of(replace, prepare)
+    assert len(faults) > 30
+    for fault in faults:
+        storage = prepare()
+        storage.fault = fault
+        try:
+            replace(storage)
+        except ClusterError:
+            assert not fault.kill
+            assert published(storage) in (MODEL_1, MODEL_2), fault
+        except Killed:
+            assert fault.kill
+        storage.fault = None
+        next_run = JobDir.own(storage, "/job", RECORD, a_run())
+        assert published(storage) in (MODEL_1, MODEL_2), fault
+        assert [entry.name for entry in storage.list("/job/_tmp")] == ["t000002"], fault
+        publish_model(next_run, stage(tmp_path, 20, MODEL_2, "model"))
+        assert published(storage) == MODEL_2
+        assert storage.list(next_run.tmp) == ()
+
+
+def test_job_dir_can_be_owned_whatever_went_wrong_while_it_was_taken_over(tmp_path: Path) -> None:
+    def prepare() -> InMemoryStorage:
+        """A job dir whose owner was killed between the two renames of a model."""
+        storage = InMemoryStorage()
+        job_dir = JobDir.own(storage, "/job", RECORD, a_run())
+        publish_model(job_dir, stage(tmp_path, 10, MODEL_1, "model"))
+        storage.rename("/job/model", join(job_dir.tmp, "replaced-model"))
+        return storage
+
+    def own(storage: InMemoryStorage) -> None:
+        JobDir.own(storage, "/job", RECORD, a_run())
+
+    for make in (prepare, InMemoryStorage):
+        for fault in faults_of(own, make):
+            storage = make()
+            storage.fault = fault
+            try:
+                own(storage)
+            except (MXSparkError, Killed):
+                pass
+            storage.fault = None
+            next_run = JobDir.own(storage, "/job", RECORD, a_run())
+            assert read_record(storage, "/job") == RECORD
+            next_run.check_owner()
+            assert published(storage) == (MODEL_1 if make is prepare else None), fault
+            owned = [entry.name for entry in storage.list("/job/_tmp") if entry.name.startswith(("t0", "taken"))]
+            assert owned == [f"t{next_run.term:06d}"], fault

@@ -1,0 +1,46 @@
+"""Records, runs and staged folders for tests of the job dir."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from pathlib import Path
+from typing import Any, Optional
+
+from mxspark.events import Staged, StagedFile
+from mxspark.jobrecord import DataRecord, JobRecord, JobSettings, RunInfo
+from mxspark.spool import ColumnSpec
+
+SETTINGS = JobSettings(
+    network="nets:lenet",
+    loss="softmax_cross_entropy",
+    optimizer="adam",
+    batch_size=128,
+    seed=7,
+    features=(ColumnSpec("pixels", ("pixels",), (1, 8, 8), "float32", 0.0625),),
+    labels=(ColumnSpec("digit", ("digit",), (), "int32"),),
+    validation_fraction=0.2,
+    shuffle=True,
+    block_rows=8192,
+    window_blocks=128,
+)
+RECORD = JobRecord(SETTINGS, DataRecord((3, 4, 5), {"pixels": (11, 12, 13), "digit": (21, 22, 23)}))
+_numbers = itertools.count(1)
+
+
+def a_run() -> RunInfo:
+    """Return a run that is like no other."""
+    return RunInfo(f"run{next(_numbers)}", "job", "ann", "here", 123, "2024-01-02T03:04:05+00:00")
+
+
+def stage(
+    folder: Path, step: int, content: Optional[dict[str, bytes]] = None, kind: str = "checkpoint", **meta: Any
+) -> Staged:
+    """Write a staged folder as a worker does."""
+    content = {"p.params": b"parameters %d" % step * 50, "state.json": b"{}"} if content is None else content
+    path = folder / f"staged{next(_numbers)}"
+    path.mkdir(parents=True)
+    for name, data in content.items():
+        (path / name).write_bytes(data)
+    files = tuple(StagedFile(name, len(data), hashlib.sha256(data).hexdigest()) for name, data in content.items())
+    return Staged(kind, str(path), step, step // 10, files, {"step_in_epoch": step % 10, **meta})

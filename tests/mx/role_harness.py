@@ -1,0 +1,266 @@
+"""Real scheduler, servers and workers of one attempt, with this process in the place of their agents."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import time
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Optional
+
+import numpy as np
+
+from mxspark import events, topology, values
+from mxspark.bundle import CheckpointSpec, Component, DataSet, Function, Restore, TrainingSpec, WorkerBundle
+from mxspark.plan import TRAINING, VALIDATION, Plan
+from mxspark.specs import ENTRIES
+from mxspark.spool import ColumnSpec, SpoolFile, SpoolReady
+from mxspark.wire import Channel
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+DEADLINE_S = 120.0
+
+
+def write_spool(folder: Path, partition: int, arrays: dict[str, np.ndarray]) -> SpoolReady:
+    """Write one partition as a task would."""
+    path = folder / f"p{partition:05d}"
+    path.mkdir(parents=True)
+    rows = len(next(iter(arrays.values())))
+    files = []
+    for name, array in arrays.items():
+        data = np.ascontiguousarray(array).tobytes()
+        (path / f"{name}.bin").write_bytes(data)
+        low, high = (float(array.min()), float(array.max())) if rows else (None, None)
+        files.append(SpoolFile(name, array.dtype.name, array.shape[1:], zlib.crc32(data), low, high))
+    return SpoolReady("here", partition, str(path), rows, tuple(files))
+
+
+def digits(rows: int, seed: int = 3, shape: tuple[int, ...] = (1, 8, 8), classes: int = 10) -> dict[str, np.ndarray]:
+    """Make rows that a small network can learn: a fixed random picture a class, and noise."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, classes, rows).astype(np.int32)
+    pictures = np.random.default_rng(1).random((classes, *shape), dtype=np.float32)
+    noise = rng.random((rows, *shape), dtype=np.float32)
+    return {"pixels": (pictures[labels] + noise).astype(np.float32), "digit": labels}
+
+
+def split(arrays: dict[str, np.ndarray], counts: Sequence[int]) -> list[dict[str, np.ndarray]]:
+    """Cut rows into partitions of the given sizes."""
+    ends = np.cumsum([0, *counts])
+    assert ends[-1] == len(next(iter(arrays.values())))
+    return [{name: array[a:b] for name, array in arrays.items()} for a, b in zip(ends, ends[1:])]
+
+
+def make_bundle(
+    folder: Path,
+    *,
+    counts: Sequence[int] = (90, 0, 110, 57),
+    batch_size: int = 24,
+    arrays: Optional[dict[str, np.ndarray]] = None,
+    network: str = "mlp",
+    loss: Optional[Component] = None,
+    optimizer: Optional[Component] = None,
+    schedule: Optional[Component] = None,
+    metrics: Sequence[str] = ("accuracy",),
+    epochs: int = 2,
+    seed: int = 7,
+    fraction: float = 0.0,
+    every_epochs: Optional[int] = None,
+    every_steps: Optional[int] = None,
+    hybridize: bool = True,
+) -> WorkerBundle:
+    """Write spools below `folder` and describe a job over them; `size` is filled in by `run_group`."""
+    arrays = digits(sum(counts)) if arrays is None else arrays
+    spools = tuple(write_spool(folder / "spool", i, part) for i, part in enumerate(split(arrays, counts)))
+    part = TRAINING if fraction else "every"
+    plan = Plan(tuple(counts), batch_size, seed, part=part, fraction=fraction, block_rows=16, window_blocks=4)
+    validation = None
+    if fraction:
+        validation = DataSet(spools, replace(plan, part=VALIDATION, shuffle=False))
+    training = TrainingSpec(
+        network=Function(network, path=f"role_jobs:{network}"),
+        loss=loss or Component("softmax_cross_entropy"),
+        optimizer=optimizer or Component("sgd", {"learning_rate": 0.1, "momentum": 0.9, "wd": 1e-4}),
+        schedule=schedule,
+        initializer=Component("xavier"),
+        metrics=tuple(Component(name) for name in metrics),
+        best_by="validation.accuracy",
+        epochs=epochs,
+        seed=seed,
+        hybridize=hybridize,
+    )
+    features = ColumnSpec("pixels", ("pixels",), arrays["pixels"].shape[1:], arrays["pixels"].dtype.name)
+    label = ColumnSpec("digit", ("digit",), (), arrays["digit"].dtype.name)
+    staging = folder / "staging"
+    staging.mkdir(parents=True)
+    return WorkerBundle(
+        run_id="run",
+        size=0,
+        features=(features,),
+        labels=(label,),
+        training_data=DataSet(spools, plan),
+        validation_data=validation,
+        training=training,
+        checkpoint=CheckpointSpec(every_epochs, every_steps),
+        restore=None,
+        staging=str(staging),
+        beat_s=0.0,
+    )
+
+
+@dataclass
+class Outcome:
+    """What came of an attempt: events and exit codes of the workers by rank, exit codes of the other roles, logs."""
+
+    events: list[list[Any]]
+    returncodes: list[int] = field(default_factory=list)
+    others: list[int] = field(default_factory=list)
+    logs: list[str] = field(default_factory=list)
+
+    def of(self, kind: type, rank: int = 0) -> list[Any]:
+        """Return the events of one kind that a rank sent."""
+        return [event for event in self.events[rank] if isinstance(event, kind)]
+
+    def staged(self, kind: str) -> list[events.Staged]:
+        """Return what rank 0 staged, in order."""
+        return [event for event in self.of(events.Staged) if event.kind == kind]
+
+    def restore(self, step: int) -> Restore:
+        """Return the checkpoint of a step as the driver would hand it to the next attempt."""
+        (staged,) = [event for event in self.staged("checkpoint") if event.step == step]
+        return Restore(staged.path, step, staged.epoch, staged.meta["step_in_epoch"])
+
+
+class Group:
+    """The processes of one attempt; a context manager that leaves none of them behind."""
+
+    def __init__(self, bundle: WorkerBundle, size: int, logs: Path, servers: int = 1, threads: int = 1) -> None:
+        self.bundle, self.size = replace(bundle, size=size), size
+        self.channels: list[Channel] = []
+        self.workers: list[subprocess.Popen[bytes]] = []
+        self.others: list[subprocess.Popen[bytes]] = []
+        self.sockets: list[str] = []
+        logs.mkdir(parents=True, exist_ok=True)
+        self.logs = [logs / f"worker{rank}.log" for rank in range(size)]
+        group = topology.plan_roles(
+            num_workers=size,
+            num_servers=servers,
+            servers_on_driver=servers,
+            mode="local",
+            threads=threads,
+            server_threads=1,
+            host_address="127.0.0.1",
+            run_tag="test",
+        )
+        for role in group.driver:
+            self.others.append(self._start(role, logs / f"{role.role}{role.rank}.log"))
+        for (role, *_), log in zip(group.slots, self.logs):
+            ours, theirs = socket.socketpair()
+            with theirs:
+                self.workers.append(self._start(role, log, theirs.fileno()))
+            self.channels.append(Channel(ours))
+
+    def _start(self, role: Any, log: Path, fd: Optional[int] = None) -> subprocess.Popen[bytes]:
+        self.sockets.append(role.socket)
+        ENTRIES.update(scheduler="thin:main", server="thin:main")  # TEMP
+        module, _, function = ENTRIES[role.role].partition(":")
+        environment = {**role.environment, "PATH": os.environ["PATH"], "PYTHONPATH": f"{ROOT}:{HERE}:/work/scratch/loop"}
+        if fd is not None:
+            environment["MXSPARK_CHANNEL"] = str(fd)
+        with open(log, "wb") as out:
+            return subprocess.Popen(
+                [sys.executable, "-c", f"import {module}; {module}.{function}()"],
+                env=environment,
+                pass_fds=() if fd is None else (fd,),
+                stdout=out,
+                stderr=out,
+                stdin=subprocess.DEVNULL,
+                umask=0o77,
+            )
+
+    def train(self) -> None:
+        """Send every worker its work."""
+        for rank, channel in enumerate(self.channels):
+            channel.send({"do": "train", "rank": rank, "bundle": values.encode(self.bundle)})
+
+    def __enter__(self) -> Group:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self.workers + self.others:
+            if process.poll() is None:
+                process.send_signal(signal.SIGKILL)
+            process.wait(10)
+        for channel in self.channels:
+            channel.close()
+        for path in filter(None, self.sockets):
+            Path(path).unlink(missing_ok=True)
+
+
+def run_group(
+    bundle: WorkerBundle,
+    size: int,
+    *,
+    servers: int = 1,
+    threads: int = 1,
+    stop: Callable[[int, Any], bool] = lambda rank, event: False,
+    commit: Callable[[events.Staged], bool] = lambda staged: True,
+) -> Outcome:
+    """Run one attempt to its end, or kill it all as soon as `stop(rank, event)` says so."""
+    logs = Path(bundle.staging).parent / f"logs-{time.monotonic_ns()}"
+    outcome = Outcome([[] for _ in range(size)])
+    with Group(bundle, size, logs, servers, threads) as group:
+        group.train()
+        if _follow(group, outcome, stop, commit):
+            _finish(group)
+    outcome.returncodes = [process.returncode for process in group.workers]
+    outcome.others = [process.returncode for process in group.others]
+    outcome.logs = [log.read_text() for log in group.logs]
+    return outcome
+
+
+def _follow(group: Group, outcome: Outcome, stop: Any, commit: Any) -> bool:
+    """Play the agents' part until all workers are done; False if the attempt failed or was stopped."""
+    deadline = time.monotonic() + DEADLINE_S
+    done = 0
+    with selectors.DefaultSelector() as selector:
+        for rank, channel in enumerate(group.channels):
+            selector.register(channel, selectors.EVENT_READ, rank)
+        while done < group.size:
+            assert time.monotonic() < deadline, "\n".join(log.read_text() for log in group.logs)
+            for rank, event in _arrived(group, selector):
+                if event is None:
+                    group.workers[rank].wait(10)
+                    return False
+                outcome.events[rank].append(event)
+                if stop(rank, event):
+                    return False
+                done += isinstance(event, events.Done)
+                if isinstance(event, events.Staged) and event.kind == "checkpoint" and commit(event):
+                    group.channels[0].send({"do": "committed", "step": event.step})
+    return True
+
+
+def _arrived(group: Group, selector: selectors.BaseSelector) -> Iterator[tuple[int, Any]]:
+    """Yield what workers have sent; None for one that closed its end."""
+    for key, _ in selector.select(1.0):
+        with contextlib.suppress(TimeoutError):
+            while (message := group.channels[key.data].receive(0.0)) is not None:
+                yield key.data, events.from_wire(message)
+            yield key.data, None
+
+
+def _finish(group: Group) -> None:
+    for channel in group.channels:
+        channel.send({"do": "finish"})
+    for process in group.workers + group.others:
+        process.wait(20)

@@ -1,0 +1,94 @@
+"""Networks, losses and data of the tests; loaded by path inside worker processes."""
+
+from __future__ import annotations
+
+import sys
+
+import mxnet as mx
+from mxnet import gluon
+from mxnet.gluon import nn
+
+
+def mlp():
+    net = nn.HybridSequential()
+    net.add(nn.Dense(32, activation="relu"), nn.Dense(16, activation="tanh"), nn.Dense(10))
+    return net
+
+
+def lenet():
+    net = nn.HybridSequential()
+    net.add(nn.Conv2D(8, 3, activation="relu"), nn.MaxPool2D(2, 2), nn.Conv2D(16, 3, activation="relu"))
+    net.add(nn.Flatten(), nn.Dense(32, activation="relu"), nn.Dense(10))
+    return net
+
+
+def with_batch_norm():
+    net = nn.HybridSequential()
+    net.add(nn.Dense(16), nn.BatchNorm(), nn.Activation("relu"), nn.Dropout(0.3), nn.Dense(10))
+    return net
+
+
+def with_dropout():
+    net = nn.HybridSequential()
+    net.add(nn.Dense(32, activation="relu"), nn.Dropout(0.5), nn.Dense(10))
+    return net
+
+
+def two_outputs():
+    net = nn.HybridSequential()
+    net.add(nn.Dense(2))
+    return net
+
+
+def pretrained():
+    """A network that was used, in inference mode, before training starts."""
+    net = lenet()
+    net.initialize(mx.init.Uniform(0.05))
+    net(mx.nd.ones((2, 1, 8, 8))).wait_to_read()
+    return net
+
+
+def plain_block():
+    return gluon.nn.Sequential()
+
+
+def raising():
+    raise KeyError("no such layer")
+
+
+def leaving():
+    sys.exit(0)
+
+
+class RaisesLater(gluon.HybridBlock):
+    """Raises in its fourth pass with data."""
+
+    def __init__(self):
+        super().__init__()
+        self.dense = nn.Dense(10)
+        self.passes = 0
+
+    def forward(self, x):
+        if isinstance(x, mx.nd.NDArray):
+            self.passes += 1
+            if self.passes == 4:
+                raise ValueError("the fourth pass")
+        return self.dense(x)
+
+
+def raises_later():
+    return RaisesLater()
+
+
+class ReshapesWrongly(gluon.HybridBlock):
+    def hybrid_forward(self, F, x):
+        return F.take(x, F.array([99]) if F is mx.nd else F.zeros((1,)), mode="raise")
+
+
+def mean_loss():
+    return lambda output, label: mx.nd.mean(gluon.loss.SoftmaxCrossEntropyLoss()(output, label))
+
+
+def log_loss(output, label):
+    """Infinite gradient times nothing is NaN: rows of zeros in the padding would show."""
+    return mx.nd.mean(mx.nd.abs(mx.nd.log(mx.nd.abs(output))), axis=1) + 0 * label.astype("float32")

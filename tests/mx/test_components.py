@@ -1,0 +1,198 @@
+"""Components built in the worker; and the driver's tables of names held against MXNet itself."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import mxnet as mx
+import numpy as np
+import pytest
+from mxnet import gluon
+
+from mxspark import names
+from mxspark.bundle import Component, Function, TrainingSpec
+from mxspark.errors import InputError, TrainingCodeError
+from mxspark.mx import components
+
+MODULES = {"loss": gluon.loss, "optimizer": mx.optimizer, "schedule": mx.lr_scheduler, "initializer": mx.init}
+NAMED = [(kind, name) for kind in MODULES for name in names.TABLES[kind]]
+
+
+def option(kind: names.Option) -> Any:
+    if kind.choices:
+        return kind.choices[-1]
+    return {"number": 0.5, "integer": 30, "boolean": True, "integers": [2, 5]}[kind.kind]
+
+
+def needed(known: names.Known) -> dict[str, Any]:
+    return {key: option(kind) for key, kind in known.options.items() if kind.required}
+
+
+@pytest.mark.parametrize(("kind", "name"), NAMED)
+def test_mxnet_takes_every_option_of_the_tables_and_no_other(kind: str, name: str) -> None:
+    known = names.TABLES[kind][name]
+    target = getattr(MODULES[kind], known.target)
+    for key, each in known.options.items():
+        extra = {"base_lr": 1.0} if kind == "schedule" else {}
+        made = target(**{**needed(known), **extra, key: option(each)})
+        if kind == "optimizer":
+            attribute = {"learning_rate": "learning_rate", "eps": "eps" if name == "lars" else "float_stable_eps"}
+            assert getattr(made, attribute.get(key, key)) == option(each), "an option that is dropped is no option"
+    with pytest.raises(TypeError):
+        target(**needed(known), no_such_option=1)
+
+
+def row_loss(pred: Any, label: Any) -> Any:
+    return (pred - label).abs().sum(axis=1)
+
+
+def make_row_loss() -> Any:
+    return row_loss
+
+
+def test_the_tables_miss_nothing_that_mxnet_has_by_accident() -> None:
+    have = {kind.__name__ for kind in mx.optimizer.Optimizer.opt_registry.values()}
+    left_out = {"SGLD", "DCASGD", "LBSGD", "ccSGD", "Test", "GroupAdaGrad"}
+    assert {known.target for known in names.OPTIMIZERS.values()} == {name for name in have if name not in left_out}
+    schedules = {name for name, kind in vars(mx.lr_scheduler).items() if inspect.isclass(kind)} - {"LRScheduler"}
+    assert {known.target for known in names.SCHEDULES.values()} == schedules
+
+
+LABELS = {"softmax_cross_entropy": np.array([1, 0, 2, 1]), "kl_div": np.full((4, 3), 0.25)}
+
+
+@pytest.mark.parametrize("name", sorted(set(names.LOSSES) - {"ctc"}))
+@pytest.mark.parametrize("dtype", ["float32", "int32"])
+@pytest.mark.parametrize("hybrid", [False, True])
+def test_every_loss_gives_one_value_a_row_whatever_the_dtype_of_the_label(name: str, dtype: str, hybrid: bool) -> None:
+    rng = np.random.RandomState(0)
+    pred = mx.nd.array(rng.randn(4, 3))
+    label = mx.nd.array(LABELS.get(name, rng.randint(0, 2, (4, 3))), dtype=dtype)
+    loss = components.build_loss(Component(name))
+    if hybrid:
+        loss.hybridize(static_alloc=True, static_shape=True)  # type: ignore[attr-defined]
+    pred.attach_grad()
+    with mx.autograd.record():
+        value = loss(pred, label)
+    value.backward()
+    assert value.shape == (4,) and value.dtype == np.float32
+    stock = getattr(gluon.loss, names.LOSSES[name].target)()
+    np.testing.assert_array_equal(value.asnumpy(), stock(pred, label.astype("float32")).asnumpy())
+    if name != "kl_div":
+        assert np.abs(pred.grad.asnumpy()).sum() > 0
+
+
+def test_ctc_gives_one_value_a_row() -> None:
+    loss = components.build_loss(Component("ctc", {"weight": 2.0}))
+    assert loss(mx.nd.ones((2, 20, 4)), mx.nd.array([[1, 0, -1, -1], [2, 1, 1, -1]])).shape == (2,)
+
+
+def test_loss_options_reach_mxnet() -> None:
+    pred, label = mx.nd.array([[3.0]]), mx.nd.array([[0.0]])
+    assert components.build_loss(Component("l1", {"weight": 2.0}))(pred, label).asscalar() == 6.0
+    assert components.build_loss(Component("huber", {"rho": 2.0}))(pred, label).asscalar() == 2.0
+
+
+@pytest.mark.parametrize("given", [row_loss, make_row_loss, gluon.loss.L1Loss, gluon.loss.L1Loss()])
+def test_a_loss_of_the_user(given: Any) -> None:
+    function = Function("mine", pickle=Function.ship(given).pickle) if callable(given) else given
+    loss = components.build_loss(Component("mine", function=function))
+    assert loss(mx.nd.ones((4, 2)), mx.nd.zeros((4, 2))).shape == (4,)
+
+
+def test_a_loss_by_dotted_path() -> None:
+    component = Component("mine", function=Function("L1", path="mxnet.gluon.loss:L1Loss"))
+    assert isinstance(components.build_loss(component), gluon.loss.L1Loss)
+
+
+def spec(network: Any) -> TrainingSpec:
+    default = Component("default")
+    return TrainingSpec(Function.ship(network), default, default, None, default, (), "loss", 1, 0)
+
+
+class OldNet(gluon.Block):  # type: ignore[misc]
+    """A network that cannot be a graph."""
+
+
+@pytest.mark.parametrize(
+    ("network", "says"),
+    [
+        (lambda: None, r"returned None where a gluon HybridBlock is needed: end the function with `return net`"),
+        (lambda: gluon.nn.Dense, r"returned the class Dense itself .*: return an instance"),
+        (lambda: OldNet(), r"OldNet where a gluon HybridBlock is needed: derive it from gluon\.HybridBlock"),
+        (lambda: mx.sym.var("data"), r"mxnet\.symbol\.symbol\.Symbol .*SymbolBlock"),
+        (lambda: 3, r"returned builtins\.int where"),
+    ],
+)
+def test_what_is_no_network_is_named(network: Any, says: str) -> None:
+    with pytest.raises(TrainingCodeError, match=says):
+        components.build_network(spec(network))
+
+
+def test_a_network_and_an_exception_of_the_users_pass_through() -> None:
+    assert isinstance(components.build_network(spec(lambda: gluon.nn.Dense(3))), gluon.nn.Dense)
+
+    def broken() -> None:
+        raise ZeroDivisionError("mine")
+
+    with pytest.raises(ZeroDivisionError, match="mine"):
+        components.build_network(spec(broken))
+
+
+@pytest.mark.parametrize("name", sorted(names.INITIALIZERS))
+def test_every_initializer_fills_a_weight(name: str) -> None:
+    made = components.build_initializer(Component(name, needed(names.INITIALIZERS[name])))
+    net = gluon.nn.Conv2D(4, 3, in_channels=2)
+    net.initialize(made)
+    values = net.weight.data().asnumpy()
+    assert np.isfinite(values).all() and (values.std() > 0) == (name not in ("zeros", "ones", "constant"))
+
+
+def test_the_default_initializer_is_gluons() -> None:
+    drawn = []
+    for init in ([], [components.build_initializer(Component("default"))]):
+        mx.random.seed(3)
+        net = gluon.nn.Dense(4, in_units=3)
+        net.initialize(*init)
+        drawn.append(net.weight.data().asnumpy())
+    np.testing.assert_array_equal(*drawn)
+
+
+@pytest.mark.parametrize("name", sorted(names.SCHEDULES))
+def test_every_schedule_starts_from_the_optimizers_rate(name: str) -> None:
+    options = {key: tuple(v) if isinstance(v, list) else v for key, v in needed(names.SCHEDULES[name]).items()}
+    schedule = components.build_schedule(Component(name, options), 0.25)
+    assert schedule is not None and schedule(0) == pytest.approx(0.25)
+
+
+def test_a_warm_up_that_starts_above_the_rate_is_refused() -> None:
+    options = {"max_update": 9, "warmup_steps": 2, "warmup_begin_lr": 0.5}
+    with pytest.raises(InputError, match=r"warmup_begin_lr is 0\.5 .* learning_rate, which is 0\.25"):
+        components.build_schedule(Component("cosine", options), 0.25)
+
+
+def test_a_schedule_of_the_user_may_ask_for_the_base_rate() -> None:
+    def halving(base_lr: float, every: int = 2) -> Any:
+        return lambda updates: base_lr * 0.5 ** (updates // every)
+
+    schedule = components.build_schedule(Component("mine", {"every": 3}, Function.ship(halving)), 0.8)
+    assert schedule is not None and [schedule(n) for n in (1, 3)] == [0.8, 0.4]
+
+
+@pytest.mark.parametrize(
+    ("build", "says"),
+    [
+        (lambda c: components.build_loss(c), "training.loss .* returned builtins.int: return a gluon loss"),
+        (lambda c: components.build_initializer(c), "training.initializer .* returned builtins.int: return an"),
+        (lambda c: components.build_schedule(c, 0.1), "training.schedule .* returned builtins.int: return an"),
+    ],
+)
+def test_what_a_function_returned_is_named(build: Any, says: str) -> None:
+    with pytest.raises(TrainingCodeError, match=says):
+        build(Component("mine", function=Function.ship(lambda: 3)))
+
+
+def test_a_name_the_driver_would_refuse_is_refused() -> None:
+    with pytest.raises(InputError, match="did you mean 'l2'"):
+        components.build_loss(Component("L2Loss"))

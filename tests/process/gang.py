@@ -1,0 +1,237 @@
+"""A gang of real agents with tiny roles, driven as the driver and the tasks drive them."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import secrets
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Callable, Optional
+
+import psutil
+
+from mxspark import events, topology, values, wire
+from mxspark.agent import launch
+from mxspark.specs import AgentSpec, DriverAgentSpec, Limits, RoleSpec
+
+PROGRAMS = Path(__file__).resolve().parent.parent / "programs"
+ROOT = PROGRAMS.parent.parent
+SYS_PATH = (str(ROOT), str(PROGRAMS), *sys.path[1:])
+ENTRIES = {"scheduler": "fake_roles:waiter", "server": "fake_roles:waiter", "worker": "fake_roles:worker"}
+LIMITS = Limits(start_s=20.0, hang_s=20.0, lease_s=10.0, shutdown_s=5.0)
+PATIENCE_S = 30.0
+
+
+class Gang:
+    """A driver's agent and the agents of its slots.
+
+    Parameters
+    ----------
+    faults : dict
+        What a role does wrong: ``{("worker", 1): {"at": "middle", "do": "hang"}}``.
+    as_driver : bool
+        Whether this process is the driver; else `script_of_driver` plays it.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        workers: int = 2,
+        servers: int = 2,
+        on_driver: int = 0,
+        limits: Limits = LIMITS,
+        faults: Optional[dict[tuple[str, int], dict[str, Any]]] = None,
+        environment: Optional[dict[str, str]] = None,
+        identity: Optional[str] = None,
+        entries: Optional[dict[str, str]] = None,
+    ) -> None:
+        self.folder, self.size = folder, workers
+        self.run_id = f"run-{secrets.token_hex(6)}"
+        self.secret = secrets.token_hex(32)
+        self.group = _spoil(
+            topology.plan_roles(
+                num_workers=workers,
+                num_servers=servers,
+                servers_on_driver=on_driver,
+                mode="local",
+                threads=1,
+                server_threads=1,
+                host_address="127.0.0.1",
+                run_tag=self.run_id,
+                extra_environment=environment,
+            ),
+            faults or {},
+        )
+        self.spec = DriverAgentSpec(
+            run_id=self.run_id,
+            size=workers,
+            bind="127.0.0.1",
+            secret=self.secret,
+            limits=limits,
+            sys_path=SYS_PATH,
+            log_dir=str(folder / "logs"),
+            identity=identity or topology.host_identity(),
+            same_host=True,
+            roles=self.group.driver,
+            entries=entries or ENTRIES,
+        )
+        self.reported: list[events.Reported] = []
+        self.slots: list[launch.AgentHandle] = []
+        self.driver: launch.AgentHandle
+        self.channel: wire.Channel
+        self.address: tuple[str, int] = ("", 0)
+        self.bundle: dict[str, Any] = {"digest": "same"}
+
+    def __enter__(self) -> Gang:
+        """Start the driver's agent."""
+        self.driver, self.channel = launch.driver_agent(self.spec, sys.executable)
+        listening = self.channel.receive(10)
+        assert listening is not None and listening["event"] == "Listening", listening
+        self.address = (listening["address"][0], listening["address"][1])
+        return self
+
+    def __exit__(
+        self, kind: Optional[type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
+    ) -> None:
+        """Stop every agent."""
+        for handle in (*self.slots, self.driver):
+            handle.stop()
+
+    @property
+    def sockets(self) -> list[str]:
+        """Paths of all sockets of the group."""
+        return [role.socket for role in self.roles if role.socket]
+
+    @property
+    def roles(self) -> list[RoleSpec]:
+        """All roles."""
+        return [*self.group.driver, *(role for slot in self.group.slots for role in slot)]
+
+    def slot_spec(self, rank: int, **changes: Any) -> AgentSpec:
+        """What a task would hand to its agent."""
+        spec = AgentSpec(
+            rank=rank,
+            size=self.size,
+            run_id=self.run_id,
+            address=self.address,
+            secret=self.secret,
+            limits=self.spec.limits,
+            sys_path=SYS_PATH,
+            log_dir=self.spec.log_dir,
+            entries=self.spec.entries,
+        )
+        return dataclasses.replace(spec, **changes)
+
+    def begin(self) -> None:
+        """Tell the driver's agent about all slots."""
+        slots = values.encode(self.group.slots)
+        self.channel.send({"do": "begin", "attempt": 1, "slots": slots, "bundle": self.bundle})
+
+    def start(self, ranks: Optional[list[int]] = None) -> Gang:
+        """Begin, and start the agents of the slots."""
+        self.begin()
+        for rank in range(self.size) if ranks is None else ranks:
+            self.slots.append(launch.slot_agent(self.slot_spec(rank), sys.executable))
+        return self
+
+    def until(self, happened: Callable[[events.Reported], bool], patience_s: float = PATIENCE_S) -> events.Reported:
+        """Take reports until one is what is waited for."""
+        deadline = time.monotonic() + patience_s
+        while True:
+            frame = self.channel.receive(max(0.0, deadline - time.monotonic()))
+            assert frame is not None, f"the driver's agent ended; so far: {self.reported[-5:]}"
+            source = frame.pop("from")
+            self.reported.append(events.Reported(source["role"], source["rank"], events.from_wire(frame)))
+            if happened(self.reported[-1]):
+                return self.reported[-1]
+
+    def end(self, patience_s: float = PATIENCE_S) -> events.Ended:
+        """Wait for the end of the attempt."""
+        event = self.until(lambda report: isinstance(report.event, events.Ended), patience_s).event
+        assert isinstance(event, events.Ended)
+        return event
+
+    def saw(self, kind: type, role: str, rank: int) -> Callable[[events.Reported], bool]:
+        """Return a condition: this role said an event of this kind."""
+        return lambda report: isinstance(report.event, kind) and (report.role, report.rank) == (role, rank)
+
+    def until_all(self, kind: type, count: int) -> None:
+        """Wait until `count` events of a kind came, counting those of before."""
+        seen = sum(isinstance(report.event, kind) for report in self.reported)
+        while seen < count:
+            self.until(lambda report: isinstance(report.event, kind))
+            seen += 1
+
+    def pid(self, role: str, rank: int) -> int:
+        """Return the pid of a role, as its agent reported it."""
+        for report in self.reported:
+            event = report.event
+            if isinstance(event, events.RoleStarted) and (event.role, event.rank) == (role, rank):
+                return event.pid
+        raise AssertionError(f"{role} {rank} was not started")
+
+    def tagged(self) -> list[int]:
+        """Return living processes that carry the run's tag: every role and what they started."""
+        found = []
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                with contextlib.suppress(OSError, psutil.Error):
+                    tagged = f"{topology.RUN_TAG}={self.run_id}".encode() in (entry / "environ").read_bytes()
+                    if tagged and psutil.Process(int(entry.name)).status() != psutil.STATUS_ZOMBIE:
+                        found.append(int(entry.name))
+        return found
+
+    def assert_nothing_left(self, within_s: float = 3.0) -> None:
+        """Every role is gone, and every socket."""
+        deadline = time.monotonic() + within_s
+        while self.tagged() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert not self.tagged(), [psutil.Process(pid).cmdline() for pid in self.tagged()]
+        while any(os.path.lexists(path) for path in self.sockets) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert not [path for path in self.sockets if os.path.lexists(path)]
+
+
+def _spoil(group: topology.Group, faults: dict[tuple[str, int], dict[str, Any]]) -> topology.Group:
+    """Tell each role its rank, its peers and its fault."""
+    every = [*group.driver, *(role for slot in group.slots for role in slot)]
+    peers = json.dumps([role.socket for role in every if role.role != "worker"])
+
+    def change(role: RoleSpec) -> RoleSpec:
+        fault = json.dumps(faults.get((role.role, role.rank), {}))
+        extra = {"FAKE": fault, "FAKE_PEERS": peers, "FAKE_RANK": str(role.rank)}
+        return dataclasses.replace(role, environment={**role.environment, **extra})
+
+    return topology.Group(tuple(map(change, group.driver)), tuple(tuple(map(change, slot)) for slot in group.slots))
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process exists and is no zombie."""
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+@contextlib.contextmanager
+def other_process(code: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """Run Python code in a process that can be killed; its standard output is a pipe."""
+    with subprocess.Popen(
+        [sys.executable, "-c", code, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{PROGRAMS.parent / 'process'}"},
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()

@@ -1,0 +1,169 @@
+"""Tiny roles that keep the agents' protocol without MXNet, and break it where ``FAKE`` says so.
+
+They meet as the real ones do: servers and the scheduler listen on ``/tmp/<PORT>``, workers connect to all of them, and a
+server ends when all workers have left. ``FAKE`` is JSON: ``{"at": phase, "do": deed}``.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+from mxspark import events, wire
+
+ROLE = os.environ.get("DMLC_ROLE", "")
+FAULT = json.loads(os.environ.get("FAKE", "{}"))
+STEPS = int(os.environ.get("FAKE_STEPS", "10"))
+STEP_S = 0.02
+
+
+def here(phase: str, channel: wire.Channel) -> None:
+    """Do what is asked for at this phase."""
+    if FAULT.get("at") == phase:
+        DEEDS[FAULT["do"]](channel)
+
+
+def listen() -> socket.socket:
+    """Bind the role's own socket."""
+    port = os.environ["PORT"] if ROLE != "scheduler" else os.environ["DMLC_PS_ROOT_PORT"]
+    server = socket.socket(socket.AF_UNIX)
+    server.bind(f"/tmp/{port}")
+    server.listen(64)
+    return server
+
+
+def waiter() -> None:
+    """Be a scheduler or a server."""
+    channel = wire.Channel.from_fd(int(os.environ["MXSPARK_CHANNEL"]))
+    here("start", channel)
+    server = listen()
+    channel.send(events.to_wire(events.Loaded(0.0)))
+    here("loaded", channel)
+    workers = [server.accept()[0] for _ in range(int(os.environ["DMLC_NUM_WORKER"]))]
+    channel.send(events.to_wire(events.Formed(int(os.environ["FAKE_RANK"]), 0.0)))
+    here("formed", channel)
+    for worker in workers:
+        worker.recv(1)
+    here("end", channel)
+
+
+def worker() -> None:
+    """Be a worker."""
+    faulthandler.register(signal.SIGUSR1)
+    channel = wire.Channel.from_fd(int(os.environ["MXSPARK_CHANNEL"]))
+    say = lambda event: channel.send(events.to_wire(event))  # noqa: E731
+    here("start", channel)
+    keep = listen()
+    say(events.Loaded(0.0))
+    here("loaded", channel)
+    order = channel.receive(20)
+    assert order is not None and order["do"] == "train", order
+    others = [join(path) for path in json.loads(os.environ["FAKE_PEERS"])]
+    say(events.Formed(order["rank"], 0.0))
+    here("formed", channel)
+    say(events.Started(0, 0, 1, {}))
+    for step in range(1, STEPS + 1):
+        time.sleep(STEP_S)
+        say(events.Beat(step, 0, step, step * STEP_S, 0.0))
+        if step == STEPS // 2:
+            here("middle", channel)
+    here("end", channel)
+    say(events.Done(STEPS, order["bundle"].get("digest", "same"), {}))
+    while (frame := channel.receive(60)) is not None:
+        if frame["do"] == "committed":
+            print("committed", frame["step"], flush=True)
+        elif frame["do"] == "finish":
+            break
+    here("finish", channel)
+    for other in others:
+        other.close()
+    keep.close()
+
+
+def join(path: str) -> socket.socket:
+    """Connect to a peer as soon as it listens."""
+    while True:
+        peer = socket.socket(socket.AF_UNIX)
+        try:
+            peer.connect(path)
+            return peer
+        except OSError:
+            peer.close()
+            time.sleep(0.01)
+
+
+def hang(_channel: wire.Channel) -> None:
+    """Do nothing any more, in a function that a stack shows."""
+    while True:
+        time.sleep(1)
+
+
+def raise_error(channel: wire.Channel) -> None:
+    """Tell of an exception of the user's code and end."""
+    channel.send(events.to_wire(events.Raised("training", "ZeroDivisionError", "division by zero", "line 1\nline 2", 7)))
+    sys.exit(1)
+
+
+def spawn(_channel: wire.Channel) -> None:
+    """Start a child and a child of it in a session of its own, and hang."""
+    code = "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'], "
+    code += "start_new_session=True); time.sleep(600)"
+    subprocess.Popen([sys.executable, "-c", code])
+    hang(_channel)
+
+
+def flood_log(_channel: wire.Channel) -> None:
+    """Write 20 MB of bytes that are no text."""
+    for _ in range(20):
+        os.write(1, bytes(range(256)) * 4096)
+
+
+def flood_channel(channel: wire.Channel) -> None:
+    """Beat as fast as it goes, with some weight, for two seconds."""
+    beat = events.to_wire(events.Beat(1, 0, 1, 1.0, 0.0, "x" * 1000))
+    end = time.monotonic() + 2
+    while time.monotonic() < end:
+        channel.send(beat)
+
+
+def garbage(channel: wire.Channel) -> None:
+    """Say something that is no event."""
+    channel.send({"event": "Joined", "rank": 0, "host": "here", "identity": "me", "pid": 1})
+    hang(channel)
+
+
+def not_a_frame(_channel: wire.Channel) -> None:
+    """Send bytes that are no frame."""
+    os.write(int(os.environ["MXSPARK_CHANNEL"]), b"\xff" * 100)
+    hang(_channel)
+
+
+def wrong_socket(channel: wire.Channel) -> None:
+    """Remove the socket this role should have bound."""
+    os.unlink(f"/tmp/{os.environ['PORT']}")
+
+
+def show_environment(_channel: wire.Channel) -> None:
+    """Print what it was given."""
+    print(json.dumps(dict(os.environ)), flush=True)
+
+
+DEEDS = {
+    "hang": hang,
+    "raise": raise_error,
+    "exit 0": lambda _channel: sys.exit(0),
+    "exit 3": lambda _channel: sys.exit(3),
+    "spawn": spawn,
+    "flood log": flood_log,
+    "flood channel": flood_channel,
+    "garbage": garbage,
+    "not a frame": not_a_frame,
+    "wrong socket": wrong_socket,
+    "show environment": show_environment,
+}

@@ -1,0 +1,48 @@
+"""Hadoop's FileContext as storage, over its local filesystem (which checks, then creates: no races here)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pyspark.sql import SparkSession
+from storage_contract import Place, StorageContract
+
+from mxspark.errors import ClusterError, JobDirError
+from mxspark.spark.hadoop import HadoopStorage
+
+
+@pytest.fixture(scope="module")
+def session() -> Iterator[SparkSession]:
+    """The session that is there, else one of our own."""
+    found = SparkSession.getActiveSession()
+    spark = found or SparkSession.builder.master("local[1]").config("spark.ui.enabled", "false").getOrCreate()
+    yield spark
+    if found is None:
+        spark.stop()
+
+
+class TestHadoopLocal(StorageContract):
+    @pytest.fixture
+    def place(self, session: SparkSession, tmp_path: Path) -> Place:
+        (tmp_path / "root").mkdir()
+        path = f"file://{tmp_path}/root"
+        return HadoopStorage(session, path), path
+
+
+def test_plain_path_is_of_the_default_filesystem(session: SparkSession) -> None:
+    storage = HadoopStorage(session, "runs/digits")
+    assert storage.qualify("/runs/digits") == "file:///runs/digits"
+    assert storage.qualify("runs/digits").startswith("file:///")
+
+
+def test_unknown_scheme_is_named(session: SparkSession) -> None:
+    with pytest.raises(JobDirError, match=r"No FileSystem for scheme 's3x' \(s3x://bucket/jobs\); set job\.dir"):
+        HadoopStorage(session, "s3x://bucket/jobs")
+
+
+def test_unknown_host_is_one_clear_line(session: SparkSession) -> None:
+    with pytest.raises(ClusterError, match=r"could not open hdfs://nosuchhost\.invalid/jobs: .*nosuchhost") as caught:
+        HadoopStorage(session, "hdfs://nosuchhost.invalid/jobs").stat("hdfs://nosuchhost.invalid/jobs")
+    assert "\n" not in str(caught.value)
