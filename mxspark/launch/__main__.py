@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mxspark.errors import InputError, MXSparkError
-from mxspark.launch.children import SparkSubmit
-from mxspark.launch.settings import own_defaults, sort_arguments, spark_arguments
+from mxspark.launch.children import SparkSubmit, scratch
+from mxspark.launch.settings import CommandLine, given_settings, our_arguments, own_defaults, sort_arguments
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -23,14 +23,10 @@ def main() -> int:
         if not Path(command.script).is_file():
             raise InputError(f"there is no script {command.script} in {os.getcwd()}")
         home = spark_home(os.environ)
-        cores = len(os.sched_getaffinity(0))
-        arguments = spark_arguments(command, os.environ, ROOT, cores)
-        variables = spark_variables(home, arguments, os.environ)
+        ours = our_arguments(command, os.environ, ROOT, len(os.sched_getaffinity(0)))
+        program = [str(home / "bin/spark-submit"), *ours, *command.spark, command.script, *command.arguments]
         with scratch() as folder:
-            if is_local(arguments):
-                # Spark removes its files by itself, but not when it has to be killed
-                variables.setdefault("SPARK_LOCAL_DIRS", str(folder))
-            return SparkSubmit([str(home / "bin/spark-submit"), *arguments], variables).run(folder)
+            return SparkSubmit(program, spark_variables(home, command, folder, os.environ)).run(folder)
     except MXSparkError as error:
         print(f"mxspark: {error.message}", file=sys.stderr)
         return error.exit_code
@@ -65,17 +61,21 @@ def _release(home: Path) -> str:
     return ""
 
 
-def spark_variables(home: Path, arguments: list[str], environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment variables of spark-submit."""
+def spark_variables(home: Path, command: CommandLine, folder: Path, environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment variables of spark-submit; ``folder`` is for files that go when it ends."""
     variables = dict(environ)
     variables.update(SPARK_HOME=str(home), PYSPARK_PYTHON=sys.executable, PYSPARK_DRIVER_PYTHON=sys.executable)
     if own_defaults(environ) is None and "log4j" not in environ.get("SPARK_SUBMIT_OPTS", ""):
         log4j = f"-Dlog4j2.configurationFile={(ROOT / 'conf/log4j2.properties').as_uri()}"
         variables["SPARK_SUBMIT_OPTS"] = f"{environ.get('SPARK_SUBMIT_OPTS', '')} {log4j}".strip()
-    if (sort_arguments(arguments).value("--master") or "").startswith("local"):
+    given = given_settings(command, environ)
+    if given.get("spark.master", "local").startswith("local") and "spark.remote" not in given:
         # nothing of a local run is offered to the network, and a machine that cannot resolve its own name will do
         variables.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
         variables.setdefault("SPARK_LOCAL_HOSTNAME", "localhost")
+        if "spark.local.dir" not in given:
+            # Spark removes its files by itself, but not when it has to be killed
+            variables.setdefault("SPARK_LOCAL_DIRS", str(folder))
     if sys.stdout.isatty():
         # the driver writes through a pipe of the JVM's: this tells rich what is at the other end
         size = os.get_terminal_size(sys.stdout.fileno())

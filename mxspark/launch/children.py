@@ -156,8 +156,10 @@ def scratch() -> Iterator[Path]:
     top = Path(tempfile.gettempdir())
     for old in top.glob(f"{_SCRATCH}*"):
         with contextlib.suppress(OSError):  # another user's, or in use: locked by its owner for as long as that lives
-            if time.time() - old.stat().st_mtime > FRESH_S and _lock(old):
+            if time.time() - old.stat().st_mtime > FRESH_S:
+                held = _lock(old)
                 shutil.rmtree(old, ignore_errors=True)
+                os.close(held)
     with tempfile.TemporaryDirectory(prefix=_SCRATCH) as folder:
         held = _lock(Path(folder))
         try:

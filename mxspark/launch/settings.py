@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -137,8 +138,26 @@ def own_defaults(environ: Mapping[str, str]) -> Optional[Path]:
     return file if file and file.is_file() else None
 
 
-def spark_arguments(command: CommandLine, environ: Mapping[str, str], root: Path, cores: int) -> list[str]:
-    """Return every argument of spark-submit: the user's, and ours where the user says nothing.
+def given_settings(command: CommandLine, environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the settings of Spark that are the user's: the defaults file, then ``--conf`` and ``--master``."""
+    file = command.value("--properties-file")
+    path = Path(file) if file else own_defaults(environ)
+    settings: dict[str, str] = {}
+    with contextlib.suppress(OSError):  # spark-submit says what is wrong with it
+        for line in path.read_text().splitlines() if path else []:
+            found = re.match(r"\s*(spark\.[^\s=:]+)[\s=:]+(.*)", line)
+            if found:
+                settings[found[1]] = found[2].strip()
+    settings.update(command.confs())
+    for option, key in (("--master", "spark.master"), ("--remote", "spark.remote")):
+        value = command.value(option)
+        if value is not None:
+            settings[key] = value
+    return settings
+
+
+def our_arguments(command: CommandLine, environ: Mapping[str, str], root: Path, cores: int) -> list[str]:
+    """Return the arguments of spark-submit that stand in for what the user does not say.
 
     Parameters
     ----------
@@ -151,31 +170,18 @@ def spark_arguments(command: CommandLine, environ: Mapping[str, str], root: Path
     cores : int
         CPU cores of this machine.
     """
-    confs = command.confs()
-    file = command.value("--properties-file")
-    theirs = Path(file) if file else own_defaults(environ)
     ours: list[str] = []
-    if theirs is None:
+    if command.value("--properties-file") is None and own_defaults(environ) is None:
         ours += ["--properties-file", str(root / "conf/spark-defaults.conf")]
-    if not is_master_given(command, theirs):
+    given = given_settings(command, environ)
+    if not given.keys() & {"spark.master", "spark.remote"}:
         ours += ["--master", f"local[{max(cores, num_workers(command.arguments))}]"]
     for key, value in {
-        # a barrier stage cannot run with it: its slots must all be there at once
+        # a barrier stage cannot run with it: its slots must all be there at once; many clusters turn it on
         "spark.dynamicAllocation.enabled": "false",
         # it writes over the progress of the training
         "spark.ui.showConsoleProgress": "false",
     }.items():
-        if key not in confs:
+        if key not in command.confs():
             ours += ["--conf", f"{key}={value}"]
-    return [*ours, *command.spark, command.script, *command.arguments]
-
-
-def is_master_given(command: CommandLine, defaults: Optional[Path]) -> bool:
-    """Say whether the command line or a defaults file of the user names a master (or a Spark Connect server)."""
-    if command.value("--master") or command.value("--remote") or "spark.master" in command.confs():
-        return True
-    try:
-        text = defaults.read_text() if defaults else ""
-    except OSError:
-        return False
-    return re.search(r"^\s*spark\.master[\s=:]", text, re.MULTILINE) is not None
+    return ours
