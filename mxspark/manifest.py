@@ -11,7 +11,7 @@ from typing import Any
 
 from mxspark import values
 from mxspark.events import StagedFile
-from mxspark.storage import Entry, Storage, join
+from mxspark.storage import CorruptFile, Entry, Storage, join
 
 MANIFEST = "manifest.json"
 VERSION = 1
@@ -106,6 +106,8 @@ def read(storage: Storage, folder: str) -> Manifest:
         return parse(storage.read(join(folder, MANIFEST), _LIMIT_BYTES))
     except (FileNotFoundError, NotADirectoryError) as error:
         raise Damaged(f"it has no {MANIFEST}") from error
+    except CorruptFile as error:
+        raise Damaged(str(error)) from error
     except ValueError as error:
         raise error if isinstance(error, Damaged) else Damaged(str(error)) from error
 
@@ -143,7 +145,10 @@ def fetch(storage: Storage, folder: str, into: Path) -> Manifest:
     into.mkdir(parents=True)
     for file in manifest.files:
         local = into / file.name
-        storage.get(join(folder, file.name), local)
+        try:
+            storage.get(join(folder, file.name), local)
+        except CorruptFile as error:
+            raise Damaged(str(error)) from error
         found = sha256_of(local)
         if found != file.sha256:
             raise Damaged(f"{file.name} has the sha256 {found[:12]}… where {file.sha256[:12]}… was written")

@@ -24,6 +24,10 @@ _AWS_LIKE = ("s3", "s3a", "s3n", "bos", "cos", "cosn", "ks3", "obs", "oci", "oss
 _OBJECT_STORES = frozenset((*_AWS_LIKE, "abfs", "abfss", "adl", "gs", "wasb", "wasbs"))
 
 
+class CorruptFile(ClusterError):
+    """The storage itself finds that no copy of a file holds what was written."""
+
+
 @dataclass(frozen=True)
 class Entry:
     """A file or folder: its last name, its size (0 for a folder) and which of the two it is."""
@@ -90,7 +94,15 @@ class Storage(Protocol):
         """Copy a local file to the new file `path`; raises as :meth:`create` does."""
 
     def get(self, path: str, local_file: Union[str, Path]) -> None:
-        """Copy the file `path` to the new local file `local_file`."""
+        """Copy the file `path` to the new local file `local_file`.
+
+        Raises
+        ------
+        CorruptFile
+            If the storage has checksums of its own and they do not hold.
+        FileNotFoundError
+            If it is not there.
+        """
 
     def rename(self, source: str, target: str) -> None:
         """Move a file or folder in one step, never onto another.

@@ -138,28 +138,39 @@ def plan_roles(
     else:
         raise ValueError(f"transport.mode is 'local' or 'tcp' (which needs a source of free ports), not {mode!r}")
     ends = Endpoints(numbers[0], tuple(numbers[1 : num_servers + 1]), tuple(numbers[num_servers + 1 :]))
-    common = {
-        **MALLOC,
-        **(extra_environment or {}),
-        RUN_TAG: run_tag,
-        "DMLC_PS_ROOT_URI": "scheduler" if mode == "local" else host_address,
-        "DMLC_PS_ROOT_PORT": str(ends.scheduler),
-        "DMLC_NUM_WORKER": str(num_workers),
-        "DMLC_NUM_SERVER": str(num_servers),
-        **({"DMLC_LOCAL": "1"} if mode == "local" else {}),
-    }
-
-    def role(kind: str, rank: int, port: int, omp_threads: int) -> RoleSpec:
-        host = host_address if mode == "tcp" else _label(kind, rank)
-        own = {"DMLC_ROLE": kind, "DMLC_NODE_HOST": host, "PORT": str(port), "OMP_NUM_THREADS": str(omp_threads)}
-        return RoleSpec(kind, rank, {**common, **own}, str(SOCKET_FOLDER / str(port)) if mode == "local" else None)
-
-    servers = [role("server", rank, port, server_threads) for rank, port in enumerate(ends.servers)]
+    common = {**MALLOC, **(extra_environment or {}), RUN_TAG: run_tag}
+    make = _Maker(ends, None if mode == "local" else host_address, common)
+    servers = [make.role("server", rank, port, server_threads) for rank, port in enumerate(ends.servers)]
     slots = tuple(
-        (role("worker", rank, port, threads), *servers[servers_on_driver + rank :: num_workers])
+        (make.role("worker", rank, port, threads), *servers[servers_on_driver + rank :: num_workers])
         for rank, port in enumerate(ends.workers)
     )
-    return Group((role("scheduler", 0, ends.scheduler, 1), *servers[:servers_on_driver]), slots)
+    return Group((make.role("scheduler", 0, ends.scheduler, 1), *servers[:servers_on_driver]), slots)
+
+
+@dataclass(frozen=True)
+class _Maker:
+    """Makes the specs of one group; `address` None means unix sockets."""
+
+    ends: Endpoints
+    address: Optional[str]
+    common: Mapping[str, str]
+
+    def role(self, kind: str, rank: int, port: int, omp_threads: int) -> RoleSpec:
+        environment = {
+            **self.common,
+            "OMP_NUM_THREADS": str(omp_threads),
+            "DMLC_ROLE": kind,
+            "DMLC_PS_ROOT_URI": self.address or "scheduler",
+            "DMLC_PS_ROOT_PORT": str(self.ends.scheduler),
+            "DMLC_NUM_WORKER": str(len(self.ends.workers)),
+            "DMLC_NUM_SERVER": str(len(self.ends.servers)),
+            "DMLC_NODE_HOST": self.address or _label(kind, rank),
+            "PORT": str(port),
+        }
+        if self.address is not None:
+            return RoleSpec(kind, rank, environment, None)
+        return RoleSpec(kind, rank, {**environment, "DMLC_LOCAL": "1"}, str(SOCKET_FOLDER / str(port)))
 
 
 def _label(kind: str, rank: int) -> str:

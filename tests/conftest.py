@@ -37,18 +37,22 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
 
 
-def roles_alive(run_tag: str = "") -> list[int]:
-    """Return the pids of agents and roles on this machine, by their command line or their tag, not by our own records."""
+def roles_alive() -> list[int]:
+    """Return the pids of agents and roles that this test process is answerable for, by what the system says of them.
+
+    Those are its descendants and the orphans; another test run beside this one is none of ours.
+    """
     found = []
-    for process in psutil.process_iter(["pid", "status"]):
+    for process in psutil.process_iter():
         try:
-            if process.info["status"] == psutil.STATUS_ZOMBIE or process.pid == os.getpid():
+            if process.status() == psutil.STATUS_ZOMBIE:
                 continue
-            tagged = f"MXSPARK_RUN={run_tag}".encode() in Path(f"/proc/{process.pid}/environ").read_bytes()
-            agent = any("mxspark.agent" in word for word in process.cmdline())
-        except (psutil.Error, OSError):
+            words = process.cmdline()
+            ours = any("mxspark.agent" in word for word in words) or "MXSPARK_RUN" in process.environ()
+            lineage = [parent.pid for parent in process.parents()]
+        except psutil.Error:
             continue
-        if tagged or (agent and not run_tag):
+        if ours and (os.getpid() in lineage or lineage[:1] == [1]):
             found.append(process.pid)
     return found
 
@@ -58,11 +62,17 @@ def role_sockets() -> set[str]:
     return {entry.name for entry in os.scandir("/tmp") if entry.name.isdigit()}
 
 
+def dead_sockets() -> set[str]:
+    """Return those that nobody listens on any more."""
+    bound = {line.split()[-1] for line in Path("/proc/net/unix").read_text().splitlines()[1:]}
+    return {name for name in role_sockets() if f"/tmp/{name}" not in bound}
+
+
 @pytest.fixture
 def nothing_left() -> Iterator[None]:
     """Fail the test if it leaves a role, an agent or a socket behind."""
-    sockets = role_sockets()
+    sockets = dead_sockets()
     processes = set(roles_alive())
     yield
     assert set(roles_alive()) <= processes, "role processes were left behind"
-    assert role_sockets() <= sockets, "sockets were left behind"
+    assert dead_sockets() <= sockets, "sockets were left behind"

@@ -146,9 +146,12 @@ class Coordinator:
         self._record(who or ("agent", RANK), who, event)
 
     def _record(self, source: tuple[str, int], who: Optional[tuple[str, int]], event: events.Event) -> None:
+        formed = self._attempt.formed_at
         self._attempt.record(who, event, self._loop.now())
         if not (isinstance(event, events.Beat) and self._driver.queued_bytes > SLOW_BYTES):
             self._tell_driver({"from": {"role": source[0], "rank": source[1]}, **events.to_wire(event)})
+        if formed is None and self._attempt.formed_at is not None:
+            self._roles.verify_sockets()
         self._act()
 
     def _tick(self) -> None:

@@ -63,6 +63,8 @@ class AgentHandle:
         with contextlib.suppress(wire.WireError):
             for frame in wire.Plain().feed(output or b""):
                 return frame
+        if returncode == 0:
+            return {"outcome": "finished", "message": ""}
         return {"outcome": "died", "message": f"the agent (pid {self.pid}) {describe_exit(returncode)[2]}"}
 
     def poll(self) -> Optional[int]:

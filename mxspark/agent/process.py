@@ -88,9 +88,10 @@ def start(spec: RoleSpec, settings: Settings) -> RoleProcess:
     """
     ours, theirs = socket.socketpair()
     log = settings.log_dir / f"{settings.log_prefix}{spec.role}-{spec.rank}.log"
+    log.unlink(missing_ok=True)
     agent = os.getpid()
     try:
-        with theirs, open(log, "wb") as output:
+        with theirs, open(log, "ab") as output:
             _write_limit(output)
             popen = subprocess.Popen(
                 [

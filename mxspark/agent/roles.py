@@ -52,7 +52,7 @@ class Roles:
         self._running: list[RoleProcess] = []
         self._all: list[RoleProcess] = []
         self._streams: dict[str, Stream] = {}
-        self._leaving = self._killed = self._emptied = False
+        self._leaving = self._killed = self._emptied = self._dumped = False
         self.left: list[str] = []
 
     def start(self, specs: Sequence[RoleSpec]) -> None:
@@ -82,8 +82,16 @@ class Roles:
             if stream.open:
                 stream.pause(paused)
 
+    def verify_sockets(self) -> None:
+        """Once the group has formed: each role must have bound exactly the path it was given."""
+        for role in list(self._running):
+            problem = process.socket_problem(role.spec.socket) if role.spec.socket else None
+            if problem:
+                self._complain(role.spec, "WrongSocket", problem)
+
     def dump_stacks(self) -> None:
         """Make each worker write the stacks of its threads to its log, and say what the kernel knows of it."""
+        self._dumped = True
         for role in self._running:
             if role.spec.role == "worker":
                 with contextlib.suppress(OSError), open(role.log, "a") as log:
@@ -136,16 +144,9 @@ class Roles:
             self._complain(role.spec, "ValueError", f"it reported {kind}, which is not for a role to say")
             return
         self._report((role.spec.role, role.spec.rank), event)
-        if isinstance(event, events.Formed):
-            self._verify(role, event.rank)
-
-    def _verify(self, role: RoleProcess, rank: int) -> None:
-        if rank != role.spec.rank:
-            self._complain(role.spec, "WrongRank", f"it is rank {role.spec.rank} but the group made it rank {rank}")
-        for one in self._running if role.spec.role == "worker" else [role]:
-            problem = process.socket_problem(one.spec.socket) if one.spec.socket else None
-            if problem:
-                self._complain(one.spec, "WrongSocket", problem)
+        if isinstance(event, events.Formed) and event.rank != role.spec.rank:
+            message = f"it is rank {role.spec.rank} but the group made it rank {event.rank}"
+            self._complain(role.spec, "WrongRank", message)
 
     def _complain(self, spec: RoleSpec, kind: str, message: str) -> None:
         self._report((spec.role, spec.rank), events.Raised("role", kind, message, ""))
@@ -158,7 +159,8 @@ class Roles:
         if role.spec.socket:
             process.remove_socket(role.spec.socket)
         self._running.remove(role)
-        expected = self._leaving or self._killed
+        by_dump = self._dumped and returncode == -signal.SIGUSR1  # it was not prepared to write its stacks
+        expected = self._leaving or self._killed or by_dump
         if self._leaving and not self._killed and returncode != 0:
             self.left.append(f"{role.name} (pid {role.pid}) {describe_exit(returncode)[2]} while shutting down")
         text = process.tail(role.log, TAIL_BYTES, TAIL_LINES)

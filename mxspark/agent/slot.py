@@ -137,6 +137,8 @@ class SlotAgent:
         self._say({"from": {"role": role, "rank": rank}, **events.to_wire(event)})
         if self._upstream.queued_bytes > FULL_BYTES:
             self._roles.pause(True)
+        if isinstance(event, events.Formed) and role == "worker":
+            self._roles.verify_sockets()
 
     def _say(self, message: wire.Message) -> None:
         if self._joined and self._upstream is not None:

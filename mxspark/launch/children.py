@@ -36,8 +36,8 @@ _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 class SparkSubmit:
     """A spark-submit in a session of its own.
 
-    Ctrl-C reaches this process alone and goes to the Python driver, not to the JVM: with a JVM that shuts down beside it
-    the driver could neither cancel its Spark job nor save a checkpoint.
+    Ctrl-C reaches this process alone and goes to the Python driver, not to the JVM: with a JVM that shuts down beside
+    it the driver could neither cancel its Spark job nor save a checkpoint.
 
     Parameters
     ----------

@@ -35,9 +35,7 @@ def check_platform() -> None:
     """
     system, machine = platform.system(), platform.machine()
     if (system, machine) != ("Linux", "x86_64"):
-        raise InputError(
-            f"this is {system} on {machine}; MXNet 1.9.1 exists for Linux on x86-64 only: use such a machine or container"
-        )
+        raise InputError(f"this is {system} on {machine}; MXNet 1.9.1 runs on Linux on x86-64 only: use such a machine")
     if not OLDEST <= sys.version_info < BEYOND:
         raise InputError(
             f"{sys.executable} is Python {platform.python_version()}; mxspark needs 3.9 to 3.12: put one on the PATH"
@@ -79,7 +77,7 @@ class Environment:
         given = environ.get("MXSPARK_ENVIRONMENT")
         if given:
             if not (Path(given) / "bin/python").exists():
-                raise InputError(f"MXSPARK_ENVIRONMENT={given}: there is no bin/python in it; name a virtual environment")
+                raise InputError(f"MXSPARK_ENVIRONMENT={given}: it has no bin/python; name a virtual environment")
             return cls(root, Path(given).absolute(), "")
         version = f"{sys.version_info[0]}.{sys.version_info[1]}"
         lock = (root / f"conf/locks/py{version}{'-dev' if dev else ''}.txt").read_text()

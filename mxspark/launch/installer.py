@@ -102,7 +102,7 @@ class Uv:
         if code:
             tail = "\n".join(said[-15:])
             raise ClusterError(
-                f"installing Python packages failed: 'uv {' '.join(arguments[:2])}' ended with {code} and said\n{tail}\n"
+                f"installing packages failed: 'uv {' '.join(arguments[:2])}' ended with {code} and said\n{tail}\n"
                 "check that the package index can be reached (PIP_INDEX_URL or UV_DEFAULT_INDEX names another one), "
                 "then start again"
             )
@@ -127,7 +127,9 @@ class Uv:
     def _variables(self) -> dict[str, str]:
         """Environment variables of uv: the user's, and what pip was told that uv does not read."""
         variables = {k: v for k, v in self._environ.items() if k not in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")}
-        variables.update(UV_PYTHON_DOWNLOADS="never", UV_NO_PROGRESS="1", NO_COLOR="1")
+        temporary = self._program.with_name("tmp")  # uv leaves lock files in it
+        temporary.mkdir(exist_ok=True)
+        variables.update(UV_PYTHON_DOWNLOADS="never", UV_NO_PROGRESS="1", NO_COLOR="1", TMPDIR=str(temporary))
         if self._pip.get("index-url") and "UV_INDEX_URL" not in variables:
             variables.setdefault("UV_DEFAULT_INDEX", self._pip["index-url"])
         if self._pip.get("cert"):
@@ -147,12 +149,17 @@ class Uv:
         name = rf"uv-{re.escape(self._version)}-py3-none-manylinux[^\"/#]*x86_64[^\"/#]*\.whl"
         link = re.search(rf'href="([^"]*{name})[#"]', page)
         if not link:
-            raise ClusterError(f"{page_url} has no wheel of uv {self._version} for Linux x86-64; name another index "
-                               "in PIP_INDEX_URL")
+            raise ClusterError(
+                f"{_without_secrets(page_url)} has no wheel of uv {self._version} for Linux x86-64; name another index "
+                "in PIP_INDEX_URL"
+            )
         wheel = self._read(urljoin(page_url, link[1]))
-        if hashlib.sha256(wheel).hexdigest() != self._sha256:
-            raise ClusterError(f"{urljoin(page_url, link[1])} is not the file that conf/locks/uv.txt names: its sha256 "
-                               f"is {hashlib.sha256(wheel).hexdigest()}, expected {self._sha256}; check the index")
+        found = hashlib.sha256(wheel).hexdigest()
+        if found != self._sha256:
+            raise ClusterError(
+                f"the wheel of uv {self._version} on {_without_secrets(page_url)} is not the one of "
+                f"conf/locks/uv.txt: its sha256 is {found}, expected {self._sha256}; check the index"
+            )
         with zipfile.ZipFile(io.BytesIO(wheel)) as archive:
             program = archive.read(f"uv-{self._version}.data/scripts/uv")
         part = self._program.with_suffix(".part")
@@ -167,7 +174,7 @@ class Uv:
         import urllib.request
 
         parts = urlsplit(url)
-        request = urllib.request.Request(parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl())
+        request = urllib.request.Request(_without_secrets(url))
         request.add_header("Accept", "text/html, */*;q=0.1")
         if parts.username:
             secret = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
@@ -178,17 +185,27 @@ class Uv:
                 data: bytes = answer.read()
                 return data
         except OSError as error:
-            raise ClusterError(f"cannot read {request.full_url}: {error}; mxspark needs a package index once, to make its "
-                               "Python environment: check the network and proxy, or name an index in "
-                               "PIP_INDEX_URL") from error
+            raise ClusterError(
+                f"cannot read {request.full_url}: {error}; mxspark needs a package index once, to make its Python "
+                "environment: check the network and proxy, or name an index in PIP_INDEX_URL"
+            ) from error
+
+
+def _without_secrets(url: str) -> str:
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def _pip_settings(environ: Mapping[str, str]) -> dict[str, str]:
     """Read ``index-url`` and ``cert`` as pip has them, from the environment or its configuration files."""
     home = Path(environ.get("HOME", "/"))
     config = configparser.ConfigParser(interpolation=None)
-    files: list[Optional[str]] = ["/etc/pip.conf", str(home / ".pip/pip.conf"), str(home / ".config/pip/pip.conf"),
-                                  environ.get("PIP_CONFIG_FILE")]
+    files: list[Optional[str]] = [
+        "/etc/pip.conf",
+        str(home / ".pip/pip.conf"),
+        str(home / ".config/pip/pip.conf"),
+        environ.get("PIP_CONFIG_FILE"),
+    ]
     config.read([file for file in files if file])
     settings = dict(config["global"]) if config.has_section("global") else {}
     for name in ("index-url", "cert"):

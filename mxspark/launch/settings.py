@@ -1,4 +1,4 @@
-"""Which arguments are whose, and what spark-submit is told besides: pure functions of the command line and the files."""
+"""Which arguments are whose, and what spark-submit is told besides: pure functions of command line and files."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from mxspark.errors import InputError
 # SparkSubmitOptionParser of Spark 3.5 and 4.x
 _SWITCHES = {"--verbose", "--supervise", "--load-spark-defaults"}
 _OPTIONS = {
-    "--archives", "--class", "--conf", "--deploy-mode", "--driver-class-path", "--driver-cores", "--driver-java-options",
-    "--driver-library-path", "--driver-memory", "--exclude-packages", "--executor-cores", "--executor-memory", "--files",
-    "--jars", "--keytab", "--master", "--name", "--num-executors", "--packages", "--principal", "--properties-file",
-    "--proxy-user", "--py-files", "--queue", "--remote", "--repositories", "--total-executor-cores",
+    "--archives", "--class", "--conf", "--deploy-mode", "--driver-class-path", "--driver-cores",
+    "--driver-java-options", "--driver-library-path", "--driver-memory", "--exclude-packages", "--executor-cores",
+    "--executor-memory", "--files", "--jars", "--keytab", "--master", "--name", "--num-executors", "--packages",
+    "--principal", "--properties-file", "--proxy-user", "--py-files", "--queue", "--remote", "--repositories",
+    "--total-executor-cores",
 }  # fmt: skip
 
 
@@ -76,7 +77,7 @@ def sort_arguments(given: Sequence[str]) -> CommandLine:
         if script is not None and here == "--":
             own += rest
             break
-        if name in _OPTIONS and "=" not in here or (here == "-c" and script is None):
+        if (name in _OPTIONS and "=" not in here) or (here == "-c" and script is None):
             if not rest:
                 raise InputError(f"{here} needs a value, and nothing stands after it")
             spark += [here, rest.pop(0)]

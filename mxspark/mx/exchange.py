@@ -145,11 +145,16 @@ class KVStoreExchange(SumThroughTable):
             return table
         flat = np.zeros(-(-table.size // self.PIECE) * self.PIECE)
         flat[: table.size] = table.ravel()
-        pieces = [mx.nd.array(piece, dtype="float64") for piece in flat.reshape(-1, self.PIECE)]
-        for piece in pieces:
-            self._store.pushpull(len(self._keys), piece, out=piece)
-        whole: Vector = np.concatenate([piece.asnumpy() for piece in pieces])
-        return whole[: table.size].reshape(table.shape)
+        for piece in flat.reshape(-1, self.PIECE):
+            piece[:] = self._sum_piece(piece)
+        return flat[: table.size].reshape(table.shape)
+
+    def _sum_piece(self, piece: Vector) -> Vector:
+        """Add one piece, to the end: a server counts requests, so two in flight for one key could be added together."""
+        array = mx.nd.array(piece, dtype="float64")
+        self._store.pushpull(len(self._keys), array, out=array)
+        added: Vector = array.asnumpy()
+        return added
 
     def close(self) -> None:
         """Let the store go: its end is a barrier of all workers, then rank 0 stops the servers."""

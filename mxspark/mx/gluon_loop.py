@@ -193,7 +193,7 @@ class GluonLoop:
     def _stage_model(self, kind: str, epoch: int) -> None:
         if self.exchange.rank:
             return
-        folder = os.path.join(self.bundle.staging, f"{kind}-s{self.position.step:08d}")
+        folder = self._folder(kind)
         with training_code():
             staged = stage_model(folder, self.network.block, self.bundle, kind, self.position.step, epoch)
         self.line.send(staged)
@@ -212,11 +212,16 @@ class GluonLoop:
             "best": {"value": self.best.value, "epoch": self.best.epoch},
             "sums": [float(value).hex() for value in self._carried],
         }
-        folder = os.path.join(self.bundle.staging, f"checkpoint-s{self.position.step:08d}")
+        folder = self._folder("checkpoint")
         with training_code():
             staged = staging.stage_checkpoint(folder, self.network.parameters, self.updater, meta)
         self.line.send(staged)
         self._beat("saving")
+
+    def _folder(self, kind: str) -> str:
+        """Name a new folder; what an earlier attempt staged at this step may still lie there."""
+        os.makedirs(self.bundle.staging, mode=0o700, exist_ok=True)
+        return os.path.join(self.bundle.staging, f"{kind}-s{self.position.step:08d}-{os.getpid()}")
 
     @staticmethod
     def _due(every: Optional[int], number: int) -> bool:

@@ -1,7 +1,7 @@
 """Updates on the worker: MXNet's own optimizers, with kernels and state made for speed and exact resume.
 
 Most are the stock classes. Stock ``SGD`` always runs the aggregated kernel, several times slower on a CPU than the
-plain one, and stock ``Adamax`` divides zero by zero where a gradient has always been zero; both are replaced here.
+plain one, and stock ``Adamax`` divides zero by zero where a gradient has always been zero; these are replaced here.
 """
 
 from __future__ import annotations
@@ -119,6 +119,8 @@ class Updater:
             [param.list_grad()[0] for _, param in trained],
             [param.list_data()[0] for _, param in trained],
         )
+        if self._optimizer.lr_scheduler is not None:
+            self._optimizer.lr_scheduler(self._optimizer.num_update)  # AdaDelta never asks, and the end would be missed
 
     @property
     def learning_rate(self) -> float:

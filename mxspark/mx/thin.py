@@ -1,7 +1,7 @@
 """Scheduler and sum-only server without Python's MXNet: the C library alone, ready in a fraction of a second.
 
 ps-lite forms the group inside ``MXKVStoreRunServer``, which returns when every role of the group has left it. While it
-runs, a second thread waits for the rank: ps-lite publishes it as the environment variable ``DMLC_RANK``.
+runs, a second thread of a server waits for the rank: ps-lite publishes it as the environment variable ``DMLC_RANK``.
 """
 
 from __future__ import annotations
@@ -55,7 +55,8 @@ def main() -> None:
     handle = ctypes.c_void_p()
     _check(library, library.MXKVStoreCreate(b"dist", ctypes.byref(handle)))
     channel.send(events.to_wire(events.Loaded(time.monotonic() - began)))
-    threading.Thread(target=_report_rank, args=(channel, began), daemon=True).start()
+    if os.environ["DMLC_ROLE"] == "server":  # the scheduler has no rank to wait for
+        threading.Thread(target=_report_rank, args=(channel, began), daemon=True).start()
     # Everything a group of workers needs of a server (sums, barriers, sync mode) is handled below this callback.
     controller = _Controller(lambda head, body, _handle: refuse(head, body or b""))
     _check(library, library.MXKVStoreRunServer(handle, controller, None))

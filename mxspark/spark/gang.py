@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -41,7 +42,7 @@ _ERRORS: dict[str, type[MXSparkError]] = {
     "input": DataError,
     "hang": NoProgress,
     "start": NotStarted,
-    "mxspark": InternalError,
+    "internal": InternalError,
     "role": RoleDied,
     "agent": RoleDied,
 }
@@ -136,7 +137,9 @@ class Gang:
 
     def committed(self, step: int) -> None:
         """Tell rank 0 that what it staged at `step` is published."""
-        self._channel.send({"do": "committed", "step": step})
+        # the agent may have ended meanwhile; talk() then finds its last words, or their absence
+        with contextlib.suppress(ConnectionError):
+            self._channel.send({"do": "committed", "step": step})
 
     def _listening(self) -> tuple[str, int]:
         deadline = time.monotonic() + self._limits.start_s

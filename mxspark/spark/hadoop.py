@@ -15,19 +15,21 @@ from py4j.protocol import Py4JError, Py4JJavaError
 from pyspark.errors.exceptions.captured import CapturedException
 
 from mxspark.errors import ClusterError, JobDirError
-from mxspark.storage import Entry, denied, failed, no_room, scheme_of
+from mxspark.storage import CorruptFile, Entry, denied, failed, no_room, scheme_of
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 _COPY_BYTES = 1 << 20
-_EXISTS = ("FileAlreadyExistsException",)
+# a file another client is just writing is there too, but HDFS answers with its lease
+_EXISTS = ("FileAlreadyExistsException", "AlreadyBeingCreatedException", "RecoveryInProgressException")
 _MISSING = ("FileNotFoundException", "NoSuchFileException")
 _NOT_A_FOLDER = ("ParentNotDirectoryException", "PathIsNotDirectoryException")
 _DENIED = ("AccessControlException", "AccessDeniedException")
 _NO_ROOM = ("QuotaExceededException", "DSQuotaExceededException", "NSQuotaExceededException", "DiskOutOfSpaceException")
 _NO_SCHEME = ("UnsupportedFileSystemException",)
 _SAFE_MODE = ("SafeModeException",)
+_CORRUPT = ("ChecksumException",)
 
 
 class HadoopStorage:
@@ -196,6 +198,8 @@ class HadoopStorage:
                 f"No FileSystem for scheme {scheme_of(path)!r} ({path}); set job.dir to a folder on hdfs:// or a local "
                 "disk, or put that filesystem's jar and configuration where Spark finds them"
             )
+        if name in _CORRUPT:
+            return CorruptFile(f"no copy of {path} is whole: {text}")
         if name in _SAFE_MODE:
             return failed(doing, path, f"HDFS is in safe mode, in which nothing can be written: {text}")
         return failed(doing, path, f"{name}: {text}")

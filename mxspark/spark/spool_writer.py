@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Optional
 import numpy as np
 
 from mxspark.columns import width
-from mxspark.errors import ClusterError
+from mxspark.errors import ClusterError, InternalError
 from mxspark.spark.numbers import Target
 from mxspark.spool import ColumnSpec, RowProblem, SpoolFile
 
@@ -113,8 +113,8 @@ class ArrayWriter:
             for bad in part.bad:
                 self._add(column, bad, first_row)
             rows = np.arange(len(part.values)) if part.rows is None else part.rows
-            block = part.values.reshape(len(part.values), -1)
-            step = max(1, _CHUNK_BYTES // (max(1, block.shape[1]) * 8))
+            block = part.values.reshape(len(part.values), -1) if len(part.values) else part.values
+            step = max(1, _CHUNK_BYTES * len(block) // max(1, block.nbytes))
             for start in range(0, len(block), step):
                 for fault in self._target.faults(block[start : start + step]):
                     self._add(column, Bad(fault.kind, rows[start : start + step][fault.rows], fault.detail), first_row)
@@ -182,10 +182,13 @@ class PartitionWriter:
             for part in bad:
                 self._elements.add("", part.kind, len(part.rows), self.rows + int(part.rows[0]), part.detail)
             # after the first bad row nothing is trained on: only count, so that the user sees all of it at once
-            writing = not self.bad and rows > 0
-            for array, parts in zip(self._arrays, cells):
-                if not (writing and array.write(parts, rows)):
-                    array.count(parts, self.rows)
+            writing = not self.bad
+            for array, parts in zip(self._arrays, cells if rows else ()):
+                if writing and array.write(parts, rows):
+                    continue
+                array.count(parts, self.rows)
+                if writing and not array.tally:
+                    raise InternalError(f"array {array.spec.name!r} was refused, but no row of it is bad")
             self.rows += rows
 
     @property

@@ -143,8 +143,10 @@ class Outcome:
 class Group:
     """The processes of one attempt; a context manager that leaves none of them behind."""
 
-    def __init__(self, bundle: WorkerBundle, size: int, logs: Path, servers: int = 1, threads: int = 1) -> None:
-        self.bundle, self.size = replace(bundle, size=size), size
+    def __init__(
+        self, size: int, logs: Path, servers: int = 1, threads: int = 1, entry: str = ENTRIES["worker"]
+    ) -> None:
+        self.size, self.entry = size, entry
         self.channels: list[Channel] = []
         self.workers: list[subprocess.Popen[bytes]] = []
         self.others: list[subprocess.Popen[bytes]] = []
@@ -161,36 +163,35 @@ class Group:
             host_address="127.0.0.1",
             run_tag="test",
         )
+        self.unused: list[Channel] = []
         for role in group.driver:
-            self.others.append(self._start(role, logs / f"{role.role}{role.rank}.log"))
+            self.others.append(self._start(role, logs / f"{role.role}{role.rank}.log", self.unused))
         for (role, *_), log in zip(group.slots, self.logs):
-            ours, theirs = socket.socketpair()
-            with theirs:
-                self.workers.append(self._start(role, log, theirs.fileno()))
-            self.channels.append(Channel(ours))
+            self.workers.append(self._start(role, log, self.channels))
 
-    def _start(self, role: Any, log: Path, fd: Optional[int] = None) -> subprocess.Popen[bytes]:
+    def _start(self, role: Any, log: Path, channels: list[Channel]) -> subprocess.Popen[bytes]:
+        ours, theirs = socket.socketpair()
+        channels.append(Channel(ours))
         self.sockets.append(role.socket)
-        ENTRIES.update(scheduler="thin:main", server="thin:main")  # TEMP
-        module, _, function = ENTRIES[role.role].partition(":")
-        environment = {**role.environment, "PATH": os.environ["PATH"], "PYTHONPATH": f"{ROOT}:{HERE}:/work/scratch/loop"}
-        if fd is not None:
-            environment["MXSPARK_CHANNEL"] = str(fd)
-        with open(log, "wb") as out:
+        entry = self.entry if role.role == "worker" else ENTRIES[role.role]
+        module, _, function = entry.partition(":")
+        environment = {**role.environment, "PATH": os.environ["PATH"], "PYTHONPATH": f"{ROOT}:{HERE}"}
+        environment.update(MXSPARK_CHANNEL=str(theirs.fileno()), TEST_RANK=str(role.rank))
+        with theirs, open(log, "wb") as out:
             return subprocess.Popen(
                 [sys.executable, "-c", f"import {module}; {module}.{function}()"],
                 env=environment,
-                pass_fds=() if fd is None else (fd,),
+                pass_fds=(theirs.fileno(),),
                 stdout=out,
                 stderr=out,
                 stdin=subprocess.DEVNULL,
                 umask=0o77,
             )
 
-    def train(self) -> None:
+    def train(self, bundle: WorkerBundle) -> None:
         """Send every worker its work."""
         for rank, channel in enumerate(self.channels):
-            channel.send({"do": "train", "rank": rank, "bundle": values.encode(self.bundle)})
+            channel.send({"do": "train", "rank": rank, "bundle": values.encode(replace(bundle, size=self.size))})
 
     def __enter__(self) -> Group:
         return self
@@ -200,7 +201,7 @@ class Group:
             if process.poll() is None:
                 process.send_signal(signal.SIGKILL)
             process.wait(10)
-        for channel in self.channels:
+        for channel in self.channels + self.unused:
             channel.close()
         for path in filter(None, self.sockets):
             Path(path).unlink(missing_ok=True)
@@ -218,8 +219,8 @@ def run_group(
     """Run one attempt to its end, or kill it all as soon as `stop(rank, event)` says so."""
     logs = Path(bundle.staging).parent / f"logs-{time.monotonic_ns()}"
     outcome = Outcome([[] for _ in range(size)])
-    with Group(bundle, size, logs, servers, threads) as group:
-        group.train()
+    with Group(size, logs, servers, threads) as group:
+        group.train(bundle)
         if _follow(group, outcome, stop, commit):
             _finish(group)
     outcome.returncodes = [process.returncode for process in group.workers]

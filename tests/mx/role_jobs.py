@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import mxnet as mx
@@ -31,12 +32,6 @@ def with_batch_norm():
 def with_dropout():
     net = nn.HybridSequential()
     net.add(nn.Dense(32, activation="relu"), nn.Dropout(0.5), nn.Dense(10))
-    return net
-
-
-def two_outputs():
-    net = nn.HybridSequential()
-    net.add(nn.Dense(2))
     return net
 
 
@@ -80,9 +75,23 @@ def raises_later():
     return RaisesLater()
 
 
-class ReshapesWrongly(gluon.HybridBlock):
+class OutOfRange(gluon.HybridBlock):
+    """Fails in the engine, not in Python: an index is outside."""
+
     def hybrid_forward(self, F, x):
-        return F.take(x, F.array([99]) if F is mx.nd else F.zeros((1,)), mode="raise")
+        return F.concat(*[F.reshape(F.take(x, F.sum(x) * 0 + 999, axis=0, mode="raise"), (1, -1))] * 24, dim=0)
+
+
+def out_of_range():
+    net = nn.HybridSequential()
+    net.add(nn.Dense(4), OutOfRange(), nn.Dense(10))
+    return net
+
+
+def logarithm():
+    net = nn.HybridSequential()
+    net.add(nn.Dense(10, use_bias=False))
+    return net
 
 
 def mean_loss():
@@ -92,3 +101,9 @@ def mean_loss():
 def log_loss(output, label):
     """Infinite gradient times nothing is NaN: rows of zeros in the padding would show."""
     return mx.nd.mean(mx.nd.abs(mx.nd.log(mx.nd.abs(output))), axis=1) + 0 * label.astype("float32")
+
+
+def raises_on_rank_1():
+    if os.environ["TEST_RANK"] == "1":
+        raise RuntimeError("only here")
+    return mlp()

@@ -1,7 +1,7 @@
 """Tiny roles that keep the agents' protocol without MXNet, and break it where ``FAKE`` says so.
 
 They meet as the real ones do: servers and the scheduler listen on ``/tmp/<PORT>``, workers connect to all of them, and a
-server ends when all workers have left. ``FAKE`` is JSON: ``{"at": phase, "do": deed}``.
+server ends when all workers have left. ``FAKE`` is JSON: ``{"at": phase, "do": deed}``, or a false digest or rank.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from mxspark import events, wire
 ROLE = os.environ.get("DMLC_ROLE", "")
 FAULT = json.loads(os.environ.get("FAKE", "{}"))
 STEPS = int(os.environ.get("FAKE_STEPS", "10"))
-STEP_S = 0.02
+MIDDLE, STEP_S = 5, 0.02
 
 
 def here(phase: str, channel: wire.Channel) -> None:
@@ -46,7 +46,8 @@ def waiter() -> None:
     channel.send(events.to_wire(events.Loaded(0.0)))
     here("loaded", channel)
     workers = [server.accept()[0] for _ in range(int(os.environ["DMLC_NUM_WORKER"]))]
-    channel.send(events.to_wire(events.Formed(int(os.environ["FAKE_RANK"]), 0.0)))
+    if ROLE == "server":
+        channel.send(events.to_wire(events.Formed(int(os.environ["FAKE_RANK"]), 0.0)))
     here("formed", channel)
     for worker in workers:
         worker.recv(1)
@@ -65,16 +66,16 @@ def worker() -> None:
     order = channel.receive(20)
     assert order is not None and order["do"] == "train", order
     others = [join(path) for path in json.loads(os.environ["FAKE_PEERS"])]
-    say(events.Formed(order["rank"], 0.0))
+    say(events.Formed(FAULT.get("rank", order["rank"]), 0.0))
     here("formed", channel)
     say(events.Started(0, 0, 1, {}))
     for step in range(1, STEPS + 1):
         time.sleep(STEP_S)
         say(events.Beat(step, 0, step, step * STEP_S, 0.0))
-        if step == STEPS // 2:
+        if step == MIDDLE:
             here("middle", channel)
     here("end", channel)
-    say(events.Done(STEPS, order["bundle"].get("digest", "same"), {}))
+    say(events.Done(STEPS, FAULT.get("digest", "same"), {}))
     while (frame := channel.receive(60)) is not None:
         if frame["do"] == "committed":
             print("committed", frame["step"], flush=True)
@@ -106,7 +107,9 @@ def hang(_channel: wire.Channel) -> None:
 
 def raise_error(channel: wire.Channel) -> None:
     """Tell of an exception of the user's code and end."""
-    channel.send(events.to_wire(events.Raised("training", "ZeroDivisionError", "division by zero", "line 1\nline 2", 7)))
+    channel.send(
+        events.to_wire(events.Raised("training", "ZeroDivisionError", "division by zero", "line 1\nline 2", 7))
+    )
     sys.exit(1)
 
 

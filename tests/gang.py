@@ -21,8 +21,9 @@ from mxspark import events, topology, values, wire
 from mxspark.agent import launch
 from mxspark.specs import AgentSpec, DriverAgentSpec, Limits, RoleSpec
 
-PROGRAMS = Path(__file__).resolve().parent.parent / "programs"
-ROOT = PROGRAMS.parent.parent
+TESTS = Path(__file__).resolve().parent
+PROGRAMS = TESTS / "programs"
+ROOT = TESTS.parent
 SYS_PATH = (str(ROOT), str(PROGRAMS), *sys.path[1:])
 ENTRIES = {"scheduler": "fake_roles:waiter", "server": "fake_roles:waiter", "worker": "fake_roles:worker"}
 LIMITS = Limits(start_s=20.0, hang_s=20.0, lease_s=10.0, shutdown_s=5.0)
@@ -100,9 +101,12 @@ class Gang:
     def __exit__(
         self, kind: Optional[type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
     ) -> None:
-        """Stop every agent."""
+        """Stop every agent; whatever a test did, nothing of this gang may be left."""
         for handle in (*self.slots, self.driver):
             handle.stop()
+        if error is None:
+            self.assert_nothing_left()
+            assert not [handle.pid for handle in (*self.slots, self.driver) if is_alive(handle.pid)]
 
     @property
     def sockets(self) -> list[str]:
@@ -229,7 +233,7 @@ def other_process(code: str, *arguments: str) -> Iterator[subprocess.Popen[str]]
         stdout=subprocess.PIPE,
         text=True,
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{PROGRAMS.parent / 'process'}"},
+        env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{TESTS}"},
     ) as process:
         try:
             yield process

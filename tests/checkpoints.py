@@ -1,0 +1,41 @@
+"""Checkpoint stores in memory, and what lies in them."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Optional
+
+from jobs import RECORD, a_run
+
+from mxspark.checkpoint import CheckpointStore, Found, in_order
+from mxspark.jobdir import JobDir
+from mxspark.storage_memory import InMemoryStorage
+
+
+def a_store(storage: InMemoryStorage, keep: int = 3) -> CheckpointStore:
+    """Own the job dir as a next run does."""
+    return CheckpointStore(JobDir.own(storage, "/job", RECORD, a_run()), keep)
+
+
+def committed(storage: InMemoryStorage) -> list[str]:
+    """Return what lies among the checkpoints, newest first, then the rest."""
+    names = [entry.name for entry in storage.list("/job/checkpoints")]
+    return in_order(names) + [name for name in names if not in_order([name])]
+
+
+def steps(storage: InMemoryStorage) -> list[int]:
+    """Return the committed steps, newest first."""
+    return [int(name[1:9]) for name in in_order(committed(storage))]
+
+
+def newest(store: CheckpointStore, tmp_path: Path) -> Optional[Found]:
+    """Fetch into a folder of its own."""
+    return store.newest(Path(tempfile.mkdtemp(dir=tmp_path)))
+
+
+def holds(found: Optional[Found], step: int) -> bool:
+    """Tell whether a local copy is, byte for byte, what was staged at `step`."""
+    assert found is not None
+    content = (Path(found.restore.path) / "p.params").read_bytes()
+    return found.restore.step == step and content == b"parameters %d" % step * 50

@@ -1,0 +1,97 @@
+"""Declared columns against a schema."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from mxspark import columns
+from mxspark.spool import ColumnSpec
+
+FIELDS = {"pixels": "array<double>", "v": "vector", "a": "int", "b": "float", "flag": "boolean", "name": "string"}
+GOOD = ColumnSpec("pixels", ("pixels",), (1, 8, 8), "float32", 0.0625)
+
+
+def test_good_columns_have_no_problems() -> None:
+    specs = [
+        GOOD,
+        ColumnSpec("v", ("v",), None, "float16"),
+        ColumnSpec("ab", ("a", "b", "flag"), None, "float32"),
+        ColumnSpec("square", ("a", "b", "flag", "a2"), (2, 2), "float32"),
+        ColumnSpec("y", ("a",), (), "int32", classes=10),
+        ColumnSpec("one", ("a",), (1,), "int32"),
+    ]
+    assert columns.check(specs, {**FIELDS, "a2": "double"}) == []
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        (
+            ColumnSpec("x", ("Pixel",), None, "float32"),
+            ["array 'x': column 'Pixel' does not exist; did you mean 'pixels'?", "the columns are pixels, v, a"],
+        ),
+        (ColumnSpec("x", ("zzz",), None, "float32"), ["column 'zzz' does not exist; the columns are pixels"]),
+        (ColumnSpec("x", ("name",), None, "float32"), ["'name' is of type string, which cannot be trained on", "vector"]),
+        (ColumnSpec("x", ("a", "v"), None, "float32"), ["'v' is of type vector, but an array made of several columns"]),
+        (ColumnSpec("x", ("a", "a"), None, "float32"), ["column 'a' is listed 2 times"]),
+        (ColumnSpec("x", ("a", "b"), (3,), "float32"), ["shape [3] holds 3 values, but 2 columns are listed"]),
+        (ColumnSpec("x", ("a",), (3,), "float32"), ["one value a row, but shape [3] holds 3"]),
+        (replace(GOOD, shape=(0, 8)), ["shape [0, 8] has a size below 1"]),
+        (replace(GOOD, dtype="complex64"), ["dtype 'complex64' is not supported; use one of float16"]),
+        (replace(GOOD, scale=0.0), ["scale 0.0 would lose every value"]),
+        (replace(GOOD, name="a/b"), ["the name cannot be a file name"]),
+        (replace(GOOD, columns=()), ["no column is named"]),
+    ],
+)
+def test_a_problem_names_array_column_and_remedy(spec: ColumnSpec, said: list[str]) -> None:
+    (line,) = columns.check([spec], FIELDS)
+    for part in said:
+        assert part in line
+
+
+@pytest.mark.parametrize(
+    ("kind", "remedy"),
+    [
+        ("decimal(10,2)", "cast('double')"),
+        ("timestamp", "unix_timestamp"),
+        ("date", "unix_timestamp"),
+        ("map<string,int>", "turn it into numbers"),
+        ("struct<a:int>", "select the numeric fields"),
+        ("array<array<float>>", "F.flatten(column)"),
+        ("array<string>", "turn it into numbers"),
+        ("array<decimal(3,1)>", "turn it into numbers"),
+        ("binary", "turn it into numbers"),
+        ("ambiguous (2 columns)", "rename the columns"),
+    ],
+)
+def test_unusable_types_come_with_their_way_out(kind: str, remedy: str) -> None:
+    (line,) = columns.check([ColumnSpec("x", ("x",), None, "float32")], {"x": kind})
+    assert f"is of type {kind}" in line
+    assert remedy in line
+    assert f"accepted: {columns.ACCEPTED}" in line
+
+
+def test_all_problems_are_found_at_once() -> None:
+    specs = [
+        replace(GOOD, columns=("pixles",), dtype="int7"),
+        ColumnSpec("pixels", ("name",), None, "float32"),
+        ColumnSpec("y", ("a", "nope"), (3,), "float32"),
+    ]
+    lines = columns.check(specs, FIELDS)
+    assert len(lines) == 6
+    assert "declared 2 times" in lines[0]
+
+
+def test_without_a_schema_only_the_declaration_is_checked() -> None:
+    assert columns.check([GOOD], None) == []
+    assert len(columns.check([replace(GOOD, dtype="int7")], None)) == 1
+    assert "does not exist" in columns.check([GOOD], {})[0]
+
+
+def test_sources_are_in_declared_order_and_unique() -> None:
+    specs = [ColumnSpec("x", ("b", "a"), None, "float32"), ColumnSpec("y", ("a",), None, "float32")]
+    assert columns.sources(specs) == ("b", "a")
+    assert columns.width(GOOD) == 64
+    assert columns.width(specs[1]) is None

@@ -1,0 +1,265 @@
+"""Arrow batches and RDD elements to files, without Spark."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Optional
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mxspark.errors import ClusterError
+from mxspark.spark.spool_writer import PartitionWriter
+from mxspark.spark.vectorise import ArrowReader, ElementReader
+from mxspark.spool import ColumnSpec, RowProblem, SpoolFile, remove_run_folder, run_folder
+
+Outcome = tuple[tuple[SpoolFile, ...], tuple[RowProblem, ...]]
+
+
+def spec(**changes: Any) -> ColumnSpec:
+    """Return an array ``x`` of column ``x``."""
+    return ColumnSpec(**{"name": "x", "columns": ("x",), "shape": None, "dtype": "float32", **changes})
+
+
+def write_arrow(
+    folder: Path, arrays: Sequence[pa.Array], features: Sequence[ColumnSpec], labels: Sequence[ColumnSpec] = ()
+) -> Outcome:
+    """Write batches of one column ``x``."""
+    writer = PartitionWriter(folder, features, labels)
+    reader = ArrowReader((*features, *labels), {"x": 0})
+    for array in arrays:
+        batch = reader.read(pa.record_batch([array], names=["c0"]))
+        writer.add(batch.cells, batch.rows, batch.bad)
+    return writer.finish()
+
+
+def write_elements(folder: Path, elements: Sequence[Any], features: Sequence[ColumnSpec], labels: Any = ()) -> Outcome:
+    """Write RDD elements."""
+    writer = PartitionWriter(folder, features, labels)
+    for batch in ElementReader(features, labels).read(elements):
+        writer.add(batch.cells, batch.rows, batch.bad)
+    return writer.finish()
+
+
+def content(folder: Path, file: SpoolFile) -> np.ndarray[Any, Any]:
+    """Read a file back and hold it against what is said of it."""
+    data = (folder / f"{file.name}.bin").read_bytes()
+    assert zlib.crc32(data) == file.crc32
+    array = np.frombuffer(data, dtype=file.dtype).reshape((-1, *file.shape))
+    if array.size:
+        assert (array.min(), array.max()) == (file.minimum, file.maximum)
+    return array
+
+
+VALUES = np.arange(24, dtype=np.float64).reshape(6, 4)
+LISTS = pa.array(VALUES.tolist(), pa.list_(pa.float64()))
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        LISTS,
+        LISTS.cast(pa.list_(pa.float32())),
+        LISTS.cast(pa.list_(pa.int8())),
+        LISTS.cast(pa.large_list(pa.float32())),
+        LISTS.cast(pa.list_(pa.float32(), 4)),
+        pa.concat_arrays([pa.array([[9.0] * 4, None], LISTS.type), LISTS, LISTS])[2:8],
+        pa.concat_arrays([LISTS, LISTS]).cast(pa.list_(pa.float64(), 4))[6:],
+    ],
+    ids=["double", "float", "byte", "large", "fixed", "slice", "fixed slice"],
+)
+@pytest.mark.parametrize("scale", [1.0, 0.25])
+def test_every_kind_of_list_arrives_in_order(tmp_path: Path, array: pa.Array, scale: float) -> None:
+    (file,), problems = write_arrow(tmp_path, [array[:2], array[2:2], array[2:]], [spec(scale=scale)])
+    assert problems == ()
+    assert file.shape == (4,)
+    np.testing.assert_array_equal(content(tmp_path, file), (VALUES * scale).astype(np.float32))
+
+
+@pytest.mark.parametrize(
+    ("array", "dtype"),
+    [
+        (pa.array([True, False, True]), "uint8"),
+        (pa.array([1, -2, 3], pa.int8()), "int32"),
+        (pa.array([2**53 + 1, -(2**60), 5], pa.int64()), "int64"),
+        (pa.array([1.5, -2.5, 0.0], pa.float64()), "float16"),
+        (pa.array([3.0, -0.0, 7.0], pa.float64()), "int64"),
+    ],
+)
+def test_scalars_keep_their_value(tmp_path: Path, array: pa.Array, dtype: str) -> None:
+    (file,), problems = write_arrow(tmp_path, [array], [spec(dtype=dtype)])
+    assert problems == ()
+    assert file.shape == ()
+    assert content(tmp_path, file).tolist() == [float(v) if "float" in dtype else int(v) for v in array.to_pylist()]
+
+
+def one(outcome: Outcome) -> RowProblem:
+    """Return the only problem."""
+    files, (problem,) = outcome
+    assert files == ()
+    return problem
+
+
+F64, F32, I64 = pa.float64(), pa.float32(), pa.int64()
+
+
+@pytest.mark.parametrize(
+    ("rows", "kind", "target", "label", "expected"),
+    [
+        ([1.0, None, 2.0, None], F64, {}, False, ("null", 2, 1, "no value")),
+        ([[1.0], None, [2.0]], pa.list_(F64), {}, False, ("null", 1, 1, "no value")),
+        ([[1.0, 2.0], [None, None], [2.0, None]], pa.list_(F64), {}, False, ("null", 2, 1, "null inside")),
+        ([[1.0, 2.0], [3.0], [4.0] * 3], pa.list_(F64), {}, False, ("ragged", 2, 1, "length 1 where 2 was expected")),
+        ([[1.0] * 3], pa.list_(F64), {"shape": (2, 2)}, False, ("ragged", 1, 0, "length 3 where 4 was expected")),
+        ([[], []], pa.list_(F64), {}, False, ("ragged", 2, 0, "empty")),
+        ([1.0, float("nan")], F64, {}, False, ("not finite", 1, 1, "NaN")),
+        ([[1.0, 2.0], [float("-inf"), float("nan")]], pa.list_(F32), {}, False, ("not finite", 1, 1, "NaN")),
+        ([1.0, float("inf")], F32, {}, False, ("not finite", 1, 1, "infinite")),
+        ([1e39, 1.0], F64, {}, False, ("not finite", 1, 0, "too large for float32")),
+        ([65536.0], F64, {"dtype": "float16"}, False, ("not finite", 1, 0, "too large for float16")),
+        ([2.0], F64, {"scale": 1e308, "dtype": "float64"}, False, ("not finite", 1, 0, "infinite")),
+        ([0.0, float("nan")], F64, {"dtype": "int32"}, True, ("not finite", 1, 1, "NaN")),
+        ([0, 1, 2, 9], I64, {"classes": 2, "dtype": "int32"}, True, ("label", 2, 2, "outside [0, 2)")),
+        ([0, -1], I64, {"classes": 2, "dtype": "int32"}, True, ("label", 1, 1, "outside [0, 2)")),
+        ([0.0, 1.5], F64, {"dtype": "int32"}, True, ("label", 1, 1, "not a whole number")),
+        ([0.0, 0.5], F64, {"classes": 2}, True, ("label", 1, 1, "not a whole number")),
+        ([2**31], I64, {"dtype": "int32"}, True, ("label", 1, 0, "outside the range of int32")),
+        ([2.0**63], F64, {"dtype": "int64"}, True, ("label", 1, 0, "outside the range of int64")),
+        ([-1], I64, {"dtype": "uint8"}, False, ("type", 1, 0, "outside the range of uint8")),
+    ],
+)
+def test_bad_rows_are_counted_with_the_first_and_no_value(
+    tmp_path: Path, rows: list[Any], kind: pa.DataType, target: dict[str, Any], label: bool, expected: tuple[Any, ...]
+) -> None:
+    (tmp_path / "p").mkdir()
+    specs = [spec(**target)]
+    found = one(write_arrow(tmp_path / "p", [pa.array(rows, kind)], *(([], specs) if label else (specs,))))
+    assert found == RowProblem("x", *expected)
+    assert not (tmp_path / "p").exists(), "files of a partition with problems are removed"
+
+
+def test_counting_goes_on_after_the_first_problem(tmp_path: Path) -> None:
+    good = pa.array([[1.0, 2.0]] * 3, pa.list_(F64))
+    bad = pa.array([[1.0, 2.0], None, [1.0], [float("nan"), 1.0], [None, 1.0]], pa.list_(F64))
+    _, problems = write_arrow(tmp_path, [good, bad, good, bad], [spec()])
+    assert {(p.kind, p.count, p.first_row) for p in problems} == {("null", 4, 4), ("ragged", 2, 5), ("not finite", 2, 6)}
+
+
+def test_a_column_read_by_two_arrays_counts_once(tmp_path: Path) -> None:
+    found = one(write_arrow(tmp_path, [pa.array([1.0, None])], [spec(), spec(name="again")]))
+    assert found == RowProblem("x", "null", 1, 1, "no value")
+
+
+def test_several_scalars_become_one_vector_and_name_the_bad_one(tmp_path: Path) -> None:
+    pair = spec(columns=("a", "b"), scale=2.0)
+    reader = ArrowReader([pair], {"a": 0, "b": 1})
+    for name, second in (("good", [3.0, 4.0]), ("bad", [3.0, None])):
+        (tmp_path / name).mkdir()
+        writer = PartitionWriter(tmp_path / name, [pair], [])
+        batch = reader.read(pa.record_batch([pa.array([1, 2], pa.int32()), pa.array(second, F64)], names=["c0", "c1"]))
+        writer.add(batch.cells, batch.rows)
+        files, problems = writer.finish()
+        if name == "good":
+            assert content(tmp_path / name, files[0]).tolist() == [[2.0, 6.0], [4.0, 8.0]]
+        else:
+            assert problems == (RowProblem("b", "null", 1, 1, "no value"),)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    cuts=st.lists(st.integers(0, 3000), max_size=6), source=st.sampled_from(["f4", "f8", "i2"]), width=st.integers(1, 300)
+)
+def test_checksums_do_not_depend_on_batches(
+    tmp_path_factory: pytest.TempPathFactory, cuts: list[int], source: str, width: int
+) -> None:
+    values = (np.arange(3000 * width) * 7919 % 1000).astype(source).reshape(3000, width)
+    array = pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), width)
+    edges = [0, *sorted(cuts), 3000]
+    batches = [array[start:stop] for start, stop in zip(edges, edges[1:])]
+    (file,), _ = write_arrow(tmp_path_factory.mktemp("p"), batches, [spec()])
+    assert file.crc32 == zlib.crc32(values.astype(np.float32).tobytes())
+
+
+def test_rows_that_change_places_change_the_checksum(tmp_path: Path) -> None:
+    sums = set()
+    for name, rows in (("a", VALUES), ("b", VALUES[::-1])):
+        (tmp_path / name).mkdir()
+        (file,), _ = write_arrow(tmp_path / name, [pa.array(rows.tolist(), LISTS.type)], [spec()])
+        sums.add(file.crc32)
+    assert len(sums) == 2
+
+
+ONES = ColumnSpec("x", ("x",), None, "float32")
+LABEL = ColumnSpec("y", ("y",), None, "int32", classes=3)
+
+
+@pytest.mark.parametrize(
+    ("element", "column", "expected"),
+    [
+        (("abc", 1), "x", ("type", "str")),
+        (([1.0, "2"], 1), "x", ("type", "str inside")),
+        ((None, 1), "x", ("null", "no value")),
+        (([1.0, None], 1), "x", ("null", "null inside")),
+        (([1.0], 1), "x", ("ragged", "length 1 where 2 was expected")),
+        (([[1.0], [2.0, 3.0]], 1), "x", ("ragged", "nested lists of unequal lengths")),
+        (([1.0, float("nan")], 1), "x", ("not finite", "NaN")),
+        (([1.0, 2.0], 3), "y", ("label", "outside [0, 3)")),
+        (([1.0, 2.0], 2**70), "y", ("type", "int beyond 64 bits")),
+        (([1.0, 2.0], 1.5), "y", ("label", "not a whole number")),
+        ({"x": [1.0, 2.0]}, "y", ("type", "no field of that name")),
+        (([1.0, 2.0],), "", ("ragged", "1 entries where 2 columns are declared")),
+        (7, "", ("type", "int; give tuples, Rows, dicts, LabeledPoints or 1-D numpy arrays")),
+        (np.zeros((2, 2)), "", ("type", "numpy array with 2 axes; flatten each row, or give tuples")),
+        (np.zeros(4), "", ("ragged", "length 4 where 3 was expected")),
+    ],
+)
+def test_odd_elements_are_named(tmp_path: Path, element: Any, column: str, expected: tuple[str, str]) -> None:
+    good = np.array([1.0, 2.0, 1.0])
+    kind, detail = expected
+    found = one(write_elements(tmp_path, [good, ([1.0, 2.0], 1), element, element], [ONES], [LABEL]))
+    assert found == RowProblem(column, kind, 2, 2, detail)
+
+
+@pytest.mark.parametrize("rows", [0, 1, 4096, 4097])
+def test_elements_are_written_in_order(tmp_path: Path, rows: int) -> None:
+    elements = [([index, index + 0.5], index % 3) for index in range(rows)]
+    files, problems = write_elements(tmp_path, elements, [ONES], [LABEL])
+    assert problems == ()
+    if not rows:
+        assert [(file.shape, file.crc32, file.minimum) for file in files] == [((0,), 0, None)] * 2
+        return
+    assert content(tmp_path, files[1]).tolist() == [index % 3 for index in range(rows)]
+    assert content(tmp_path, files[0])[:, 0].tolist() == list(range(rows))
+
+
+def test_large_elements_are_not_held_back(tmp_path: Path) -> None:
+    row = np.zeros(1 << 20)
+    batches = ElementReader([ONES], [LABEL]).read((row, 1) for _ in range(6))
+    assert [batch.rows for batch in batches] == [2, 2, 2]
+
+
+def test_a_disk_that_refuses_is_a_cluster_error(tmp_path: Path) -> None:
+    with pytest.raises(ClusterError, match=r"the spool cannot be written: No such file .*; free or enlarge that disk"):
+        PartitionWriter(tmp_path / "absent", [ONES], [])
+
+
+def test_only_the_folder_of_the_run_is_removed(tmp_path: Path) -> None:
+    mine, other = (tmp_path / name / "training" / "p00000-7" for name in ("mxspark-r1", "mxspark-r12"))
+    for folder in (mine, other):
+        folder.mkdir(parents=True)
+        (folder / "x.bin").write_bytes(b"1")
+    assert run_folder(str(mine), "r1") == tmp_path / "mxspark-r1"
+    bad: list[Optional[str]] = [str(other), str(tmp_path), "mxspark-r1/training/p", f"{mine}/../../../../x/p", "/"]
+    for path in bad:
+        with pytest.raises(ValueError, match="is not a spool of run 'r1'"):
+            remove_run_folder(str(path), "r1")
+    with pytest.raises(ValueError, match="cannot be part of a folder's name"):
+        run_folder(str(mine), "../r1")
+    remove_run_folder(str(mine), "r1")
+    remove_run_folder(str(mine), "r1")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["mxspark-r12"]

@@ -1,0 +1,74 @@
+"""A worker that only talks to the exchange; prints what came of it as JSON."""
+
+from __future__ import annotations
+
+import faulthandler
+import json
+import os
+import signal
+import sys
+
+from mxspark.mx.importing import import_mxnet
+
+mx = import_mxnet()
+
+import numpy as np  # noqa: E402
+from mxnet import gluon  # noqa: E402
+
+from mxspark.errors import InternalError, TrainingCodeError  # noqa: E402
+from mxspark.mx.exchange import KVStoreExchange  # noqa: E402
+
+faulthandler.register(signal.SIGUSR1)
+RANK, SIZE = int(os.environ["TEST_RANK"]), int(os.environ["DMLC_NUM_WORKER"])
+
+
+def parameter(name, value, **options):
+    made = gluon.Parameter(name, shape=np.shape(value), **options)
+    made.initialize(mx.init.Constant(mx.nd.array(value)), ctx=mx.cpu())
+    return made
+
+
+def refused(call):
+    try:
+        call()
+    except (InternalError, TrainingCodeError) as error:
+        return str(error)
+    return "nothing was raised"
+
+
+def main():
+    said = {"wrong rank": None}
+    exchange = KVStoreExchange(RANK, SIZE)
+    weight = parameter("weight", np.full((3, 2), 10.0 + RANK))
+    half = parameter("half", np.full((2,), 1.5 + RANK), dtype="float16")
+    mean = parameter("mean", [1.0 + RANK], grad_req="null")
+    big = parameter("big", np.full((1100, 1000), 1.0 + RANK))
+    sparse = parameter("sparse", [[1.0]], grad_stype="row_sparse")
+    said["sparse"] = refused(lambda: exchange.broadcast([weight, sparse]))
+    exchange.broadcast([weight, half, mean, big])
+    said["broadcast"] = [p.data().asnumpy().ravel()[0].item() for p in (weight, half, mean, big)]
+    weight.grad()[:] = 2.0**RANK
+    half.grad()[:] = 0.5
+    big.grad()[:] = RANK + 1
+    for _ in range(2):  # in place: the second adds what the first left
+        exchange.sum_gradients([weight, half, big])
+    said["gradients"] = [sorted({float(x) for x in p.grad().asnumpy().ravel()}) for p in (weight, half, big)]
+    mean.data()[:] = RANK
+    exchange.average([mean])
+    said["mean"] = mean.data().asnumpy().tolist()
+    vector = np.array([[1e16, 1.0, 0.1], [1.0, 1e16, 0.2], [-1e16, -1e16, 0.3]])[RANK % 3]
+    said["sum"] = exchange.sum(vector).tolist()
+    said["long"] = exchange.sum(np.arange(1000.0) * (RANK + 1)).tolist() == (
+        np.arange(1000.0) * sum(range(1, SIZE + 1))
+    ).tolist()
+    said["same"] = refused(lambda: exchange.agree("ab" * 32, "here"))
+    said["differ"] = refused(lambda: exchange.agree(("0" if RANK == 1 else "f") + "a" * 63, "before the first step"))
+    print(json.dumps(said), flush=True)
+    exchange.close()
+    sys.stdout.flush()
+    os._exit(0)
+
+
+def wrong_rank():
+    print(json.dumps(refused(lambda: KVStoreExchange(SIZE - 1 - RANK, SIZE))), flush=True)
+    os._exit(3)

@@ -1,0 +1,48 @@
+"""The exchange through real servers: broadcast, sums, means, agreement."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from role_harness import Group
+
+
+def talk(tmp_path, size, function="main", servers=1):
+    with Group(size, tmp_path, servers=servers, entry=f"exchange_program:{function}") as group:
+        for process in group.workers:
+            process.wait(60)
+        for process in group.others if function == "main" else ():
+            process.wait(20)
+    codes = [process.returncode for process in group.workers]
+    said = [json.loads(log.read_text().strip().splitlines()[-1]) for log in group.logs]
+    return said, codes, [process.returncode for process in group.others]
+
+
+@pytest.mark.parametrize(("size", "servers"), [(1, 1), (3, 2)])
+def test_exchange(tmp_path, size, servers):
+    said, codes, others = talk(tmp_path, size, servers=servers)
+    assert codes == [0] * size and others == [0] * (servers + 1), "all roles leave in order"
+    for one in said:
+        assert one["sparse"] == (
+            "the parameters sparse are sparse or have sparse gradients, which cannot be summed over workers; create "
+            "their layers with sparse_grad=False"
+        )
+        assert one["broadcast"] == [10.0, 1.5, 1.0, 1.0], "rank 0's values, in every dtype"
+        first = float(sum(2.0**rank for rank in range(size)))
+        assert one["gradients"] == [[first * size], [0.5 * size * size], [sum(range(1, size + 1)) * float(size)]]
+        assert one["mean"] == [sum(range(size)) / size]
+        added = {1: [1e16, 1.0, 0.1], 3: [(1e16 + 1.0) - 1e16, (1.0 + 1e16) - 1e16, (0.1 + 0.2) + 0.3]}
+        assert one["sum"] == added[size], "added in order of rank, bit for bit"
+        assert one["long"] is True
+        assert one["same"] == "nothing was raised"
+        if size == 1:
+            assert one["differ"] == "nothing was raised"
+        else:
+            assert "the ranks hold different parameters before the first step: rank 1 differ from rank 0" in one["differ"]
+
+
+def test_a_rank_other_than_ours_is_refused(tmp_path):
+    said, codes, _ = talk(tmp_path, 2, "wrong_rank")
+    assert codes == [3, 3]
+    assert said == [f"ps-lite made this worker rank {rank} of 2, it must be rank {1 - rank} of 2" for rank in range(2)]

@@ -1,0 +1,274 @@
+"""Training with real roles: exact however many workers, exact after a kill, clear when user code fails."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import mxnet as mx
+import numpy as np
+import pytest
+import role_jobs
+from mxnet import autograd, gluon
+from role_harness import digits, make_bundle, run_group
+
+from mxspark import events
+from mxspark.bundle import Component, Function
+from mxspark.mx import network as networks
+from mxspark.mx.reader import Reader
+
+SGD = Component("sgd", {"learning_rate": 0.02, "momentum": 0.9, "wd": 1e-4})
+ADAM = Component("adam", {"learning_rate": 0.003})
+
+
+def final(outcome):
+    """Return the parameters of the last checkpoint by structural name."""
+    assert outcome.returncodes == [0] * len(outcome.events), outcome.logs
+    return mx.nd.load(f"{outcome.staged('checkpoint')[-1].path}/parameters.params")
+
+
+def distance(ours, theirs):
+    """Relative L2 distance over all parameters."""
+    assert list(ours) == list(theirs)
+    a, b = (np.concatenate([p[name].asnumpy().ravel().astype(np.float64) for name in ours]) for p in (ours, theirs))
+    return np.linalg.norm(a - b) / np.linalg.norm(b)
+
+
+def plain_loop(bundle, build, optimizer, epochs):
+    """Train with nothing but Gluon and its stock Trainer, on the batches of the plan."""
+    networks.seed_all(bundle.training.seed)
+    net = build()
+    net.initialize(mx.init.Xavier())
+    loss_of = gluon.loss.SoftmaxCrossEntropyLoss()
+    trainer = None
+    reader = Reader(bundle.training_data, bundle.features, bundle.labels, 0, 1)
+    for batch in reader.all_batches(range(epochs)):
+        rows = slice(0, batch.real_rows)
+        with autograd.record():
+            inputs, labels = mx.nd.array(batch.inputs[0][rows]), mx.nd.array(batch.labels[0][rows])
+            loss = loss_of(net(inputs), labels)
+        loss.backward()
+        trainer = trainer or gluon.Trainer(net.collect_params(), optimizer.name, dict(optimizer.options))
+        trainer.step(batch.real_rows)
+    return {name: p.data() for name, p in net._collect_params_with_prefix().items()}
+
+
+@pytest.mark.parametrize(
+    ("name", "optimizer", "bound"), [("lenet", SGD, 1e-6), ("mlp", SGD, 1e-6), ("lenet", ADAM, 1e-4)]
+)
+def test_any_number_of_workers_trains_what_one_machine_trains(tmp_path, name, optimizer, bound):
+    bundle = make_bundle(
+        tmp_path, counts=(90, 0, 93, 47), batch_size=24, network=name, optimizer=optimizer, epochs=4, every_epochs=99
+    )
+    assert bundle.training_data.plan.steps * 4 == 40
+    plain = plain_loop(bundle, getattr(role_jobs, name), optimizer, epochs=4)
+    outcomes = {size: run_group(bundle, size) for size in (1, 2, 4)}
+    distances = {size: distance(final(outcome), plain) for size, outcome in outcomes.items()}
+    assert max(distances.values()) < bound, distances
+    losses = [[e.training["loss"] for e in outcome.of(events.EpochEnd)] for outcome in outcomes.values()]
+    np.testing.assert_allclose(losses[1:], losses[:1] * 2, rtol=1e-5)
+    for size, outcome in outcomes.items():
+        (started,) = outcome.of(events.Started)
+        assert (started.step, started.parameters) == (0, sum(p.size for p in plain.values()))
+        assert len({outcome.of(events.Done, rank)[0].digest for rank in range(size)}) == 1
+        assert sum(outcome.of(events.Beat, rank)[-1].rows for rank in range(size)) <= 4 * 230
+        assert all(e.rows == 230 for rank in range(size) for e in outcome.of(events.EpochEnd, rank))
+        assert outcome.others == [0, 0]
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_a_killed_run_resumes_bit_for_bit(tmp_path, size):
+    bundle = make_bundle(
+        tmp_path,
+        counts=(90, 110, 57),
+        batch_size=25,
+        network="with_batch_norm",
+        optimizer=ADAM,
+        schedule=Component("factor", {"step": 5, "factor": 0.8}),
+        epochs=3,
+        fraction=0.2,
+        every_steps=7,
+        every_epochs=2,
+    )
+    whole = run_group(bundle, size)
+    assert whole.returncodes == [0] * size, whole.logs
+    # one kill in the middle of an epoch, one after its end
+    steps = [staged.step for staged in whole.staged("checkpoint")]
+    within = next(s.step for s in whole.staged("checkpoint") if s.meta["step_in_epoch"] and s.epoch == 1)
+    after = next(s.step for s in whole.staged("checkpoint") if not s.meta["step_in_epoch"] and s.epoch == 2)
+    for at in (within, after):
+        killed = run_group(bundle, size, stop=lambda rank, event: isinstance(event, events.Beat) and event.step > at + 1)
+        assert killed.returncodes == [-9] * size
+        assert not killed.of(events.Done)
+        resumed = run_group(replace(bundle, restore=killed.restore(at)), size)
+        assert resumed.of(events.Started)[0].step == at
+        assert resumed.of(events.Done)[0].digest == whole.of(events.Done)[0].digest
+        assert [s.step for s in resumed.staged("checkpoint")] == [step for step in steps if step > at]
+        expected = {(s.kind, s.step, s.kind != "checkpoint" or s.files) for s in whole.of(events.Staged) if s.step > at}
+        found = {(s.kind, s.step, s.kind != "checkpoint" or s.files) for s in resumed.of(events.Staged)}
+        assert found == expected, "every file of every later checkpoint has the same bytes"
+        assert [(e.epoch, e.training, e.validation) for e in resumed.of(events.EpochEnd)] == [
+            (e.epoch, e.training, e.validation) for e in whole.of(events.EpochEnd) if e.step > at
+        ]
+
+
+def test_a_finished_job_has_nothing_left_to_train(tmp_path):
+    bundle = make_bundle(tmp_path, epochs=1, every_epochs=1)
+    whole = run_group(bundle, 1)
+    again = run_group(replace(bundle, restore=whole.restore(whole.of(events.Done)[0].step)), 1)
+    assert again.of(events.Done)[0].digest == whole.of(events.Done)[0].digest
+    assert not again.of(events.EpochEnd) and not again.staged("checkpoint")
+    assert len(again.staged("model")) == 1
+
+
+def test_padding_weighs_nothing_even_where_zeros_would_be_infinite(tmp_path):
+    def run(size):
+        bundle = make_bundle(
+            tmp_path / str(size),
+            counts=(31, 30),
+            batch_size=5,
+            network="logarithm",
+            loss=Component("log", function=Function("log", path="role_jobs:log_loss")),
+            optimizer=SGD,
+            metrics=(),
+            epochs=1,
+            every_epochs=1,
+        )
+        return final(run_group(bundle, size))
+
+    one, two = run(1), run(2)
+    assert all(np.isfinite(value.asnumpy()).all() for value in two.values())
+    assert distance(two, one) < 1e-6
+
+
+def test_random_operators_draw_by_step_and_rank(tmp_path):
+    bundle = make_bundle(tmp_path, network="with_dropout", epochs=2, every_epochs=9)
+    first, second = run_group(bundle, 2), run_group(bundle, 2)
+    assert first.of(events.Done)[0].digest == second.of(events.Done)[0].digest
+    masks = set()
+    for step in range(2):
+        for rank in range(2):
+            networks.seed_step(7, step, rank)
+            with autograd.train_mode():
+                masks.add(mx.nd.Dropout(mx.nd.ones((64,)), p=0.5).asnumpy().tobytes())
+    assert len(masks) == 4
+
+
+def test_checkpoints_wait_for_the_commit_of_the_one_before(tmp_path):
+    bundle = make_bundle(tmp_path, epochs=3, every_steps=4)
+
+    def waiting(rank, event):
+        return isinstance(event, events.Beat) and event.doing.startswith("waiting for the commit")
+
+    outcome = run_group(bundle, 2, stop=waiting, commit=lambda staged: False)
+    assert [staged.step for staged in outcome.staged("checkpoint")] == [4]
+    assert outcome.of(events.Beat)[-1].doing == "waiting for the commit of a checkpoint"
+
+
+def test_the_best_epoch_is_staged_when_it_comes(tmp_path):
+    bundle = make_bundle(tmp_path, epochs=5, fraction=0.25, every_epochs=1, counts=(150, 150))
+    outcome = run_group(bundle, 2)
+    values, best = [e.validation["accuracy"] for e in outcome.of(events.EpochEnd)], []
+    for epoch, value in enumerate(values):
+        if value > max(values[:epoch], default=-1.0):
+            best.append(epoch)
+    assert [staged.epoch for staged in outcome.staged("best")] == best
+    assert values[-1] > 0.8
+    seen = [e for e in outcome.of(events.Staged) if e.kind in ("best", "checkpoint") and e.epoch == 0]
+    assert [staged.kind for staged in seen] == ["best"], "before the checkpoint that remembers it"
+
+
+def test_validation_counts_every_row_once_on_any_number_of_workers(tmp_path):
+    def validated(size):
+        bundle = make_bundle(tmp_path / str(size), epochs=1, fraction=0.3, counts=(50, 0, 40))
+        (end,) = run_group(bundle, size).of(events.EpochEnd)
+        return end.validation
+
+    one, three = validated(1), validated(3)
+    assert three["accuracy"] == one["accuracy"]
+    assert three["loss"] == pytest.approx(one["loss"], rel=1e-5)
+
+
+def test_a_network_used_before_training_can_be_trained(tmp_path):
+    bundle = make_bundle(tmp_path, network="pretrained", epochs=1, counts=(48,))
+    outcome = run_group(bundle, 2)
+    assert outcome.returncodes == [0, 0], outcome.logs
+
+
+def failing(tmp_path, size=1, **changes):
+    start = time.monotonic()
+    outcome = run_group(make_bundle(tmp_path, **changes), size)
+    assert time.monotonic() - start < 60
+    raised = [event for rank in range(size) for event in outcome.of(events.Raised, rank)]
+    return raised[0], outcome
+
+
+def test_a_network_function_that_raises_shows_its_own_traceback(tmp_path):
+    raised, outcome = failing(tmp_path, network="raising")
+    assert (raised.who, raised.type, raised.message, raised.step) == ("training", "KeyError", "'no such layer'", None)
+    assert "in raising" in raised.traceback and "mxspark/mx" not in raised.traceback
+    assert outcome.returncodes == [3]
+
+
+def test_one_rank_that_raises_ends_at_once_while_the_others_still_wait(tmp_path):
+    raised, outcome = failing(tmp_path, size=2, network="raises_on_rank_1")
+    assert (raised.message, outcome.returncodes) == ("only here", [-9, 3])
+
+
+def test_leaving_is_no_success(tmp_path):
+    raised, outcome = failing(tmp_path, network="leaving")
+    assert (raised.who, raised.type, outcome.returncodes) == ("training", "SystemExit", [3])
+
+
+def test_an_unimportable_network_is_the_users(tmp_path):
+    raised, _ = failing(tmp_path, network="nowhere")
+    assert raised.who == "training" and "nowhere" in raised.message
+
+
+def test_code_that_raises_at_a_step_names_the_step(tmp_path):
+    raised, _ = failing(tmp_path, network="raises_later", hybridize=False)
+    assert (raised.who, raised.type, raised.message) == ("training", "ValueError", "the fourth pass")
+    assert raised.step in (2, 3)
+    assert "in forward" in raised.traceback
+
+
+def test_an_error_of_the_engine_is_the_networks(tmp_path):
+    raised, _ = failing(tmp_path, network="out_of_range")
+    assert (raised.who, raised.type) == ("training", "mxnet.base.MXNetError")
+
+
+def test_a_network_that_is_no_hybrid_block_is_refused(tmp_path):
+    raised, _ = failing(tmp_path, network="plain_block")
+    assert raised.who == "training" and "HybridSequential in place of Sequential" in raised.message
+
+
+def test_a_loss_must_give_one_value_a_row(tmp_path):
+    loss = Component("mean", function=Function("mean", path="role_jobs:mean_loss"))
+    raised, _ = failing(tmp_path, loss=loss)
+    assert raised.who == "training"
+    assert "the loss gave shape (1,) for 24 rows, where one value a row, shape (24,), is needed" in raised.message
+
+
+def test_labels_beyond_the_networks_classes_are_refused_before_the_first_step(tmp_path):
+    raised, outcome = failing(tmp_path, arrays=digits(257, classes=12))
+    assert (raised.who, outcome.returncodes) == ("input", [2])
+    assert raised.message == (
+        "label 'digit' has values from 0 to 11, but the network mlp has 10 outputs, for classes 0 to 9: give it 12 "
+        "outputs, or mend the labels"
+    )
+    assert not outcome.of(events.Started)
+
+
+def test_negative_labels_are_refused(tmp_path):
+    arrays = digits(257)
+    arrays["digit"][100] = -1
+    raised, _ = failing(tmp_path, arrays=arrays)
+    assert "has values from -1 to 9" in raised.message
+
+
+def test_a_checkpoint_of_another_network_is_refused(tmp_path):
+    bundle = make_bundle(tmp_path / "a", epochs=1, every_epochs=1)
+    restore = run_group(bundle, 1).restore(11)
+    other = replace(make_bundle(tmp_path / "b", network="with_dropout"), restore=restore)
+    (raised,) = run_group(other, 1).of(events.Raised)
+    assert raised.who == "input" and "the network is not the one of the checkpoint" in raised.message

@@ -1,0 +1,205 @@
+"""Checkpoint content: what is written comes back bit for bit, and what must not be written is not."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import mxnet as mx
+import numpy as np
+import pytest
+from mxnet import autograd, gluon
+from mxnet.gluon import nn
+
+from mxspark.bundle import Component
+from mxspark.errors import InputError, TrainingCodeError
+from mxspark.mx import staging
+from mxspark.mx.optimizer import Updater
+
+META = {
+    "step": 4,
+    "epoch": 1,
+    "step_in_epoch": 2,
+    "seed": 7,
+    "best": {"value": None, "epoch": None},
+    "sums": ["0x1p-3"],
+}
+X = mx.nd.array(np.random.RandomState(0).randn(8, 1, 8, 8))
+Y = mx.nd.array(np.arange(8) % 3)
+
+
+def network(units: int = 6, dtype: str = "float32", extra: bool = False) -> Any:
+    mx.random.seed(1)
+    net = nn.HybridSequential()
+    net.add(nn.Conv2D(4, 3), nn.BatchNorm(), nn.Dense(units), nn.Dense(3))
+    if extra:
+        net.add(nn.Dense(3))
+    net.initialize()
+    net.cast(dtype)
+    net.hybridize()
+    with autograd.record():
+        net(X.astype(dtype))
+    return net
+
+
+def params(net: Any) -> dict[str, gluon.Parameter]:
+    found: dict[str, gluon.Parameter] = net._collect_params_with_prefix()
+    return found
+
+
+def train(net: Any, updater: Updater, steps: int) -> None:
+    loss = gluon.loss.SoftmaxCrossEntropyLoss()
+    for _ in range(steps):
+        with autograd.record():
+            value = loss(net(X), Y)
+        value.backward()
+        updater.update(len(X))
+
+
+def updater_of(net: Any, name: str = "adam") -> Updater:
+    return Updater(Component(name), Component("factor", {"step": 2, "factor": 0.5}), list(params(net).values()))
+
+
+@pytest.mark.parametrize("name", ["adam", "nadam", "sgd"])
+def test_a_resumed_run_goes_on_as_if_nothing_had_happened(tmp_path: Path, name: str) -> None:
+    net = network()
+    updater = updater_of(net, name)
+    train(net, updater, 4)
+    staged = staging.stage_checkpoint(str(tmp_path / "c"), params(net), updater, META)
+    train(net, updater, 3)
+
+    checkpoint = staging.restore_checkpoint(staged.path)
+    other = network()
+    resumed = updater_of(other, name)
+    staging.apply(checkpoint, params(other), resumed)
+    assert {key: checkpoint.state[key] for key in META} == META
+    train(other, resumed, 3)
+    assert staging.digest(params(other)) == staging.digest(params(net))
+    assert "1.running_mean" in checkpoint.params and "2.weight" in checkpoint.params
+    assert np.abs(checkpoint.params["1.running_mean"].asnumpy()).sum() > 0
+
+
+def test_what_is_staged_is_described_exactly_and_holds_no_pickle(tmp_path: Path) -> None:
+    net = network()
+    updater = updater_of(net)
+    train(net, updater, 1)
+    staged = staging.stage_checkpoint(str(tmp_path / "c"), params(net), updater, META)
+    assert (staged.kind, staged.step, staged.epoch, staged.meta) == ("checkpoint", 4, 1, META)
+    assert [file.name for file in staged.files] == ["optimizer.params", "parameters.params", "state.json"]
+    for file in staged.files:
+        data = (tmp_path / "c" / file.name).read_bytes()
+        assert (file.bytes, file.sha256) == (len(data), hashlib.sha256(data).hexdigest())
+        assert file.name == "state.json" or data.startswith((0x112).to_bytes(8, "little")), "MXNet's own array file"
+    state = json.loads((tmp_path / "c" / "state.json").read_text())
+    assert state["mxnet"] == mx.__version__ and state["version"] == staging.VERSION
+    assert state["parameters"]["0.weight"] == [[4, 1, 3, 3], "float32"]
+    assert state["optimizer"]["num_update"] == 1
+
+
+def test_an_optimizer_without_state_writes_no_file_of_it(tmp_path: Path) -> None:
+    net = network()
+    updater = updater_of(net, "sgd")
+    train(net, updater, 1)
+    staged = staging.stage_checkpoint(str(tmp_path / "c"), params(net), updater, META)
+    assert [file.name for file in staged.files] == ["parameters.params", "state.json"]
+    assert staging.restore_checkpoint(staged.path).optimizer == {}
+
+
+@pytest.mark.parametrize(
+    ("other", "says"),
+    [
+        (
+            {"units": 5},
+            r"parameter 2\.weight: the checkpoint has \(6, 144\) float32, the network \(5, 144\) float32: use",
+        ),
+        (
+            {"dtype": "float64"},
+            r"parameter 0\.weight: the checkpoint has \(4, 1, 3, 3\) float32, the network .* float64",
+        ),
+        ({"extra": True}, r"parameter 4\.weight: the checkpoint has no such parameter, the network \(3, 3\) float32"),
+    ],
+)
+def test_another_network_is_refused_by_its_first_difference(tmp_path: Path, other: dict[str, Any], says: str) -> None:
+    net = network()
+    staged = staging.stage_checkpoint(str(tmp_path / "c"), params(net), updater_of(net), META)
+    different = network(**other)
+    before = staging.digest(params(different))
+    with pytest.raises(InputError, match=says):
+        staging.apply(staging.restore_checkpoint(staged.path), params(different), updater_of(different))
+    assert staging.digest(params(different)) == before
+
+
+def test_a_network_with_less_or_in_another_order_is_refused_too(tmp_path: Path) -> None:
+    large, small = network(extra=True), network()
+    staged = staging.stage_checkpoint(str(tmp_path / "c"), params(large), updater_of(large), META)
+    checkpoint = staging.restore_checkpoint(staged.path)
+    with pytest.raises(InputError, match=r"parameter 4\.weight: the checkpoint has .*, the network no such parameter"):
+        staging.apply(checkpoint, params(small), updater_of(small))
+    turned = dict(reversed(list(params(large).items())))
+    with pytest.raises(InputError, match="the same parameters in another order"):
+        staging.apply(checkpoint, turned, updater_of(large))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("where", ["parameter", "optimizer state"])
+def test_what_is_not_finite_is_never_written(tmp_path: Path, value: float, where: str) -> None:
+    net = network()
+    updater = updater_of(net)
+    train(net, updater, 1)
+    name, array = "2.bias", params(net)["2.bias"].data()
+    if where == "optimizer state":
+        name, array = next(iter(updater.state()[0].items()))
+    array[-1] = value
+    with pytest.raises(TrainingCodeError, match=f"step 4 or before it: {where} {name} is not finite .*learning rate"):
+        staging.stage_checkpoint(str(tmp_path / "c"), params(net), updater, META)
+    assert not (tmp_path / "c").exists()
+
+
+def test_large_but_finite_values_are_written(tmp_path: Path) -> None:
+    net = network()
+    params(net)["2.weight"].set_data(mx.nd.full((6, 144), 3e38))
+    staging.stage_checkpoint(str(tmp_path / "c"), params(net), updater_of(net), META)
+
+
+def test_a_later_format_is_refused(tmp_path: Path) -> None:
+    net = network()
+    staged = staging.stage_checkpoint(str(tmp_path / "c"), params(net), updater_of(net), META)
+    path = Path(staged.path, "state.json")
+    path.write_text(json.dumps({**json.loads(path.read_text()), "version": 99}))
+    with pytest.raises(InputError, match="has format 99 and this version reads up to 1"):
+        staging.restore_checkpoint(staged.path)
+
+
+def test_the_digest_sees_every_bit_name_shape_and_type() -> None:
+    net = network()
+    same, first = network(), staging.digest(params(net))
+    assert staging.digest(params(same)) == first
+    assert staging.digest(dict(reversed(list(params(net).items())))) == first, "order does not matter"
+    renamed = {("x" + name if name == "3.bias" else name): param for name, param in params(net).items()}
+    halved = dict(params(net))
+    del halved["3.bias"]
+    weight = params(same)["2.weight"].data()
+    weight[0, 0] = np.nextafter(weight[0, 0].asscalar(), np.float32(9))
+    changed = [staging.digest(p) for p in (renamed, halved, params(same), params(network(dtype="float64")))]
+    assert len({first, *changed}) == 5
+
+
+def test_two_million_values_take_milliseconds(tmp_path: Path) -> None:
+    net = nn.HybridSequential()
+    net.add(nn.Dense(1024, in_units=784), nn.Dense(1024, in_units=1024), nn.Dense(10, in_units=1024))
+    net.initialize()
+    updater = updater_of(net, "adam")
+    times = {}
+    for name, work in {
+        "digest": lambda: staging.digest(params(net)),
+        "stage": lambda: staging.stage_checkpoint(str(tmp_path / "c"), params(net), updater, META),
+    }.items():
+        work()
+        start = time.perf_counter()
+        work()
+        times[name] = time.perf_counter() - start
+    print("1.86 M values:", {name: f"{seconds * 1e3:.1f} ms" for name, seconds in times.items()})
+    assert times["digest"] < 0.5 and times["stage"] < 2

@@ -1,0 +1,269 @@
+"""What a role's life hangs on: its agent, the agent's starter, the driver, the lease. Each is cut while all are alive."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from gang import Gang, is_alive, other_process
+
+from mxspark import events, values
+from mxspark.agent import launch
+from mxspark.specs import Limits
+
+SLOW = {"FAKE_STEPS": "100000"}
+TASK = """
+import json, sys
+from mxspark import values
+from mxspark.agent import launch
+from mxspark.specs import AgentSpec
+agent = launch.slot_agent(values.decode(AgentSpec, json.loads(sys.stdin.readline())), sys.executable)
+print(agent.pid, flush=True)
+agent.wait()
+"""
+DRIVER = """
+import sys
+from pathlib import Path
+from gang import Gang
+from mxspark import events
+gang = Gang(Path(sys.argv[1]), environment={"FAKE_STEPS": "100000"}).__enter__().start()
+gang.until_all(events.Started, 2)
+print(gang.run_id, gang.driver.pid, *(slot.pid for slot in gang.slots), *gang.sockets, flush=True)
+sys.stdin.read()
+"""
+
+
+def running(gang: Gang) -> Gang:
+    """Start the gang and wait until every worker trains."""
+    gang.start()
+    gang.until_all(events.Started, 2)
+    assert len(gang.tagged()) == 5
+    return gang
+
+
+def test_a_killed_slot_agent_takes_its_roles_along_and_is_named(tmp_path: Path) -> None:
+    with Gang(tmp_path, environment=SLOW) as gang:
+        agent = running(gang).slots[1].pid
+        roles = [gang.pid("worker", 1), gang.pid("server", 1)]
+        assert is_alive(agent) and all(map(is_alive, roles))
+        began = time.monotonic()
+        os.kill(agent, signal.SIGKILL)
+        ended = gang.end()
+        assert time.monotonic() - began < 2.0
+        gang.assert_nothing_left(0.0)
+        assert gang.slots[1].wait(1)["message"].startswith(f"the agent (pid {agent}) killed by SIGKILL")
+        assert gang.slots[0].wait(1)["outcome"] == "stopped"
+    cause = ended.cause
+    assert cause is not None and (cause.kind, cause.role, cause.rank, cause.pid) == ("agent", "agent", 1, agent)
+
+
+def test_a_killed_slot_agent_without_a_driver_still_takes_its_roles_along(tmp_path: Path) -> None:
+    with Gang(tmp_path, environment=SLOW) as gang:
+        running(gang)
+        os.kill(gang.driver.pid, signal.SIGSTOP)  # nobody else can be who kills them
+        role, agent = gang.pid("worker", 1), gang.slots[1].pid
+        assert is_alive(role) and is_alive(agent)
+        os.kill(agent, signal.SIGKILL)
+        deadline = time.monotonic() + 2
+        while is_alive(role) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert not is_alive(role)
+        os.kill(gang.driver.pid, signal.SIGCONT)
+        gang.end()
+
+
+def test_a_killed_driver_agent_leaves_nothing(tmp_path: Path) -> None:
+    with Gang(tmp_path, on_driver=1, environment=SLOW) as gang:
+        running(gang)
+        assert is_alive(gang.driver.pid)
+        os.kill(gang.driver.pid, signal.SIGKILL)
+        assert gang.channel.receive(2) is not None or True
+        outcomes = [slot.wait(3) for slot in gang.slots]
+        assert [outcome["outcome"] for outcome in outcomes] == ["orphaned"] * 2
+        assert "the driver's agent at 127.0.0.1:" in outcomes[0]["message"]
+        assert not gang.tagged()
+        for role in gang.group.driver:  # nobody is left who could remove these
+            Path(role.socket or "").unlink(missing_ok=True)
+
+
+def test_a_closed_driver_channel_ends_everything(tmp_path: Path) -> None:
+    with Gang(tmp_path, on_driver=1, environment=SLOW) as gang:
+        running(gang)
+        began = time.monotonic()
+        gang.channel.close()
+        assert [slot.wait(3)["outcome"] for slot in gang.slots] == ["stopped"] * 2
+        assert gang.driver.wait(3)["outcome"] == "died"
+        assert time.monotonic() - began < 2.0
+        gang.assert_nothing_left(0.0)
+
+
+def test_a_killed_driver_ends_everything(tmp_path: Path) -> None:
+    with other_process(DRIVER, str(tmp_path)) as driver:
+        assert driver.stdout is not None
+        run_id, *words = driver.stdout.readline().split()
+        agents, sockets = [int(word) for word in words[:3]], words[3:]
+        probe = Gang(tmp_path)
+        probe.run_id = run_id
+        assert len(probe.tagged()) == 5 and all(map(is_alive, agents)) and all(map(os.path.exists, sockets))
+        began = time.monotonic()
+        driver.kill()
+        assert driver.wait() == -signal.SIGKILL
+        while time.monotonic() - began < 5 and (probe.tagged() or any(map(is_alive, agents))):
+            time.sleep(0.02)
+        assert not probe.tagged() and not any(map(is_alive, agents))
+        assert not any(map(os.path.lexists, sockets))
+
+
+def test_a_killed_task_ends_everything_and_is_named(tmp_path: Path) -> None:
+    with Gang(tmp_path, environment=SLOW) as gang, other_process(TASK) as task:
+        gang.start(ranks=[0])
+        assert task.stdin is not None and task.stdout is not None
+        task.stdin.write(json.dumps(values.encode(gang.slot_spec(1))) + "\n")
+        task.stdin.flush()
+        agent = int(task.stdout.readline())
+        gang.until_all(events.Started, 2)
+        assert is_alive(agent) and is_alive(gang.pid("worker", 1))
+        began = time.monotonic()
+        task.kill()
+        assert task.wait() == -signal.SIGKILL
+        ended = gang.end()
+        assert time.monotonic() - began < 2.0
+        gang.assert_nothing_left(0.0)
+        while is_alive(agent) and time.monotonic() - began < 3:
+            time.sleep(0.01)
+        assert not is_alive(agent)
+    cause = ended.cause
+    assert cause is not None and (cause.kind, cause.role, cause.rank) == ("agent", "agent", 1)
+    assert "the process that started this agent is gone" in cause.message
+
+
+@pytest.mark.parametrize("which", ["slot", "driver"])
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP"])
+def test_a_polite_signal_ends_everything_and_is_named(tmp_path: Path, which: str, name: str) -> None:
+    with Gang(tmp_path, environment=SLOW) as gang:
+        running(gang)
+        os.kill(gang.slots[1].pid if which == "slot" else gang.driver.pid, getattr(signal, name))
+        cause = gang.end().cause
+        gang.assert_nothing_left()
+    assert cause is not None and cause.role == "agent" and f"told to end by {name}" in cause.message
+
+
+def test_leaving_the_with_block_ends_a_slot(tmp_path: Path) -> None:
+    with Gang(tmp_path, environment=SLOW) as gang:
+        running(gang)
+        worker = gang.pid("worker", 1)
+        assert is_alive(worker)
+        with gang.slots[1]:
+            pass
+        assert not is_alive(worker) and not is_alive(gang.slots[1].pid)
+        cause = gang.end().cause
+        assert cause is not None and cause.rank == 1
+
+
+def test_a_silent_driver_agent_loses_its_slots(tmp_path: Path) -> None:
+    limits = Limits(start_s=20, hang_s=20, lease_s=1.0, shutdown_s=5)
+    with Gang(tmp_path, limits=limits, environment=SLOW) as gang:
+        running(gang)
+        began = time.monotonic()
+        os.kill(gang.driver.pid, signal.SIGSTOP)
+        assert psutil.Process(gang.driver.pid).status() == psutil.STATUS_STOPPED
+        outcomes = [slot.wait(4) for slot in gang.slots]
+        assert 0.9 < time.monotonic() - began < 2.5
+        assert all(
+            outcome["outcome"] == "orphaned" and "(failure.lease_s = 1 s)" in outcome["message"] for outcome in outcomes
+        )
+        assert [pid for pid in gang.tagged() if pid != gang.pid("scheduler", 0)] == []
+        os.kill(gang.driver.pid, signal.SIGCONT)
+        cause = gang.end().cause
+        gang.assert_nothing_left()
+    assert cause is not None and cause.kind == "agent"
+
+
+def test_a_silent_slot_agent_is_given_up_and_its_roles_are_killed(tmp_path: Path) -> None:
+    limits = Limits(start_s=20, hang_s=20, lease_s=1.0, shutdown_s=5)
+    with Gang(tmp_path, limits=limits, environment=SLOW) as gang:
+        agent = running(gang).slots[1].pid
+        began = time.monotonic()
+        os.kill(agent, signal.SIGSTOP)
+        assert psutil.Process(agent).status() == psutil.STATUS_STOPPED
+        cause = gang.end().cause
+        assert 0.9 < time.monotonic() - began < 3.0
+        gang.assert_nothing_left(0.0)
+        os.kill(agent, signal.SIGCONT)
+        assert gang.slots[1].wait(3)["outcome"] == "orphaned"
+    assert cause is not None and (cause.kind, cause.role, cause.rank) == ("agent", "agent", 1)
+    assert "silent for" in cause.message and "failure.lease_s = 1 s" in cause.message
+
+
+def test_leases_hold_through_a_quiet_time(tmp_path: Path) -> None:
+    limits = Limits(start_s=20, hang_s=20, lease_s=0.6, shutdown_s=5)
+    with Gang(tmp_path, limits=limits, environment={"FAKE_STEPS": "100"}) as gang:
+        assert gang.start().end().cause is None
+
+
+def test_an_agent_whose_driver_never_answers_gives_up(tmp_path: Path) -> None:
+    limits = Limits(start_s=0.5, hang_s=20, lease_s=1.0, shutdown_s=5)
+    with Gang(tmp_path, limits=limits) as gang:
+        spec = gang.slot_spec(0)
+    with launch.slot_agent(spec, sys.executable) as agent:
+        outcome = agent.wait(5)
+    assert outcome["outcome"] == "orphaned" and "could not be reached within failure.start_s = 0.5 s" in outcome["message"]
+
+
+def test_logs_lie_where_yarn_collects_them_else_in_a_folder_that_goes_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    container = tmp_path / "container"
+    container.mkdir()
+    for kind in ("container", "temporary", "temporary, agent killed"):
+        with Gang(tmp_path / "driver", 1, 1, environment=SLOW) as gang:
+            if kind == "container":
+                monkeypatch.setenv("LOG_DIRS", f"{container},/nonexistent")
+            gang.begin()
+            gang.slots.append(launch.slot_agent(gang.slot_spec(0, log_dir=None), sys.executable))
+            monkeypatch.delenv("LOG_DIRS", raising=False)
+            gang.until_all(events.Started, 1)
+            inside = {path.name for path in tmp_path.glob("mxspark-*/*")}
+            assert inside == (set() if kind == "container" else {"agent-0.log", "server-0.log", "worker-0.log"})
+            if kind.endswith("killed"):
+                os.kill(gang.slots[0].pid, signal.SIGKILL)
+            else:
+                gang.channel.send({"do": "stop", "why": "test"})
+            gang.end()
+        assert not list(tmp_path.glob("mxspark-*"))
+        named = {f"mxspark-{gang.run_id}-{name}.log" for name in ("agent-0", "server-0", "worker-0")}
+        assert kind != "container" or {path.name for path in container.iterdir()} == named
+
+
+def test_an_agent_starts_soon_and_loads_little(tmp_path: Path) -> None:
+    with Gang(tmp_path) as gang:
+        seconds = []
+        for _ in range(5):
+            began = time.monotonic()
+            handle, channel = launch.driver_agent(dataclasses.replace(gang.spec, roles=()), sys.executable)
+            assert channel.receive(5) is not None
+            seconds.append(time.monotonic() - began)
+            handle.stop()
+    print(f"an agent listens after {min(seconds):.3f} s")
+    assert min(seconds) < 0.5
+    code = "import sys, mxspark.agent.__main__; print([m for m in ('numpy','pyspark','mxnet','pydantic') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
+
+
+def test_an_agent_that_cannot_even_begin_says_why(tmp_path: Path) -> None:
+    with Gang(tmp_path) as gang:
+        handle, channel = launch.driver_agent(dataclasses.replace(gang.spec, bind="0.0.0.0"), sys.executable)
+        with handle:
+            frame = channel.receive(5)
+    assert frame is not None and frame["event"] == "Ended"
+    assert "must be bound to one address, not to '0.0.0.0'" in frame["cause"]["message"]

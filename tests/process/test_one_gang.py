@@ -1,0 +1,295 @@
+"""A whole attempt with real agents: the normal end, and every way a role can spoil it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from gang import Gang, is_alive
+
+from mxspark import events
+from mxspark.specs import Limits
+
+SLOW = {"FAKE_STEPS": "100000"}
+
+
+@pytest.mark.parametrize(("workers", "servers", "on_driver"), [(1, 1, 1), (2, 2, 0), (3, 4, 1)])
+def test_normal_end(tmp_path: Path, workers: int, servers: int, on_driver: int) -> None:
+    with Gang(tmp_path, workers, servers, on_driver) as gang:
+        ended = gang.start().end()
+        assert ended == events.Ended(None, (), ended.logs)
+        assert sorted(ended.logs) == sorted(f"{role.role}-{role.rank}" for role in gang.roles)
+        assert [slot.wait(5) for slot in gang.slots] == [{"outcome": "finished", "message": "", "left": []}] * workers
+        assert gang.channel.receive(5) is None and gang.driver.wait(5)["outcome"] == "finished"
+        gang.assert_nothing_left(0.0)
+    exits = [report.event for report in gang.reported if isinstance(report.event, events.RoleEnded)]
+    assert [(exit.returncode, exit.expected) for exit in exits] == [(0, True)] * (workers + servers + 1)
+
+
+VICTIMS = [("scheduler", 0), ("server", 0), ("server", 2), ("worker", 0), ("worker", 1)]
+
+
+@pytest.mark.parametrize("phase", ["start", "formed", "middle", "end"])
+@pytest.mark.parametrize(("role", "rank"), VICTIMS)
+def test_a_killed_role_ends_everything_within_two_seconds(tmp_path: Path, role: str, rank: int, phase: str) -> None:
+    faults: dict[tuple[str, int], dict[str, Any]] = {}
+    if phase in ("start", "end"):
+        faults[role, rank] = {"at": phase, "do": "hang"}
+        faults.setdefault(("worker", 0), {"at": "end", "do": "hang"})
+    with Gang(tmp_path, servers=3, on_driver=1, faults=faults, environment=None if faults else SLOW) as gang:
+        gang.start()
+        gang.until_all(events.RoleStarted, 6)
+        if phase == "formed":
+            gang.until_all(events.Formed, 5)
+        elif phase in ("middle", "end"):
+            gang.until(lambda report: isinstance(report.event, events.Beat) and report.event.step >= 8)
+        everyone = gang.tagged()
+        victim = gang.pid(role, rank)
+        assert is_alive(victim) and len(everyone) == 6
+        began = time.monotonic()
+        os.kill(victim, signal.SIGKILL)
+        ended = gang.end()
+        seconds = time.monotonic() - began
+        gang.assert_nothing_left(0.0)
+        assert [slot.wait(2)["outcome"] for slot in gang.slots] == ["stopped", "stopped"]
+        assert gang.driver.wait(2)["outcome"] == "died"  # a failed attempt is a failed process
+    assert seconds < 2.0
+    cause = ended.cause
+    assert cause is not None and (cause.kind, cause.role, cause.rank, cause.pid) == ("role", role, rank, victim)
+    assert cause.signal == "SIGKILL" and cause.exit_code is None and "killed by SIGKILL" in cause.message
+    assert cause.host == os.uname().nodename
+
+
+@pytest.mark.parametrize(
+    ("deed", "kind", "words"),
+    [
+        ("raise", "training", "ZeroDivisionError: division by zero"),
+        ("exit 0", "role", "ended with exit code 0 before its work was done"),
+        ("exit 3", "role", "ended with exit code 3"),
+        ("garbage", "role", "it reported Joined, which is not for a role to say"),
+        ("not a frame", "role", "a frame of 4294967295 bytes was announced"),
+    ],
+)
+def test_a_worker_that_spoils_it(tmp_path: Path, deed: str, kind: str, words: str) -> None:
+    with Gang(tmp_path, faults={("worker", 1): {"at": "middle", "do": deed}}, environment=SLOW) as gang:
+        ended = gang.start().end()
+        gang.assert_nothing_left()
+    cause = ended.cause
+    assert cause is not None and (cause.kind, cause.role, cause.rank) == (kind, "worker", 1)
+    assert words in cause.message and cause.pid == gang.pid("worker", 1)
+    if deed == "raise":
+        assert cause.traceback == "line 1\nline 2"
+
+
+def test_a_server_that_leaves_early(tmp_path: Path) -> None:
+    with Gang(tmp_path, faults={("server", 1): {"at": "formed", "do": "exit 0"}}, environment=SLOW) as gang:
+        cause = gang.start().end().cause
+    assert cause is not None and (cause.role, cause.rank, cause.exit_code) == ("server", 1, 0)
+    assert "before its work was done" in cause.message
+
+
+def test_a_hanging_worker_shows_its_stacks(tmp_path: Path) -> None:
+    limits = Limits(start_s=20, hang_s=1.0, lease_s=10, shutdown_s=5)
+    faults = {("worker", rank): {"at": "middle", "do": "hang"} for rank in (0, 1)}
+    with Gang(tmp_path, limits=limits, faults=faults) as gang:
+        gang.start()
+        gang.until(lambda report: isinstance(report.event, events.Beat) and report.event.step == 5)
+        began = time.monotonic()
+        ended = gang.end()
+        seconds = time.monotonic() - began
+        gang.assert_nothing_left()
+    cause = ended.cause
+    assert cause is not None and cause.kind == "hang" and cause.role == "worker" and cause.step == 5
+    assert "no progress since step 5 for failure.hang_s = 1 s" in cause.message
+    assert "in hang" in cause.log_tail and "Current thread" in cause.log_tail
+    assert all("in hang" in ended.logs[f"worker-{rank}"] for rank in (0, 1))
+    assert 0.9 < seconds < 3.5
+
+
+def test_a_stopped_worker_is_named_and_shows_its_stacks(tmp_path: Path) -> None:
+    limits = Limits(start_s=20, hang_s=1.0, lease_s=10, shutdown_s=5)
+    faults = {("worker", 0): {"at": "end", "do": "hang"}}
+    with Gang(tmp_path, limits=limits, faults=faults, environment={"FAKE_STEPS": "50"}) as gang:
+        gang.start()
+        gang.until(lambda report: isinstance(report.event, events.Beat))
+        os.kill(gang.pid("worker", 1), signal.SIGSTOP)
+        cause = gang.end().cause
+    assert cause is not None and (cause.kind, cause.rank) == ("hang", 1)
+    assert "state T" in cause.log_tail and "Current thread" in cause.log_tail
+
+
+def test_a_role_that_never_comes_is_named(tmp_path: Path) -> None:
+    limits = Limits(start_s=1.5, hang_s=20, lease_s=10, shutdown_s=5)
+    with Gang(tmp_path, limits=limits, faults={("server", 1): {"at": "start", "do": "hang"}}) as gang:
+        cause = gang.start().end().cause
+        gang.assert_nothing_left()
+    assert cause is not None and (cause.kind, cause.role, cause.rank) == ("start", "server", 1)
+    assert "did not form within failure.start_s = 1.5 s: server 1 has not loaded MXNet; " in cause.message
+
+
+def test_an_agent_that_never_comes_is_named(tmp_path: Path) -> None:
+    with Gang(tmp_path, limits=Limits(start_s=1.0, hang_s=20, lease_s=10, shutdown_s=5)) as gang:
+        cause = gang.start(ranks=[0]).end().cause
+        gang.assert_nothing_left()
+    assert cause is not None and (cause.kind, cause.role, cause.rank) == ("start", "agent", 1)
+    assert "agent 1 has not joined (is its Spark task running?)" in cause.message
+
+
+def test_a_group_that_does_not_start_to_train(tmp_path: Path) -> None:
+    limits = Limits(start_s=1.5, hang_s=20, lease_s=10, shutdown_s=5)
+    with Gang(tmp_path, limits=limits, faults={("worker", 1): {"at": "formed", "do": "hang"}}) as gang:
+        cause = gang.start().end().cause
+    assert cause is not None and (cause.kind, cause.role, cause.rank) == ("start", "worker", 1)
+    assert "formed but did not start to train" in cause.message
+
+
+def test_parameters_that_differ(tmp_path: Path) -> None:
+    with Gang(tmp_path, faults={("worker", 1): {"digest": "other"}}) as gang:
+        cause = gang.start().end().cause
+    assert cause is not None and (cause.kind, cause.role, cause.rank) == ("internal", "worker", 1)
+    assert "parameters differ between ranks at the end (worker 0: same, worker 1: other)" in cause.message
+
+
+def test_a_straggler_is_killed_and_named_and_the_run_stays_a_success(tmp_path: Path) -> None:
+    limits = Limits(start_s=20, hang_s=20, lease_s=10, shutdown_s=0.7)
+    with Gang(tmp_path, limits=limits, faults={("server", 1): {"at": "end", "do": "hang"}}) as gang:
+        ended = gang.start().end()
+        gang.assert_nothing_left()
+        assert [slot.wait(5)["outcome"] for slot in gang.slots] == ["finished", "finished"]
+    assert ended.cause is None
+    left = [line for r in gang.reported if isinstance(r.event, events.Stopped) for line in r.event.left]
+    assert left == [f"server-1 (pid {gang.pid('server', 1)}) had to be killed to end"]
+
+
+def test_a_wrong_rank_and_a_missing_socket_are_found(tmp_path: Path) -> None:
+    with Gang(tmp_path, faults={("worker", 1): {"at": "loaded", "do": "wrong socket"}}) as gang:
+        cause = gang.start().end().cause
+    assert cause is not None and (cause.kind, cause.role, cause.rank) == ("role", "worker", 1)
+    assert "did not bind its socket /tmp/" in cause.message
+    with Gang(tmp_path, faults={("worker", 1): {"rank": 0}}) as gang:
+        cause = gang.start().end().cause
+    assert cause is not None and cause.message == "it is rank 1 but the group made it rank 0"
+
+
+def test_another_host_is_refused_with_words(tmp_path: Path) -> None:
+    ours = "another-boot/1:2/0"
+    with Gang(tmp_path, identity=ours) as gang:
+        cause = gang.start().end().cause
+        gang.assert_nothing_left()
+    assert cause is not None and cause.kind == "start" and cause.role == "agent"
+    assert "they are different hosts" in cause.message and "transport.mode: tcp" in cause.message
+
+
+def test_stop_from_the_driver(tmp_path: Path) -> None:
+    with Gang(tmp_path, environment=SLOW) as gang:
+        gang.start()
+        gang.until_all(events.Started, 2)
+        began = time.monotonic()
+        gang.channel.send({"do": "stop", "why": "the user pressed Ctrl-C"})
+        ended = gang.end()
+        assert time.monotonic() - began < 2.0
+        gang.assert_nothing_left(0.0)
+    assert ended.cause is not None and ended.others == ()
+    assert (ended.cause.kind, ended.cause.message) == ("interrupted", "the user pressed Ctrl-C")
+
+
+def test_grandchildren_go_with_their_role(tmp_path: Path) -> None:
+    with Gang(tmp_path, faults={("worker", 1): {"at": "middle", "do": "spawn"}}, environment=SLOW) as gang:
+        gang.start()
+        gang.until_all(events.Started, 2)
+        worker = psutil.Process(gang.pid("worker", 1))
+        deadline = time.monotonic() + 10
+        while len(family := worker.children(recursive=True)) < 2 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert len(family) == 2, "a child, and its child in another session"
+        worker.kill()
+        gang.end()
+        gang.assert_nothing_left(0.0)
+        assert not any(is_alive(child.pid) for child in family)
+
+
+def test_a_flooded_log_is_cut_and_may_hold_anything(tmp_path: Path) -> None:
+    with Gang(tmp_path, faults={("worker", 0): {"at": "middle", "do": "flood log"}}) as gang:
+        ended = gang.start().end()
+    assert ended.cause is None
+    assert (tmp_path / "logs" / "worker-0.log").stat().st_size == 20 * 2**20
+    assert 30_000 < len(ended.logs["worker-0"]) <= 65536
+
+
+def test_a_flooded_channel_slows_nobody_else(tmp_path: Path) -> None:
+    with Gang(tmp_path, faults={("worker", 0): {"at": "middle", "do": "flood channel"}}) as gang:
+        gang.start()
+        gang.until_all(events.Started, 2)
+        time.sleep(1.0)  # the driver does not read for a while: beats must be dropped, not piled up
+        agents = [gang.driver.pid, *(slot.pid for slot in gang.slots)]
+        assert max(psutil.Process(pid).memory_info().rss for pid in agents) < 60 * 2**20
+        assert gang.end().cause is None
+
+
+def test_a_role_is_given_nothing_that_was_not_meant_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    leaks = ("PORT", "DMLC_INTERFACE", "PS_VERBOSE", "MXNET_ENGINE_TYPE", "http_proxy", "PYTHONPATH", "LD_PRELOAD_X", "SECRET")
+    for name in leaks:
+        monkeypatch.setenv(name, "leaked")
+    monkeypatch.setenv("LC_ALL", "C.UTF-8")
+    every = (("scheduler", 0), ("server", 0), ("server", 1), ("worker", 0), ("worker", 1))
+    faults = {who: {"at": "loaded", "do": "show environment"} for who in every}
+    with Gang(tmp_path, on_driver=1, faults=faults, environment={"MY_SETTING": "1"}) as gang:
+        logs = gang.start().end().logs
+    for role in gang.roles:
+        shown = json.loads(logs[f"{role.role}-{role.rank}"])
+        named = {"MXSPARK_CHANNEL", "MXSPARK_SYS_PATH", *role.environment}
+        allowed = {"PATH", "HOME", "USER", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "LC_ALL", "LC_CTYPE"}
+        assert set(shown) <= named | allowed, set(shown) - named - allowed
+        assert {name: shown[name] for name in role.environment} == role.environment
+        assert "leaked" not in shown.values() and gang.secret not in json.dumps(shown)
+        assert shown["LC_ALL"] == "C.UTF-8" and shown["MY_SETTING"] == "1"
+
+
+def test_nothing_listens_but_the_control_port(tmp_path: Path) -> None:
+    with Gang(tmp_path, environment=SLOW) as gang:
+        gang.start()
+        gang.until_all(events.Started, 2)
+        processes = [gang.driver.pid, *(slot.pid for slot in gang.slots), *gang.tagged()]
+        assert len(processes) == 3 + 5
+        listening = {
+            (connection.laddr.ip, connection.laddr.port)
+            for pid in processes
+            for connection in psutil.Process(pid).net_connections("inet")
+            if connection.status == psutil.CONN_LISTEN
+        }
+        assert listening == {gang.address} and gang.address[0] == "127.0.0.1"
+        for path in gang.sockets:
+            assert os.stat(path).st_mode & 0o777 == 0o700, "for its owner alone"
+        for pid in processes:
+            assert gang.secret not in " ".join(psutil.Process(pid).cmdline())
+            assert gang.secret.encode() not in Path(f"/proc/{pid}/environ").read_bytes()
+
+
+def test_a_socket_of_somebody_else_stays(tmp_path: Path) -> None:
+    with Gang(tmp_path, environment=SLOW) as gang:
+        path = Path(gang.group.slots[1][0].socket or "")
+        gang.start()
+        gang.until_all(events.Started, 2)
+        path.unlink()
+        path.write_text("not a socket")
+        try:
+            gang.channel.send({"do": "stop", "why": "test"})
+            gang.end()
+            assert path.read_text() == "not a socket"
+        finally:
+            path.unlink()
+
+
+def test_committed_reaches_the_workers(tmp_path: Path) -> None:
+    with Gang(tmp_path, environment={"FAKE_STEPS": "40"}) as gang:
+        gang.start()
+        gang.until_all(events.Started, 2)
+        gang.channel.send({"do": "committed", "step": 4})
+        logs = gang.end().logs
+    assert logs["worker-0"] == logs["worker-1"] == "committed 4\n"

@@ -1,0 +1,119 @@
+"""Runs of the command line as processes of their own, that tests may kill."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import yaml
+
+TESTS = Path(__file__).resolve().parents[1]
+ROOT = TESTS.parent
+
+
+def wait_for(what: str, condition: Callable[[], Any], limit_s: float = 60.0) -> Any:
+    """Return the first true value of `condition`, or fail saying what did not come."""
+    deadline = time.monotonic() + limit_s
+    while time.monotonic() < deadline:
+        value = condition()
+        if value:
+            return value
+        time.sleep(0.02)
+    raise AssertionError(f"{what} did not happen within {limit_s:g} s")
+
+
+class Driver:
+    """A started ``mxspark train`` and what it leaves."""
+
+    def __init__(self, folder: Path, moment: str, master: str, **sections: dict[str, Any]) -> None:
+        from spark.jobs import digits
+
+        self.folder, self.result_file = folder, folder / "result.json"
+        self.gates = folder / "gates"
+        self.gates.mkdir()
+        self.sockets: set[Path] = set()
+        job = digits(folder / "job")
+        job["training"] |= {"network": "spark.gates:network", "metrics": ["spark.gates:gate"]}
+        job["cluster"]["environment"] = {"GATE_FOLDER": str(self.gates), "GATE_MOMENT": moment}
+        for name, section in sections.items():
+            job[name] = {**job.get(name, {}), **section}
+        (folder / "job.yaml").write_text(yaml.safe_dump(job))
+        log = (folder / "driver.log").open("w")
+        submit = f"--master {master} --conf spark.ui.enabled=false --conf spark.ui.showConsoleProgress=false pyspark-shell"
+        environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join([str(ROOT), str(TESTS)]),
+            "PYSPARK_PYTHON": sys.executable,
+            "PYSPARK_SUBMIT_ARGS": submit,
+            "SPARK_LOCAL_IP": "127.0.0.1",
+        }
+        command = [sys.executable, "-m", "mxspark", "train", "--config", str(folder / "job.yaml"), "--result", str(self.result_file)]
+        self.popen = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
+        log.close()
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "driver.log").read_text()
+
+    def reached(self, workers: int = 2) -> None:
+        """Wait until every worker stands at the gate."""
+        wait_for("the gate", lambda: self.popen.poll() is not None or len(list(self.gates.glob("reached-*"))) == workers)
+        assert self.popen.poll() is None, self.log
+
+    def roles(self) -> dict[tuple[str, str], int]:
+        """Return pids by (role, ps-lite label), from the processes' own environments; remember their sockets."""
+        found = {}
+        for process in psutil.process_iter():
+            try:
+                environment = process.environ()
+                if environment.get("GATE_FOLDER") == str(self.gates) and "DMLC_ROLE" in environment:
+                    found[environment["DMLC_ROLE"], environment["DMLC_NODE_HOST"]] = process.pid
+                    self.sockets.add(Path("/tmp", environment["PORT"]))
+            except psutil.Error:
+                continue
+        return found
+
+    def family(self) -> set[int]:
+        """Return every live process of this run: the driver, what descends from it, and all roles and agents."""
+        alive = {self.popen.pid, *self.roles().values()}
+        try:
+            alive |= {child.pid for child in psutil.Process(self.popen.pid).children(recursive=True)}
+        except psutil.NoSuchProcess:
+            pass
+        return {pid for pid in alive if running(pid)}
+
+    def outcome(self) -> dict[str, Any]:
+        return dict(json.loads(self.result_file.read_text()))
+
+
+def running(pid: int) -> bool:
+    """Return whether a process is there and no zombie."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+@contextmanager
+def driver(folder: Path, moment: str, master: str = "local[2]", **sections: dict[str, Any]) -> Iterator[Driver]:
+    """Start a driver, and end what is left of it whatever the test does."""
+    started = Driver(folder, moment, master, **sections)
+    family: set[int] = set()
+    try:
+        yield started
+    finally:
+        family = started.family()
+        for pid in family:
+            try:
+                psutil.Process(pid).kill()
+            except psutil.NoSuchProcess:
+                continue
+        started.popen.wait(10)

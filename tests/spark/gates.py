@@ -1,0 +1,52 @@
+"""User code that stops at a chosen moment until the test lets it go on: how tests meet a run at a known place."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+FOLDER = "GATE_FOLDER"  # variables of the workers, given by cluster.environment
+MOMENT = "GATE_MOMENT"
+LIMIT_S = 90.0
+_calls = {"metric": 0}
+
+
+def wait_here(moment: str) -> None:
+    """If this is the moment, say so and wait until the test opens the gate, or long enough to fail it."""
+    if os.environ.get(MOMENT) != moment:
+        return
+    folder = Path(os.environ[FOLDER])
+    (folder / f"reached-{os.getpid()}").touch()
+    deadline = time.monotonic() + LIMIT_S
+    while not (folder / "go").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+
+
+def network() -> Any:
+    """Return an MLP; the moment ``start`` is before there is one."""
+    from mxnet import gluon
+
+    wait_here("start")
+    net = gluon.nn.HybridSequential()
+    net.add(gluon.nn.Dense(32, activation="relu"), gluon.nn.Dense(10))
+    return net
+
+
+def gate(label: Any, output: Any) -> Any:
+    """Count rows right; the moments ``middle`` and ``end`` are inside the 10th and the 27th batch seen."""
+    _calls["metric"] += 1
+    if _calls["metric"] == 10:
+        wait_here("middle")
+    if _calls["metric"] == 27:  # two epochs of 12 training and 3 validation batches: in the last validation
+        wait_here("end")
+    return output.argmax(axis=1) == label
+
+
+def failing(label: Any, output: Any) -> Any:
+    """Raise in the 5th batch, as user code may."""
+    _calls["metric"] += 1
+    if _calls["metric"] == 5:
+        raise ZeroDivisionError("the user's metric divides by zero")
+    return output.argmax(axis=1) == label

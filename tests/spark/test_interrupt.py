@@ -1,0 +1,108 @@
+"""Ctrl-C in a script, in the pyspark shell and in Jupyter: the run stops, nothing is left, the session stays usable."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from conftest import roles_alive
+from spark.drivers import ROOT, TESTS, driver, wait_for
+from spark.test_kills import assert_nothing_left
+
+CELL = """
+from pathlib import Path
+from spark.jobs import train
+train(Path({folder!r}), training={{"network": "spark.gates:network", "metrics": ["spark.gates:gate"]}},
+      cluster={{"environment": {{"GATE_FOLDER": {gates!r}, "GATE_MOMENT": "middle"}}}})
+"""
+AFTER = "print('still', spark.range(100).count() * 7)"
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM], ids=lambda stop: stop.name)
+@pytest.mark.parametrize("moment", ["start", "middle"])
+def test_a_script(tmp_path: Path, moment: str, stop: signal.Signals) -> None:
+    with driver(tmp_path, moment) as run:
+        run.reached()
+        family = run.family()
+        os.kill(run.popen.pid, stop)
+        assert run.popen.wait(10) == 130, run.log
+        assert_nothing_left(run, family)
+    assert run.outcome()["status"] == "interrupted"
+    assert "the same command resumes" in run.log
+
+
+@pytest.fixture
+def shell_environment(tmp_path: Path) -> dict[str, str]:
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(TESTS)]),
+        "PYSPARK_PYTHON": sys.executable,
+        "PYSPARK_DRIVER_PYTHON": sys.executable,
+        "SPARK_LOCAL_IP": "127.0.0.1",
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "TERM": "dumb",
+    }
+
+
+def at_gate(gates: Path) -> None:
+    wait_for("the gate", lambda: len(list(gates.glob("reached-*"))) == 2, 90)
+
+
+def test_the_pyspark_shell(tmp_path: Path, shell_environment: dict[str, str], nothing_left: None) -> None:
+    pexpect = pytest.importorskip("pexpect")
+    gates = tmp_path / "gates"
+    gates.mkdir()
+    cell = CELL.format(folder=str(tmp_path / "job"), gates=str(gates))
+    (tmp_path / "cell.py").write_text(cell)
+    command = [str(Path(sys.executable).parent / "pyspark"), "--master", "local[2]", "--conf", "spark.ui.enabled=false"]
+    shell = pexpect.spawn(command[0], command[1:], env=shell_environment, timeout=90, encoding="utf-8", echo=False)
+    try:
+        shell.expect(">>> ")
+        shell.sendline(f"exec(open({str(tmp_path / 'cell.py')!r}).read())")
+        at_gate(gates)
+        shell.sendintr()
+        shell.expect("KeyboardInterrupt", timeout=15)
+        shell.expect(">>> ")
+        wait_for("the end of the roles", lambda: not roles_alive(), 10)
+        shell.sendline(AFTER)
+        shell.expect("still 700", timeout=15)
+        shell.sendline("exit()")
+        shell.expect(pexpect.EOF)
+    finally:
+        shell.close(force=True)
+
+
+def test_jupyter(tmp_path: Path, shell_environment: dict[str, str], nothing_left: None) -> None:
+    manager = pytest.importorskip("jupyter_client.manager")
+    gates = tmp_path / "gates"
+    gates.mkdir()
+    kernel = manager.KernelManager(kernel_name="python3")
+    kernel.start_kernel(env=shell_environment, cwd=str(tmp_path))
+    client = kernel.client()
+    client.start_channels()
+    try:
+        client.wait_for_ready(timeout=60)
+        start = (
+            "from pyspark.sql import SparkSession\n"
+            "spark = SparkSession.builder.master('local[2]').config('spark.ui.enabled', 'false').getOrCreate()"
+        )
+        assert client.execute_interactive(start, timeout=90)["content"]["status"] == "ok"
+        sent = client.execute(CELL.format(folder=str(tmp_path / "job"), gates=str(gates)))
+        at_gate(gates)
+        kernel.interrupt_kernel()
+        reply = client.get_shell_msg(timeout=15)
+        assert reply["parent_header"]["msg_id"] == sent
+        assert (reply["content"]["status"], reply["content"]["ename"]) == ("error", "KeyboardInterrupt")
+        wait_for("the end of the roles", lambda: not roles_alive(), 10)
+        heard: list[str] = []
+        reply = client.execute_interactive(
+            AFTER, timeout=30, output_hook=lambda message: heard.append(message["content"].get("text", ""))
+        )
+        assert reply["content"]["status"] == "ok" and "still 700" in "".join(heard)
+    finally:
+        client.stop_channels()
+        kernel.shutdown_kernel(now=True)

@@ -1,0 +1,122 @@
+"""kill -9 of every kind of process at every stage: the run ends at once, names the victim, and leaves nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import psutil
+import pytest
+
+from spark.drivers import Driver, driver, running, wait_for
+
+GONE_S = 10.0
+
+
+def assert_nothing_left(run: Driver, family: set[int]) -> None:
+    wait_for("the end of every process", lambda: not [pid for pid in family if running(pid)], GONE_S)
+    wait_for("the end of every role", lambda: not run.roles(), GONE_S)
+    assert len(run.sockets) == 5
+    wait_for("the end of the sockets", lambda: not [path for path in run.sockets if path.exists()], GONE_S)
+
+
+@pytest.mark.parametrize("moment", ["start", "middle", "end"])
+@pytest.mark.parametrize("victim", ["scheduler", "server", "worker"])
+def test_a_killed_role_ends_the_run(tmp_path: Path, victim: str, moment: str) -> None:
+    with driver(tmp_path, moment) as run:
+        run.reached()
+        family, roles = run.family(), run.roles()
+        assert sorted(role for role, _ in roles) == ["scheduler", "server", "server", "worker", "worker"]
+        pid = next(pid for (role, _), pid in sorted(roles.items()) if role == victim)
+        assert running(pid), "the victim must live before it is killed"
+        os.kill(pid, signal.SIGKILL)
+        assert run.popen.wait(GONE_S + 5) == 4, run.log
+        assert_nothing_left(run, family)
+    outcome = run.outcome()
+    cause = outcome["cause"]
+    assert (outcome["status"], cause["role"], cause["pid"], cause["signal"]) == ("failed", victim, pid, "SIGKILL")
+    assert f"{victim} {cause['rank']} on " in run.log and f"(pid {pid}): killed by SIGKILL" in run.log
+
+
+@pytest.mark.parametrize("moment", ["start", "middle", "end"])
+def test_a_killed_driver_takes_everything_with_it(tmp_path: Path, moment: str) -> None:
+    with driver(tmp_path, moment) as run:
+        run.reached()
+        family = run.family()
+        assert len(run.roles()) == 5 and any("java" in psutil.Process(pid).name() for pid in family)
+        os.kill(run.popen.pid, signal.SIGKILL)
+        assert run.popen.wait(5) == -signal.SIGKILL
+        assert_nothing_left(run, family)
+
+
+def agents(run: Driver) -> dict[str, int]:
+    """Return the agents' pids by what they are."""
+    found = {}
+    for pid in run.family():
+        parent = psutil.Process(pid).parent()
+        if pid in run.roles().values() and parent is not None:
+            role = next(role for role, other in run.roles().items() if other == pid)
+            found["driver's" if role[0] == "scheduler" else f"slot's {role[1]}"] = parent.pid
+    return found
+
+
+@pytest.mark.parametrize("whose", ["driver's", "slot's"])
+def test_a_killed_agent_ends_the_run(tmp_path: Path, whose: str) -> None:
+    with driver(tmp_path, "middle") as run:
+        run.reached()
+        family = run.family()
+        pid = next(pid for name, pid in sorted(agents(run).items()) if name.startswith(whose))
+        family |= {pid}
+        assert running(pid)
+        os.kill(pid, signal.SIGKILL)
+        assert run.popen.wait(GONE_S + 5) == 4, run.log
+        assert_nothing_left(run, family)
+    assert run.outcome()["cause"]["kind"] == "agent" and "agent" in run.log
+
+
+def test_a_killed_python_worker_of_spark_ends_the_run(tmp_path: Path) -> None:
+    with driver(tmp_path, "middle", master="local-cluster[2,1,1024]") as run:
+        run.reached()
+        family = run.family()
+        slot = next(pid for name, pid in sorted(agents(run).items()) if name.startswith("slot's"))
+        task = psutil.Process(slot).parent()
+        assert task is not None and "python" in task.name() and running(task.pid)
+        task.kill()
+        assert run.popen.wait(GONE_S + 10) == 4, run.log
+        assert_nothing_left(run, family)
+    assert run.outcome()["status"] == "failed"
+
+
+def test_a_killed_executor_ends_the_run(tmp_path: Path) -> None:
+    with driver(tmp_path, "middle", master="local-cluster[2,1,1024]") as run:
+        run.reached()
+        family = run.family()
+        executor = next(
+            process
+            for process in map(psutil.Process, sorted(family))
+            if any("CoarseGrainedExecutorBackend" in word for word in process.cmdline())
+        )
+        executor.kill()
+        assert run.popen.wait(GONE_S + 10) == 4, run.log
+        assert_nothing_left(run, family)
+    assert run.outcome()["status"] == "failed"
+
+
+def test_the_next_run_goes_on_after_a_kill(tmp_path: Path) -> None:
+    sections = {"checkpoint": {"every_steps": 4}}
+    with driver(tmp_path, "middle", **sections) as run:
+        run.reached()
+        pid = next(pid for (role, _), pid in run.roles().items() if role == "worker")
+        os.kill(pid, signal.SIGKILL)
+        assert run.popen.wait(GONE_S + 5) == 4, run.log
+    (tmp_path / "gates" / "go").touch()
+    for path in (tmp_path / "gates").glob("reached-*"):
+        path.unlink()
+    (tmp_path / "again").mkdir()
+    os.rename(tmp_path / "job", tmp_path / "again" / "job")
+    with driver(tmp_path / "again", "none", **sections) as run:
+        assert run.popen.wait(90) == 0, run.log
+    outcome = run.outcome()
+    assert (outcome["epochs"], outcome["steps"]) == (2, 24)
+    assert sum(epoch["step"] for epoch in outcome["history"]) >= 24

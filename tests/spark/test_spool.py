@@ -1,0 +1,397 @@
+"""The spool stage on a real Spark."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pyspark import TaskContext
+from pyspark.ml.linalg import Vectors
+from pyspark.mllib.linalg import Vectors as OldVectors
+from pyspark.mllib.regression import LabeledPoint
+from pyspark.sql import DataFrame, Row, SparkSession
+from pyspark.sql import functions as F
+
+from mxspark import columns
+from mxspark.errors import ClusterError, DataError
+from mxspark.spark import compat, spool_stage
+from mxspark.spool import ColumnSpec, SpoolReady
+from mxspark.topology import host_identity
+
+RUN = "run-1"
+ROOT = Path(__file__).resolve().parents[2]
+X = ColumnSpec("x", ("x",), None, "float32")
+Y = ColumnSpec("y", ("y",), None, "int32", classes=10)
+ROWS = 50
+
+
+class Spools:
+    """Spools for one test; what it wrote is removed at the end, and checked to be gone."""
+
+    def __init__(self) -> None:
+        self.made: list[SpoolReady] = []
+
+    def __call__(self, data: Any, features: Sequence[ColumnSpec] = (X,), labels: Sequence[ColumnSpec] = (Y,)) -> Any:
+        """Spool and remember."""
+        ready = spool_stage.spool(data, features, labels, RUN, f"t{len(self.made)}")
+        self.made += ready
+        return ready
+
+    def problem(self, data: Any, features: Sequence[ColumnSpec] = (X,), labels: Sequence[ColumnSpec] = (Y,)) -> str:
+        """Return the only problem of the data."""
+        (line,) = spool_stage.problems(self(data, features, labels), features, labels)
+        return line
+
+
+@pytest.fixture
+def spool() -> Iterator[Spools]:
+    """Return what spools and cleans up."""
+    spools = Spools()
+    yield spools
+    spool_stage.remove(spools.made, RUN)
+    for part in spools.made:
+        assert not Path(part.path).parents[1].exists()
+
+
+def arrays(ready: Sequence[SpoolReady], name: str) -> list[np.ndarray[Any, Any]]:
+    """Read one array of every partition back and hold it against what was said of it."""
+    found = []
+    for part in ready:
+        file = next(file for file in part.files if file.name == name)
+        data = (Path(part.path) / f"{name}.bin").read_bytes()
+        assert zlib.crc32(data) == file.crc32
+        shape = file.shape if part.rows else ()
+        array = np.frombuffer(data, dtype=file.dtype).reshape((part.rows, *shape))
+        if part.rows:
+            assert (file.minimum, file.maximum) == (array.min(), array.max())
+        found.append(array)
+    return found
+
+
+def whole(ready: Sequence[SpoolReady], name: str) -> list[Any]:
+    """Return all rows of an array, in order of partition and offset."""
+    return [row for array in arrays(ready, name) for row in array.tolist()]
+
+
+def values_of(row: int) -> list[float]:
+    """Return three numbers that tell rows apart and that float32 holds."""
+    return [row + 0.0, row + 0.25, -row - 0.5]
+
+
+def frame(spark: SparkSession, rows: Sequence[Any], schema: str, partitions: int = 3) -> DataFrame:
+    """Return a DataFrame whose partitions hold the rows in their order."""
+    return spark.createDataFrame(spark.sparkContext.parallelize(rows, partitions), schema)
+
+
+def vector(row: int) -> Any:
+    """Return a dense or a sparse vector of the row's values."""
+    dense = Vectors.dense(values_of(row))
+    return dense if row % 2 else Vectors.sparse(3, [(i, v) for i, v in enumerate(values_of(row)) if v])
+
+
+VALUES = [values_of(row) for row in range(ROWS)]
+FRAMES: dict[str, Callable[[SparkSession], DataFrame]] = {
+    "array<double>": lambda s: frame(s, [(v, i % 10) for i, v in enumerate(VALUES)], "x array<double>, y int"),
+    "array<float>": lambda s: frame(s, [(v, i % 10) for i, v in enumerate(VALUES)], "x array<float>, y tinyint"),
+    "double label": lambda s: frame(s, [(v, i % 10.0) for i, v in enumerate(VALUES)], "x array<float>, y double"),
+    "vector": lambda s: s.createDataFrame([(vector(i), i % 10) for i in range(ROWS)], ["x", "y"]),
+    "old vector": lambda s: s.createDataFrame([(OldVectors.dense(v), i % 10) for i, v in enumerate(VALUES)], ["x", "y"]),
+}
+
+
+@pytest.mark.parametrize("kind", FRAMES)
+def test_every_row_arrives_once_in_order(spark: SparkSession, spool: Spools, kind: str) -> None:
+    data = FRAMES[kind](spark)
+    assert columns.check([X, Y], spool_stage.fields(data)) == []
+    ready = spool(data)
+    assert spool_stage.problems(ready, [X], [Y]) == []
+    assert [part.partition for part in ready] == list(range(data.rdd.getNumPartitions()))
+    assert {part.host for part in ready} == {host_identity()}
+    assert whole(ready, "x") == VALUES
+    assert whole(ready, "y") == [row % 10 for row in range(ROWS)]
+    assert [spec.shape for spec in spool_stage.settle([X, Y], ready)] == [(3,), ()]
+
+
+def test_several_scalars_become_one_vector(spark: SparkSession, spool: Spools) -> None:
+    rows = [(i, i + 0.25, bool(i % 2), i % 10) for i in range(ROWS)]
+    vec = ColumnSpec("vec", ("c", "a.b", "`b"), None, "float64", scale=2.0)
+    ready = spool(frame(spark, rows, "`a.b` bigint, ```b` float, c boolean, y smallint"), [vec, X2], [Y])
+    assert whole(ready, "vec") == [[2.0 * (i % 2), 2.0 * i, 2.0 * (i + 0.25)] for i in range(ROWS)]
+    assert whole(ready, "x2") == list(range(ROWS))
+
+
+X2 = ColumnSpec("x2", ("a.b",), None, "int64")
+
+
+def test_vectors_keep_double_precision_where_the_network_wants_it(spark: SparkSession, spool: Spools) -> None:
+    data = spark.createDataFrame([(Vectors.dense([1 / 3]), 1)], ["x", "y"])
+    ready = spool(data, [ColumnSpec("x", ("x",), None, "float64")])
+    assert whole(ready, "x") == [[1 / 3]]
+
+
+def by_position(row: int) -> Any:
+    return values_of(row), row % 10
+
+
+ELEMENTS: dict[str, Callable[[int], Any]] = {
+    "tuple": by_position,
+    "list": lambda row: [np.array(values_of(row), dtype=np.float32), np.int64(row % 10)],
+    "row": lambda row: Row(y=row % 10, other="text", x=values_of(row)),
+    "dict": lambda row: {"y": row % 10, "x": vector(row)},
+    "labelled point": lambda row: LabeledPoint(row % 10, values_of(row)),
+    "flat array": lambda row: np.array([*values_of(row), row % 10]),
+    "mixed": lambda row: ELEMENTS[["tuple", "row", "flat array"][row % 3]](row),
+}
+
+
+@pytest.mark.parametrize("kind", ELEMENTS)
+def test_every_rdd_element_arrives_once_in_order(spark: SparkSession, spool: Spools, kind: str) -> None:
+    ready = spool(spark.sparkContext.parallelize([ELEMENTS[kind](row) for row in range(ROWS)], 3))
+    assert spool_stage.problems(ready, [X], [Y]) == []
+    assert [part.rows for part in ready] == [16, 16, 18]
+    assert whole(ready, "x") == VALUES
+    assert whole(ready, "y") == [row % 10 for row in range(ROWS)]
+
+
+def test_rdd_and_frame_with_batches_of_any_size_have_the_same_checksums(spark: SparkSession, spool: Spools) -> None:
+    key = "spark.sql.execution.arrow.maxRecordsPerBatch"
+    before = spark.conf.get(key)
+    found = []
+    try:
+        for records in ("1", "7", "10000"):
+            spark.conf.set(key, records)
+            found.append(spool(FRAMES["array<double>"](spark)))
+    finally:
+        spark.conf.set(key, before)
+    found.append(spool(spark.sparkContext.parallelize([by_position(row) for row in range(ROWS)], 3)))
+    sums = [[[file.crc32 for file in part.files] for part in ready] for ready in found]
+    assert sums[0] == sums[1] == sums[2] == sums[3]
+    assert len({crc for part in sums[0] for crc in part}) == 6
+
+
+def test_empty_partitions_answer_too(spark: SparkSession, spool: Spools) -> None:
+    for data in (
+        frame(spark, [([1.0], 1), ([2.0], 2)], "x array<double>, y int", 5),
+        spark.sparkContext.parallelize([([1.0], 1), ([2.0], 2)], 5),
+    ):
+        ready = spool(data)
+        assert [part.rows for part in ready] == [0, 0, 1, 0, 1]
+        assert spool_stage.problems(ready, [X], [Y]) == []
+        assert whole(ready, "x") == [[1.0], [2.0]]
+        assert spool_stage.settle([X], ready)[0].shape == (1,)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda data: data.limit(0),
+        lambda data: data.where("false"),
+        lambda data: data.where("y > 100"),
+        lambda data: data.rdd.filter(lambda row: False),
+    ],
+)
+def test_no_rows_is_a_problem(spark: SparkSession, spool: Spools, change: Callable[[DataFrame], Any]) -> None:
+    assert "the data has no rows" in spool.problem(change(FRAMES["array<float>"](spark)))
+
+
+def test_partitions_that_only_a_running_query_knows_all_answer(spark: SparkSession, spool: Spools) -> None:
+    grouped = spark.range(0, 100, 1, 3).groupBy(F.col("id").alias("x")).agg(F.lit(1).alias("y"))
+    united = grouped.union(spark.range(5).select(F.col("id").alias("x"), F.lit(1).alias("y")))
+    for data, rows in ((grouped, 100), (united, 105), (grouped.orderBy("x").cache(), 100)):
+        assert sum(part.rows for part in spool(data)) == rows
+        data.unpersist()
+
+
+def bad(row: int, value: Any) -> Any:
+    return (value, 1) if row in (17, 18, 40) else (values_of(row), 1)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (None, "3 rows are null (2 in partition 1, 1 in partition 2; first at partition 1, row 1: no value); drop or fill"),
+        ([1.0, None, 2.0], "rows are null (2 in partition 1, 1 in partition 2; first at partition 1, row 1: null inside)"),
+        ([1.0, float("nan"), 2.0], "3 rows are not finite (2 in partition 1, 1 in partition 2; first at partition 1, row 1"),
+        ([1e39, 0.0, 0.0], "3 rows are not finite (2 in partition 1, 1 in partition 2; first at partition 1, row 1: too"),
+        ([1.0], "3 rows are of another length (2 in partition 1, 1 in partition 2; first at partition 1, row 1: length 1 w"),
+    ],
+)
+def test_bad_rows_are_named_before_training(spark: SparkSession, spool: Spools, value: Any, said: str) -> None:
+    rows = [bad(row, value) for row in range(ROWS)]
+    for data in (frame(spark, rows, "x array<double>, y int"), spark.sparkContext.parallelize(rows, 3)):
+        line = spool.problem(data)
+        assert line.startswith("column x: ")
+        assert said in line
+
+
+def test_null_vectors_are_rows_like_others(spark: SparkSession, spool: Spools) -> None:
+    line = spool.problem(spark.createDataFrame([(vector(1), 1), (None, 1), (vector(3), 1)], ["x", "y"]).coalesce(1))
+    assert line.startswith("column x: 1 row is null (1 in partition 0; first at partition 0, row 1: no value)")
+
+
+def test_labels_outside_the_classes(spark: SparkSession, spool: Spools) -> None:
+    line = spool.problem(frame(spark, [(v, i) for i, v in enumerate(VALUES)], "x array<double>, y int"))
+    assert line.startswith("column y: 40 rows are no valid label (6 in partition 0, 16 in partition 1, 18 in partition 2; ")
+    assert "row 10: outside [0, 10)); map the labels" in line
+
+
+def test_elements_of_no_known_kind(spark: SparkSession, spool: Spools) -> None:
+    line = spool.problem(spark.sparkContext.parallelize(["a", "b"], 1))
+    assert line.startswith("RDD elements: 2 rows are not usable (2 in partition 0; first at partition 0, row 0: str; give")
+
+
+def test_partitions_that_disagree_on_the_shape(spark: SparkSession, spool: Spools) -> None:
+    rows = [([1.0] * (2 + (row >= 20)), 1) for row in range(30)]
+    line = spool.problem(frame(spark, rows, "x array<double>, y int"))
+    assert "column x: rows have different shapes: [2] in 2 partitions (first partition 0), [3] in 1 partition" in line
+
+
+def test_many_partitions_make_one_line(spark: SparkSession, spool: Spools) -> None:
+    line = spool.problem(spark.sparkContext.parallelize([(None, 1)] * 12, 12))
+    assert "12 rows are null (1 in partition 0, 1 in partition 1, 1 in partition 2, 1 in partition 3, 1 in part" in line
+    assert "and more in 7 other partitions; first at partition 0, row 0" in line
+
+
+def test_the_users_exception_comes_with_its_traceback(spark: SparkSession, spool: Spools) -> None:
+    def fails_at_seven(row: int) -> float:
+        if row == 7:
+            raise OSError("nothing good at row seven")
+        return float(row)
+
+    mapped = spark.range(0, 10, 1, 2).select(F.udf(fails_at_seven, "double", useArrow=False)("id").alias("x"), F.lit(1).alias("y"))
+    mapped_rdd = spark.sparkContext.parallelize(range(10), 2).map(lambda row: (fails_at_seven(row), 1))
+    for data in (mapped, mapped_rdd):
+        with pytest.raises(DataError) as caught:
+            spool(data)
+        said = str(caught.value)
+        assert "the data could not be read while it was spooled: the code that makes the data raised:\nTraceback" in said
+        assert "in fails_at_seven" in said
+        assert said.endswith("OSError: nothing good at row seven")
+        assert isinstance(caught.value.__cause__, compat.SPARK_ERRORS)
+
+
+def test_a_corrupt_file_is_named(spark: SparkSession, spool: Spools, tmp_path: Path) -> None:
+    (tmp_path / "bad.parquet").write_bytes(b"no parquet at all" * 10)
+    with pytest.raises(DataError, match=r"bad\.parquet") as caught:
+        spool(spark.read.schema("x array<float>, y int").parquet(str(tmp_path / "bad.parquet")))
+    assert "\tat " not in str(caught.value)
+    assert caught.value.__cause__ is not None
+
+
+def test_a_column_that_is_gone_is_a_data_error(spark: SparkSession, spool: Spools) -> None:
+    with pytest.raises(DataError, match="x"):
+        spool(spark.range(3).withColumn("y", F.lit(1)))
+
+
+def test_cancelling_is_not_an_error_of_the_data(spark: SparkSession, spool: Spools, tmp_path: Path) -> None:
+    started = tmp_path / "started"
+
+    def block(row: int) -> Any:
+        started.touch()
+        threading.Event().wait(60)
+        return row
+
+    def cancel() -> None:
+        while not started.exists():
+            pause.wait(0.05)
+        spark.sparkContext.cancelJobGroup("spool-test")
+
+    pause = threading.Event()
+    spark.sparkContext.setJobGroup("spool-test", "blocks", interruptOnCancel=True)
+    thread = threading.Thread(target=cancel)
+    thread.start()
+    try:
+        with pytest.raises(compat.SPARK_ERRORS) as caught:
+            spool(spark.sparkContext.parallelize(range(2), 2).map(block))
+    finally:
+        thread.join(60)
+        spark.sparkContext._jsc.clearJobGroup()
+    assert compat.is_cancelled(caught.value)
+
+
+def test_files_are_private_and_of_this_attempt(spark: SparkSession, spool: Spools) -> None:
+    ready = spool(FRAMES["array<float>"](spark))
+    for part in ready:
+        path = Path(part.path)
+        assert path.name.startswith(f"p{part.partition:05d}-")
+        assert path.parents[1].name == f"mxspark-{RUN}"
+        assert {folder.stat().st_mode & 0o777 for folder in (path, *list(path.parents)[:2])} == {0o700}
+        assert {file.stat().st_mode & 0o777 for file in path.iterdir()} == {0o600}
+
+
+def test_a_local_folder_that_is_not_ours_is_refused(spark: SparkSession, spool: Spools) -> None:
+    local = Path(spool(FRAMES["array<float>"](spark))[0].path).parents[2]
+    (local / "mxspark-taken").symlink_to("/")
+    with pytest.raises(ClusterError, match=r"no local folder takes the spool \(.*mxspark-taken.*not a private folder"):
+        spool_stage.spool(FRAMES["array<float>"](spark), [X], [Y], "taken", "training")
+    (local / "mxspark-taken").unlink()
+
+
+def test_only_this_hosts_spools_are_removed(spark: SparkSession, spool: Spools) -> None:
+    ready = spool(FRAMES["array<float>"](spark))
+    elsewhere = [SpoolReady("other", part.partition, part.path, part.rows, part.files) for part in ready]
+    spool_stage.remove(elsewhere, RUN)
+    assert whole(ready, "x") == VALUES
+
+
+RETRY = """
+    import os, sys
+    from pathlib import Path
+    from pyspark import TaskContext
+    from pyspark.sql import SparkSession
+    from mxspark.spark import spool_stage
+    from mxspark.spool import ColumnSpec
+
+    def dies_once(rows):
+        context = TaskContext.get()
+        for row in rows:
+            yield row, 1
+            if context.partitionId() == 1 and context.attemptNumber() == 0 and row == 15:
+                if sys.argv_kind == "kill":
+                    os.kill(os.getpid(), 9)
+                raise ValueError("once")
+
+    spark = SparkSession.builder.master("local[2,3]").getOrCreate()
+    spark.sparkContext.setLogLevel("OFF")
+    for kind in ("raise", "kill"):
+        def run(rows, kind=kind):
+            sys.argv_kind = kind
+            return dies_once(rows)
+        rdd = spark.sparkContext.parallelize(range(20), 2).mapPartitions(run)
+        specs = [ColumnSpec(name, (name,), None, "int32") for name in "xy"]
+        ready = spool_stage.spool(rdd, specs[:1], specs[1:], "retry", kind)
+        folder = Path(ready[0].path).parent
+        names = sorted(path.name[:6] for path in folder.iterdir())
+        spool_stage.remove(ready, "retry")
+        print(kind, [part.rows for part in ready], [int(f.maximum) for p in ready for f in p.files[:1]], names, folder.exists())
+    spark.stop()
+"""
+
+
+def test_a_retried_task_counts_once(tmp_path: Path) -> None:
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "PYSPARK_PYTHON": sys.executable,
+        "PYSPARK_SUBMIT_ARGS": f"--conf spark.ui.enabled=false --conf spark.local.dir={tmp_path} --conf "
+        f"spark.driver.host=127.0.0.1 --conf spark.driver.bindAddress=127.0.0.1 --conf "
+        f"spark.driver.extraJavaOptions=-Djava.io.tmpdir={tmp_path} pyspark-shell",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(RETRY)], env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert done.stdout.splitlines() == [
+        "raise [10, 10] [9, 19] ['p00000', 'p00001'] False",
+        # the folder of the killed attempt stays until the run's spools are removed, and does not count
+        "kill [10, 10] [9, 19] ['p00000', 'p00001', 'p00001'] False",
+    ], done.stderr[-3000:]
+    assert TaskContext.get() is None

@@ -1,0 +1,211 @@
+"""The whole way: Spark partitions to a trained, published model, on real roles."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pyspark.sql import DataFrame, Row, SparkSession
+
+import mxspark
+from mxspark.events import Reported
+from spark.jobs import DIGITS, digits, mlp, train
+
+pytestmark = pytest.mark.usefixtures("nothing_left")
+
+
+def load_parameters(folder: Path) -> dict[str, Any]:
+    """Read MXNet's own parameter file in a process of plain MXNet."""
+    code = (
+        "import sys, numpy; numpy.bool = numpy.bool_; import mxnet as mx\n"
+        f"values = mx.nd.load({str(folder / 'model-0000.params')!r})\n"
+        f"numpy.savez({str(folder / 'values.npz')!r}, **{{k: v.asnumpy() for k, v in values.items()}})"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120, capture_output=True)
+    return dict(np.load(folder / "values.npz"))
+
+
+def values_of(result: mxspark.Result, into: Path) -> dict[str, Any]:
+    assert result.model is not None
+    return load_parameters(Path(result.model.fetch(str(into))))
+
+
+def distance(a: dict[str, Any], b: dict[str, Any]) -> float:
+    """Return the relative global L2 distance of two sets of parameters."""
+    assert a.keys() == b.keys()
+    difference = sum(float(((a[name] - b[name]).astype(np.float64) ** 2).sum()) for name in a)
+    return float(np.sqrt(difference / sum(float((a[name].astype(np.float64) ** 2).sum()) for name in a)))
+
+
+def test_a_job_from_parquet_to_a_model_that_plain_mxnet_loads(spark: SparkSession, tmp_path: Path) -> None:
+    seen: list[Reported] = []
+    result = mxspark.train(None, digits(tmp_path / "job"), on_event=seen.append)
+
+    assert (result.status, result.epochs, result.steps) == ("succeeded", 2, 24)
+    assert abs(result.rows_per_epoch - 1438) < 60
+    assert result.metrics["validation"]["last"]["accuracy"] > 0.75
+    assert [epoch.epoch for epoch in result.history] == [0, 1]
+    assert result.history[1].training["loss"] < result.history[0].training["loss"]
+    assert set(result.seconds) == {"check", "spool", "resume", "start", "train"}
+    roles = {(r.role, r.rank) for r in seen}
+    assert {("scheduler", 0), ("server", 0), ("server", 1), ("worker", 0), ("worker", 1)} <= roles
+    folder = tmp_path / "job"
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "_job.json", "_terms", "_tmp", "checkpoints", "model", "model-best", "runs",
+    ]  # fmt: skip
+    assert {path.name for path in (folder / "model").iterdir()} >= {"model-symbol.json", "model-0000.params", "signature.json"}
+    run = folder / "runs" / result.run_id
+    assert {path.name for path in run.iterdir()} >= {"events.jsonl", "result.json", "worker-0.log", "scheduler-0.log"}
+    lines = [json.loads(line) for line in (run / "events.jsonl").read_text().splitlines()]
+    assert {line["event"] for line in lines} >= {"Joined", "RoleStarted", "Formed", "Started", "EpochEnd", "Staged", "Done"}
+    assert json.loads((run / "result.json").read_text())["status"] == "succeeded"
+
+
+def test_the_model_handle_predicts(spark: SparkSession, tmp_path: Path) -> None:
+    """In a process of its own, as this one must not load MXNet."""
+    program = tmp_path / "program.py"
+    program.write_text(
+        f"import sys; sys.path[:0] = {[str(Path(__file__).resolve().parents[1])]!r}\n"
+        "from pyspark.sql import SparkSession\n"
+        "SparkSession.builder.master('local[2]').config('spark.ui.enabled', 'false').getOrCreate()\n"
+        "from pathlib import Path\n"
+        "from spark.jobs import train\n"
+        f"result = train(Path({str(tmp_path / 'job')!r}))\n"
+        "net = result.model.load()\n"
+        "import mxnet as mx\n"
+        "print('shape', net(mx.nd.ones((3, 64))).shape)\n"
+    )
+    done = subprocess.run([sys.executable, str(program)], capture_output=True, text=True, timeout=180)
+    assert "shape (3, 10)" in done.stdout, done.stderr[-2000:]
+
+
+def test_every_row_counts_exactly_once_an_epoch(spark: SparkSession, tmp_path: Path) -> None:
+    """Two moments of the row numbers that the workers saw, against the true ones; uneven and empty partitions."""
+    rows = spark.sparkContext.parallelize([], 1).union(
+        spark.sparkContext.parallelize(range(0, 37), 2).union(spark.sparkContext.parallelize(range(37, 1001), 3))
+    )
+    frame = spark.createDataFrame(rows.map(lambda i: (float(i), [1.0, 2.0])), "number double, x array<double>")
+
+    def number(label: Any, _output: Any) -> Any:
+        return label
+
+    def square(label: Any, _output: Any) -> Any:
+        return label * label
+
+    def net() -> Any:
+        from mxnet import gluon
+
+        return gluon.nn.Dense(1)
+
+    result = mxspark.train(
+        frame,
+        job={"dir": str(tmp_path / "job")},
+        data={"features": ["x"], "label": {"number": {"dtype": "float64"}}},
+        cluster={"num_workers": 3},
+        training={
+            "network": net, "loss": "l2", "optimizer": {"name": "sgd", "learning_rate": 1e-9},
+            "metrics": [number, square], "batch_size": 64, "epochs": 2,
+        },
+        report={"progress": "off"},
+    )  # fmt: skip
+    ids = np.arange(1001, dtype=np.float64)
+    for epoch in result.history:
+        seen = [value for name, value in epoch.training.items() if name != "loss"]
+        assert sorted(seen) == pytest.approx([ids.mean(), (ids**2).mean()], rel=1e-12)
+        assert epoch.rows == 1001
+
+
+@pytest.mark.parametrize(("optimizer", "bound"), [("sgd", 1e-6), ("adam", 1e-4)])
+def test_one_two_and_four_workers_train_the_same_model(
+    spark: SparkSession, tmp_path: Path, optimizer: str, bound: float
+) -> None:
+    options = {"sgd": {"learning_rate": 0.1, "momentum": 0.9}, "adam": {"learning_rate": 0.002, "momentum": None}}[optimizer]
+    options = {key: value for key, value in options.items() if value is not None}
+    models = []
+    for workers in (1, 2, 4):
+        result = mxspark.train(
+            None,
+            {
+                **digits(tmp_path / f"job{workers}", cluster={"num_workers": workers}),
+                "training": {
+                    "network": mlp, "loss": "softmax_cross_entropy", "optimizer": {"name": optimizer, **options},
+                    "batch_size": 72, "epochs": 2, "seed": 7,
+                },
+            },
+        )  # fmt: skip
+        assert result.steps >= 40
+        models.append(values_of(result, tmp_path / f"model{workers}"))
+    assert 0 <= distance(models[1], models[0]) <= bound
+    assert 0 <= distance(models[2], models[0]) <= bound
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_resumed_run_equals_the_uninterrupted_one_bit_for_bit(spark: SparkSession, tmp_path: Path, workers: int) -> None:
+    cluster = {"num_workers": workers}
+    schedule = {"name": "factor", "step": 7, "factor": 0.9}
+    whole = train(tmp_path / "whole", cluster=cluster, training={"epochs": 3, "schedule": schedule})
+    first = train(tmp_path / "parts", cluster=cluster, training={"epochs": 1, "schedule": schedule})
+    second = train(tmp_path / "parts", cluster=cluster, training={"epochs": 3, "schedule": schedule})
+    assert (first.epochs, second.epochs, [epoch.epoch for epoch in second.history]) == (1, 3, [1, 2])
+    a, b = values_of(whole, tmp_path / "a"), values_of(second, tmp_path / "b")
+    assert all(np.array_equal(a[name], b[name]) for name in a)
+    for one, other in zip(whole.history[1:], second.history):
+        assert (one.training, one.validation) == (other.training, other.validation)
+
+
+def test_with_nothing_left_to_train_it_says_so(spark: SparkSession, tmp_path: Path) -> None:
+    train(tmp_path / "job", training={"epochs": 1})
+    again = train(tmp_path / "job", training={"epochs": 1})
+    assert again.status == "succeeded" and again.message.startswith("nothing left to train")
+    assert (again.epochs, again.steps, again.history) == (1, 12, ()) and again.model is not None
+
+
+def test_old_checkpoints_go_and_the_newest_stay(spark: SparkSession, tmp_path: Path) -> None:
+    result = train(tmp_path / "job", training={"epochs": 4}, checkpoint={"every_epochs": 1, "every_steps": 5, "keep": 2})
+    names = sorted(path.name for path in (tmp_path / "job/checkpoints").iterdir())
+    assert result.checkpoint is not None and result.checkpoint.endswith(names[-1]) and names[-1].startswith("s00000048")
+    assert 2 <= len(names) <= 3  # and that of the best epoch
+
+
+@pytest.mark.parametrize("kind", ["tuples", "rows", "arrays"])
+def test_rdds_train_the_same_model_as_the_data_frame(spark: SparkSession, tmp_path: Path, kind: str) -> None:
+    frame = spark.read.parquet(DIGITS)
+    rdd = {
+        "tuples": lambda row: (row.pixels, row.digit),
+        "rows": lambda row: Row(pixels=row.pixels, digit=row.digit),
+        "arrays": lambda row: np.array([*row.pixels, row.digit]),
+    }[kind]
+    expected = train(tmp_path / "frame", frame, training={"epochs": 1})
+    result = train(tmp_path / "rdd", frame.rdd.map(rdd), training={"epochs": 1})
+    a, b = values_of(expected, tmp_path / "a"), values_of(result, tmp_path / "b")
+    assert all(np.array_equal(a[name], b[name]) for name in a)
+
+
+def test_validation_rows_of_their_own(spark: SparkSession, tmp_path: Path) -> None:
+    frame: DataFrame = spark.read.parquet(DIGITS)
+    result = train(tmp_path / "job", frame, frame.limit(100), data={"validation": {"fraction": 0.0}})
+    assert result.rows_per_epoch == 1797
+    accuracy = result.metrics["validation"]["last"]["accuracy"]
+    assert accuracy * 100 == pytest.approx(round(accuracy * 100), abs=1e-9), "an exact count over 100 rows"
+
+
+def test_servers_on_the_driver_and_tcp(spark: SparkSession, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    result = train(
+        tmp_path / "job",
+        cluster={"num_workers": 2, "num_servers": 3, "servers_on_driver": 2},
+        transport={"mode": "tcp"},
+        training={"epochs": 1},
+    )
+    assert result.status == "succeeded"
+    assert "neither authenticated nor encrypted" in caplog.text
+
+
+def test_global_shuffle_and_none(spark: SparkSession, tmp_path: Path) -> None:
+    for shuffle in ("global", "none"):
+        result = train(tmp_path / shuffle, data={"shuffle": shuffle}, training={"epochs": 1})
+        assert result.rows_per_epoch > 1300
