@@ -16,7 +16,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyspark.sql import DataFrame, SparkSession
 
+from mxspark import values
 from mxspark.spark import spool_stage
-from mxspark.spool import ColumnSpec
+from mxspark.spark.spool_task import ANSWER, SpoolTask
+from mxspark.spool import ColumnSpec, SpoolReady
 
 WIDTH = 784
 SHARES = (0.30, 0.25, 0.20, 0.15, 0.10)
@@ -114,15 +116,17 @@ def measure_rate(frame: DataFrame, rows: int, rounds: int, kind: str) -> dict[st
     """Alternate both and compare the medians."""
     spooled(frame, "warm")
     consumed(frame)
-    ours, theirs = [], []
+    ours: list[float] = []
+    theirs: list[float] = []
     for index in range(rounds):
         pair = [(theirs, lambda: consumed(frame)), (ours, lambda: spooled(frame, f"round{index}"))]  # noqa: B023
         for seconds, run in pair if index % 2 else reversed(pair):
-            seconds.append(run())
+            seconds.append(float(run()))  # type: ignore[no-untyped-call]
     for name, seconds in (("empty consumer", theirs), ("spool", ours)):
         middle = statistics.median(seconds)
         print(f"{name:15s} {middle:6.2f} s  {rows / middle:9,.0f} rows/s  {[round(s, 2) for s in seconds]}")
     ratio = statistics.median(theirs) / statistics.median(ours)
+    print(f"by round, medians of the ratios: {statistics.median(a / b for a, b in zip(theirs, ours)):.3f}")
     return {
         "bench": "spool", "array": kind, "rows": rows, "width": WIDTH, "spool_s": statistics.median(ours),
         "empty_s": statistics.median(theirs), "ratio": round(ratio, 3), "bar": 0.9,
@@ -133,22 +137,20 @@ def measure_memory(spark: SparkSession, folder: Path, rows: int, kind: str) -> d
     """Compare the peak RssAnon of a spooling Python over one partition with that over 10 times the rows."""
     peaks = []
     for times in (1, 10):
-        frame = spark.read.parquet(*[str(folder / "data" / "part-4.parquet")] * times).coalesce(1)
-        # same process, same Python: what is passed through is spooled right behind
-        spool_stage.SpoolTask.arrow = _watched  # type: ignore[method-assign]
-        ready = spool_stage.spool(frame, FEATURES, LABELS, f"memory{times}", "training")
-        assert len(ready) == 1
-        spool_stage.remove(ready, f"memory{times}")
+        frame = spark.read.parquet(*[str(folder / "data" / "part-0.parquet")] * times).coalesce(1)
+        task = SpoolTask(FEATURES, LABELS, f"memory{times}", "training")
+        (line,) = frame.mapInArrow(watched(task), ANSWER).collect()
+        ready = values.decode(SpoolReady, json.loads(line[0]))
+        assert ready.rows == times * int(rows * SHARES[0])
+        spool_stage.remove([ready], f"memory{times}")
         peaks.append(int((folder / "peaks").read_text().split()[-1]))
     print(f"RssAnon {peaks[0]:,} kB, with 10 x the rows {peaks[1]:,} kB")
     return {"bench": "spool memory", "rssanon_kb": peaks, "ratio": round(peaks[1] / peaks[0], 3), "bar": 1.05}
 
 
-_plain = spool_stage.SpoolTask.arrow
-
-
-def _watched(task: spool_stage.SpoolTask, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    return _plain(task, with_memory(batches))
+def watched(task: SpoolTask) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    """Return the task with its memory written down."""
+    return lambda batches: task.arrow(with_memory(batches))
 
 
 def main() -> None:

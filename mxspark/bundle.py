@@ -11,7 +11,6 @@ from mxspark.plan import Plan
 from mxspark.specs import AgentSpec, DriverAgentSpec, Limits, RoleSpec
 from mxspark.spool import ColumnSpec, SpoolReady
 
-
 __all__ = [
     "AgentSpec",
     "CheckpointSpec",

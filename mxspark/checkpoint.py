@@ -80,6 +80,15 @@ def in_order(names: Collection[str]) -> list[str]:
     return [match.group() for match in matches]
 
 
+def ends_best_epoch(manifest: Manifest) -> bool:
+    """Tell whether a checkpoint was made right after the epoch that was the best so far.
+
+    Its meta says which epoch that was: ``best: {value, epoch}``, counted from 0; its own epoch is the next to train.
+    """
+    best = manifest.meta.get("best")
+    return isinstance(best, dict) and best.get("epoch") == manifest.epoch - 1 and manifest.step_in_epoch == 0
+
+
 class CheckpointStore:
     """The checkpoints of a job dir this run owns.
 
@@ -88,7 +97,7 @@ class CheckpointStore:
     job_dir : JobDir
         Owned by this run.
     keep : int
-        How many of the newest stay; beside them the newest with ``best: true`` in its meta and the one restored from.
+        How many of the newest stay; beside them that of the best epoch and the one restored from.
     """
 
     def __init__(self, job_dir: JobDir, keep: int) -> None:
@@ -126,7 +135,7 @@ class CheckpointStore:
             self._job_dir.discard(folder)
             raise explain(self._job_dir, error, "publish", path) from error
         shutil.rmtree(staged.path)
-        self._best[name] = manifest.meta.get("best") is True
+        self._best[name] = ends_best_epoch(manifest)
         self._retain()
         size = sum(file.bytes for file in staged.files)
         return Committed(name, path, staged.step, size, time.monotonic() - start)
@@ -210,7 +219,7 @@ class CheckpointStore:
             log.warning("old checkpoints of %s are left for the next commit to remove: %s", self._job_dir.path, error)
 
     def _to_remove(self, names: Sequence[str]) -> list[str]:
-        """Return all but the newest, the newest best one and the one restored from; `names` are newest first."""
+        """Return all but the newest, the one of the best epoch and the one restored from; `names` are newest first."""
         best = next((name for name in names if self._is_best(name)), None) if len(names) > self._keep else None
         return [name for name in names[self._keep :] if name not in (best, self._restored)]
 
@@ -218,7 +227,7 @@ class CheckpointStore:
         if name not in self._best:
             try:
                 found = manifests.read(self._storage, join(self._job_dir.checkpoints, name))
-                self._best[name] = found.meta.get("best") is True
+                self._best[name] = ends_best_epoch(found)
             except Damaged:
                 self._best[name] = False
         return self._best[name]

@@ -130,13 +130,7 @@ def plan_roles(
         If the counts cannot be, or `extra_environment` names a variable that belongs to mxspark.
     """
     _check(num_workers, num_servers, servers_on_driver, extra_environment or {})
-    count = num_workers + num_servers + 1
-    if mode == "local":
-        numbers = draw_sockets(count, draw or random.SystemRandom().randint)
-    elif mode == "tcp" and free_ports is not None:
-        numbers = sorted(free_ports(host_address, count))
-    else:
-        raise ValueError(f"transport.mode is 'local' or 'tcp' (which needs a source of free ports), not {mode!r}")
+    numbers = _numbers(num_workers + num_servers + 1, mode, host_address, draw, free_ports)
     ends = Endpoints(numbers[0], tuple(numbers[1 : num_servers + 1]), tuple(numbers[num_servers + 1 :]))
     common = {**MALLOC, **(extra_environment or {}), RUN_TAG: run_tag}
     make = _Maker(ends, None if mode == "local" else host_address, common)
@@ -146,6 +140,21 @@ def plan_roles(
         for rank, port in enumerate(ends.workers)
     )
     return Group((make.role("scheduler", 0, ends.scheduler, 1), *servers[:servers_on_driver]), slots)
+
+
+def _numbers(
+    count: int,
+    mode: str,
+    host_address: str,
+    draw: Optional[Callable[[int, int], int]],
+    free_ports: Optional[Callable[[str, int], Sequence[int]]],
+) -> list[int]:
+    """Return names of sockets, or ports in ascending order."""
+    if mode == "local":
+        return draw_sockets(count, draw or random.SystemRandom().randint)
+    if mode == "tcp" and free_ports is not None:
+        return sorted(free_ports(host_address, count))
+    raise ValueError(f"transport.mode is 'local' or 'tcp' (which needs a source of free ports), not {mode!r}")
 
 
 @dataclass(frozen=True)

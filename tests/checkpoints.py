@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import Optional
 
-from jobs import RECORD, a_run
+from job_records import RECORD, a_run
 
 from mxspark.checkpoint import CheckpointStore, Found, in_order
 from mxspark.jobdir import JobDir

@@ -7,6 +7,7 @@ import dataclasses
 import json
 import os
 import secrets
+import signal
 import subprocess
 import sys
 import time
@@ -214,6 +215,15 @@ def _spoil(group: topology.Group, faults: dict[tuple[str, int], dict[str, Any]])
         return dataclasses.replace(role, environment={**role.environment, **extra})
 
     return topology.Group(tuple(map(change, group.driver)), tuple(tuple(map(change, slot)) for slot in group.slots))
+
+
+def freeze(pid: int) -> None:
+    """Stop a process and see that it stands."""
+    os.kill(pid, signal.SIGSTOP)
+    deadline = time.monotonic() + 5
+    while psutil.Process(pid).status() != psutil.STATUS_STOPPED:
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
 
 
 def is_alive(pid: int) -> bool:

@@ -176,7 +176,8 @@ class Coordinator:
         self._attempt.verdict = decide.FAIL
         self._cause = cause
         log.error("the attempt failed: %s", cause.describe())
-        if cause.kind == "hang":
+        if cause.kind in ("hang", "start"):
+            self._roles.dump_stacks()
             self._tell_agents({"do": "stacks"})
             self._loop.after(STACKS_S, lambda: self._stop_all(cause.message))
         else:
@@ -205,10 +206,11 @@ class Coordinator:
         if self._ended:
             return
         self._ended = True
-        left = process.kill_children(self._roles.pids(), ORPHANS_S)
-        left += process.kill_tagged(topology.RUN_TAG, self._spec.run_id, {os.getpid(), os.getppid()})
+        but = {os.getpid(), os.getppid()}
+        left = process.kill_tagged(topology.RUN_TAG, self._spec.run_id, but, ORPHANS_S)
+        left.update(process.kill_children(self._roles.pids(), ORPHANS_S))
         if left:
-            log.warning("processes that had outlived their agents were killed: %s", left)
+            log.warning("processes that had outlived their agents were killed: %s", sorted(left))
         for path in self._sockets:
             process.remove_socket(path)
         self._record_end()

@@ -126,7 +126,7 @@ class Stream:
     on_frame : callable
         Called with each message.
     on_close : callable
-        Called once when the other end is gone (with None) or broke the protocol (with the error); not after :meth:`close`.
+        Called once when the other end is gone (with None) or broke the protocol (with the error), not after `close`.
     on_ready : callable
         Called once when the codec is ready, at once for one without handshake.
     """

@@ -213,17 +213,29 @@ def _parents() -> Iterator[tuple[int, int]]:
                 yield int(entry), int(fields[1])
 
 
-def kill_tagged(variable: str, value: str, but: set[int]) -> list[int]:
-    """Kill every process of ours that was started with ``variable=value``; return them."""
+def kill_tagged(variable: str, value: str, but: set[int], seconds: float) -> set[int]:
+    """Kill every process of ours that was started with ``variable=value``, and see them go; return who was killed."""
     wanted = f"{variable}={value}".encode()
-    killed = []
+    deadline = time.monotonic() + seconds
+    killed: set[int] = set()
+    while True:
+        found = set(_started_with(wanted)) - but
+        for pid in found:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        killed |= found
+        if not found or time.monotonic() > deadline:
+            return killed
+        time.sleep(0.002)
+
+
+def _started_with(wanted: bytes) -> Iterator[int]:
+    """Yield the living processes whose first environment holds `wanted` (one that is dead but not reaped has none)."""
     for entry in os.listdir("/proc"):
-        if entry.isdigit() and int(entry) not in but:
+        if entry.isdigit():
             with contextlib.suppress(OSError):
                 if wanted in Path("/proc", entry, "environ").read_bytes().split(b"\0"):
-                    os.kill(int(entry), signal.SIGKILL)
-                    killed.append(int(entry))
-    return killed
+                    yield int(entry)
 
 
 def run_state(pid: int) -> str:

@@ -90,12 +90,12 @@ class Roles:
                 self._complain(role.spec, "WrongSocket", problem)
 
     def dump_stacks(self) -> None:
-        """Make each worker write the stacks of its threads to its log, and say what the kernel knows of it."""
+        """Write to each log what the kernel knows of the role, and make workers add the stacks of their threads."""
         self._dumped = True
         for role in self._running:
+            with contextlib.suppress(OSError), open(role.log, "a") as log:
+                log.write(f"mxspark: process {role.pid}: {process.run_state(role.pid)}\n")
             if role.spec.role == "worker":
-                with contextlib.suppress(OSError), open(role.log, "a") as log:
-                    log.write(f"mxspark: process {role.pid}: {process.run_state(role.pid)}\n")
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(role.pid, signal.SIGUSR1)
                     os.kill(role.pid, signal.SIGCONT)  # a stopped process would print nothing

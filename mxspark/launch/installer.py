@@ -86,19 +86,18 @@ class Uv:
         if not self._program.exists():
             self._progress.phase(f"fetching uv {self._version}")
             self._fetch()
-        process = subprocess.Popen(
+        with subprocess.Popen(
             [str(self._program), *arguments],
             env=self._variables(),
             stdin=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
             preexec_fn=_die_with_parent,
-        )
-        try:
-            said, code = self._watch(process)
-        finally:
-            process.kill()
-            process.wait()
+        ) as process:
+            try:
+                said, code = self._watch(process)
+            finally:
+                process.kill()
         if code:
             tail = "\n".join(said[-15:])
             raise ClusterError(

@@ -130,3 +130,11 @@ def _outputs(symbol: mx.sym.Symbol, bundle: WorkerBundle) -> list[dict[str, Any]
 
 def _free(two: tuple[int, ...], three: tuple[int, ...]) -> list[Optional[int]]:
     return [size if size == other else None for size, other in zip(two, three)]
+
+
+def load_model(folder: str) -> gluon.SymbolBlock:
+    """Return the network of a folder that :func:`stage_model` wrote."""
+    with open(os.path.join(folder, SIGNATURE), encoding="utf-8") as file:
+        names = [each["name"] for each in json.load(file)["inputs"]]
+    files = [os.path.join(folder, name) for name in (f"{MODEL}-symbol.json", f"{MODEL}-0000.params")]
+    return gluon.SymbolBlock.imports(files[0], names, files[1])

@@ -5,6 +5,7 @@ Every rank makes the same calls of the exchange in the same order; only rank 0 w
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import time
@@ -22,12 +23,14 @@ from mxspark.mx.agent_line import AgentLine
 from mxspark.mx.blame import training_code
 from mxspark.mx.exchange import Exchange
 from mxspark.mx.export import stage_model
-from mxspark.mx.iters import GluonBatches, to_gluon
+from mxspark.mx.iters import GluonBatches
 from mxspark.mx.metrics import Metrics
 from mxspark.mx.optimizer import Updater
 from mxspark.mx.reader import Reader
 from mxspark.mx.steps import Stepper
 from mxspark.mx.validation import evaluate
+
+LOG = logging.getLogger(__name__)
 
 
 @dataclass
@@ -94,8 +97,8 @@ class GluonLoop:
             self.validation = GluonBatches(
                 Reader(bundle.validation_data, bundle.features, bundle.labels, rank, size)
             )
-        first = to_gluon(next(reader.batches(0)))
-        self.network = networks.prepare(training, first.inputs)
+        shapes = [(reader.local_rows, *reader.rows.layout[name][0]) for name in reader.features]
+        self.network = networks.prepare(training, shapes)
         for data in filter(None, (bundle.training_data, bundle.validation_data)):
             networks.check_labels(training, self.network.output_shapes[0], bundle.labels, data)
         with training_code():
@@ -112,9 +115,18 @@ class GluonLoop:
         checkpoint = staging.restore_checkpoint(restore.path)
         staging.apply(checkpoint, self.network.parameters, self.updater)
         self.position = Position(restore.step, restore.epoch, restore.step_in_epoch)
-        self.best = Best(**checkpoint.state["best"])
-        self._carried = np.array([float.fromhex(value) for value in checkpoint.state["sums"]])
+        self._restore_metrics(checkpoint.state)
         self.seconds["restore"] = time.monotonic() - start
+
+    def _restore_metrics(self, state: dict[str, Any]) -> None:
+        """Go on counting where the checkpoint stood, unless the job now asks for other metrics."""
+        training = self.bundle.training
+        if state["best_by"] == training.best_by:
+            self.best = Best(**state["best"])
+        if state["metrics"] == [metric.name for metric in training.metrics]:
+            self._carried = np.array([float.fromhex(value) for value in state["sums"]])
+        elif self.position.step_in_epoch:
+            LOG.warning("the metrics are others than before: those of epoch %d leave out its start", self.position.epoch)
 
     def run(self) -> events.Done:
         """Train to the end; returns what to report once the exchange may be closed."""
@@ -209,6 +221,8 @@ class GluonLoop:
             "epoch": self.position.epoch,
             "step_in_epoch": self.position.step_in_epoch,
             "seed": self.bundle.training.seed,
+            "best_by": self.bundle.training.best_by,
+            "metrics": [metric.name for metric in self.bundle.training.metrics],
             "best": {"value": self.best.value, "epoch": self.best.epoch},
             "sums": [float(value).hex() for value in self._carried],
         }

@@ -63,8 +63,8 @@ class Network:
         return sum(int(np.prod(p.shape, dtype=np.int64)) for p in self.trained)
 
 
-def prepare(training: TrainingSpec, inputs: Sequence[mx.nd.NDArray]) -> Network:
-    """Build the user's network and make it ready for batches like `inputs`.
+def prepare(training: TrainingSpec, inputs: Sequence[tuple[int, ...]]) -> Network:
+    """Build the user's network and make it ready for batches of the shapes `inputs`.
 
     Shapes come from the traced graph. No forward pass is made: one in inference mode would leave convolution weights in
     a layout of oneDNN that the parameter servers cannot take.
@@ -106,9 +106,9 @@ def seed_step(seed: int, step: int, rank: int) -> None:
     mx.random.seed(int(key) & 0x7FFFFFFF)
 
 
-def _infer_shapes(graph: mx.sym.Symbol, inputs: Sequence[mx.nd.NDArray]) -> dict[str, tuple[int, ...]]:
+def _infer_shapes(graph: mx.sym.Symbol, inputs: Sequence[tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
     names = ["data"] if len(inputs) == 1 else [f"data{place}" for place in range(len(inputs))]
-    known = {name: array.shape for name, array in zip(names, inputs) if name in graph.list_inputs()}
+    known = {name: shape for name, shape in zip(names, inputs) if name in graph.list_inputs()}
     arguments, outputs, auxiliary = graph.infer_shape(**known)
     if arguments is None:
         raise TrainingCodeError(

@@ -92,7 +92,8 @@ class Updater:
     Notes
     -----
     What :meth:`state` gives is progress only. Constants such as the learning rate always come from `component`, so a
-    resumed run with another one uses it; MXNet's own schedules are replayed up to the step reached.
+    resumed run with another one uses it; MXNet's own schedules are replayed up to the step reached. An optimizer or
+    schedule of the user gets back the attributes that had changed since it was made.
     """
 
     def __init__(self, component: Component, schedule: Optional[Component], params: Sequence[gluon.Parameter]) -> None:

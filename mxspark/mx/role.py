@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Optional
 
 from mxspark import events, values
 from mxspark.bundle import WorkerBundle
+from mxspark.errors import InputError
 from mxspark.wire import Channel
 
 if TYPE_CHECKING:
@@ -80,6 +81,8 @@ class _Work:
         logging.basicConfig(
             level=logging.INFO, format=f"worker {rank} %(asctime)s %(levelname)s %(name)s: %(message)s"
         )
+        if bundle.exchange != "kvstore":
+            raise InputError(f"training.exchange is {bundle.exchange!r}; this version has 'kvstore'")
         start = time.monotonic()
         self._exchange = KVStoreExchange(rank, bundle.size)
         self._seconds["form"] = time.monotonic() - start

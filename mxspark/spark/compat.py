@@ -15,6 +15,8 @@ SPARK_ERRORS = (Py4JJavaError, CapturedException)
 _CANCELLED = re.compile(
     r"\[SPARK_JOB_CANCELLED\]|Job \d+ cancelled|Job cancelled because|SparkContext (was|is) (shut down|stopped)"
 )
+_JAVA_FRAME = re.compile(r"^\s+at [\w.$/@<>]+\(.*$", re.MULTILINE)
+_TRACEBACK = "Traceback (most recent call last):"
 
 
 def message_of(error: BaseException) -> str:
@@ -22,7 +24,7 @@ def message_of(error: BaseException) -> str:
     java = getattr(error, "java_exception", None)
     text = str(java) if java is not None else str(error)
     text = text.split("Driver stacktrace:")[0]
-    lines = [line for line in text.splitlines() if not re.match(r"\s+at [\w.$]+", line)]
+    lines = [line for line in text.splitlines() if not _JAVA_FRAME.match(line)]
     return "\n".join(lines).strip()
 
 
@@ -33,10 +35,11 @@ def all_text_of(error: BaseException) -> str:
 
 def python_traceback_of(error: BaseException) -> str:
     """Return the last Python traceback inside a Spark error, "" if no Python code raised."""
-    found = re.findall(
-        r"^Traceback \(most recent call last\):\n(?:.*\n)*?^(?=\S)(?!Traceback).*$", str(error), re.MULTILINE
-    )
-    return found[-1].strip() if found else ""
+    blocks = [block for block in _JAVA_FRAME.split(str(error).split("Driver stacktrace:")[0]) if _TRACEBACK in block]
+    if not blocks:
+        return ""
+    trace = blocks[-1][blocks[-1].index(_TRACEBACK) :]
+    return re.sub(r"\s*SQLSTATE: \w+\s*$", "", trace).strip()
 
 
 def is_cancelled(error: BaseException) -> bool:

@@ -6,6 +6,7 @@ into the one it should not replace. File contents never pass through Python; the
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 _COPY_BYTES = 1 << 20
+_FILESYSTEM = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:(//[^/]*)?(?=/|$)")
 # a file another client is just writing is there too, but HDFS answers with its lease
 _EXISTS = ("FileAlreadyExistsException", "AlreadyBeingCreatedException", "RecoveryInProgressException")
 _MISSING = ("FileNotFoundException", "NoSuchFileException")
@@ -39,46 +41,32 @@ class HadoopStorage:
     ----------
     spark : SparkSession
         A classic session; its driver's JVM does the work.
-    job_dir : str
-        Any path on the filesystem; without a scheme it is that of ``fs.defaultFS``.
-
-    Raises
-    ------
-    JobDirError
-        If there is no filesystem for the scheme.
     """
 
-    def __init__(self, spark: SparkSession, job_dir: str) -> None:
+    def __init__(self, spark: SparkSession) -> None:
         jvm: Any = spark._jvm
         gateway: Any = spark.sparkContext._gateway
         self._jvm, self._hadoop = jvm, jvm.org.apache.hadoop.fs
-        self._user = "?"
-        with self._border("open", job_dir):
-            configuration = spark._jsc.hadoopConfiguration()
-            self._user = str(jvm.org.apache.hadoop.security.UserGroupInformation.getCurrentUser().getShortUserName())
-            context = self._hadoop.FileContext
-            if scheme_of(job_dir) is None:
-                self._context = context.getFileContext(configuration)
-            else:
-                # as its default filesystem, for any other one is opened anew by every call
-                self._context = context.getFileContext(self._hadoop.Path(job_dir).toUri(), configuration)
-            self._no_overwrite = gateway.new_array(self._hadoop.Options.Rename, 1)
-            self._no_overwrite[0] = self._hadoop.Options.Rename.NONE
-            self._no_parent = gateway.new_array(self._hadoop.Options.CreateOpts, 1)
-            self._no_parent[0] = self._hadoop.Options.CreateOpts.donotCreateParent()
-            self._create = jvm.java.util.EnumSet.of(self._hadoop.CreateFlag.CREATE)
+        self._configuration: Any = spark._jsc.hadoopConfiguration()
+        self._contexts: dict[str, Any] = {}
+        self._user = str(jvm.org.apache.hadoop.security.UserGroupInformation.getCurrentUser().getShortUserName())
+        self._no_overwrite = gateway.new_array(self._hadoop.Options.Rename, 1)
+        self._no_overwrite[0] = self._hadoop.Options.Rename.NONE
+        self._no_parent = gateway.new_array(self._hadoop.Options.CreateOpts, 1)
+        self._no_parent[0] = self._hadoop.Options.CreateOpts.donotCreateParent()
+        self._create = jvm.java.util.EnumSet.of(self._hadoop.CreateFlag.CREATE)
 
     def qualify(self, path: str) -> str:
         """Return the absolute URI of `path`; a relative one starts at the user's home."""
-        with self._border("find", path):
-            uri = self._context.makeQualified(self._hadoop.Path(path)).toUri()
+        with self._border("open", path):
+            uri = self._at(path).makeQualified(self._hadoop.Path(path)).toUri()
             return f"{uri.getScheme()}://{uri.getAuthority() or ''}{uri.getPath()}"
 
     def stat(self, path: str) -> Optional[Entry]:
         """Return what lies at `path`, None if nothing does."""
         with self._border("look at", path):
             try:
-                return _entry(self._context.getFileStatus(self._hadoop.Path(path)))
+                return _entry(self._at(path).getFileStatus(self._hadoop.Path(path)))
             except Py4JJavaError as error:
                 if _name(error) in (*_MISSING, *_NOT_A_FOLDER) or _is_below_file(error):
                     return None
@@ -87,16 +75,16 @@ class HadoopStorage:
     def list(self, path: str) -> tuple[Entry, ...]:
         """Return what lies in the folder `path`, by name."""
         with self._border("list", path):
-            place = self._hadoop.Path(path)
-            if not self._context.getFileStatus(place).isDirectory():
+            place, context = self._hadoop.Path(path), self._at(path)
+            if not context.getFileStatus(place).isDirectory():
                 raise NotADirectoryError(f"{path} is a file")
-            entries = [_entry(status) for status in self._context.util().listStatus(place)]
+            entries = [_entry(status) for status in context.util().listStatus(place)]
         return tuple(sorted(entries, key=lambda entry: entry.name))
 
     def read(self, path: str, limit: int) -> bytes:
         """Return the content of a file of at most `limit` bytes."""
         with self._border("read", path):
-            stream = self._context.open(self._hadoop.Path(path))
+            stream = self._at(path).open(self._hadoop.Path(path))
             try:
                 data = bytes(stream.readNBytes(limit + 1))
             finally:
@@ -119,7 +107,7 @@ class HadoopStorage:
         try:
             with self._border("make", path):
                 rights = self._hadoop.permission.FsPermission.getDirDefault()
-                self._context.mkdir(self._hadoop.Path(path), rights, parents)
+                self._at(path).mkdir(self._hadoop.Path(path), rights, parents)
         except FileExistsError:
             entry = self.stat(path)
             if entry is None or not entry.is_folder:
@@ -137,7 +125,7 @@ class HadoopStorage:
     def get(self, path: str, local_file: Union[str, Path]) -> None:
         """Copy the file `path` to the new local file `local_file`."""
         with self._border("read", path):
-            source = self._context.open(self._hadoop.Path(path))
+            source = self._at(path).open(self._hadoop.Path(path))
             try:
                 self._copy(source, self._jvm.java.io.FileOutputStream(str(local_file)))
             finally:
@@ -147,7 +135,7 @@ class HadoopStorage:
         """Move a file or folder in one step, never onto another."""
         try:
             with self._border("rename", f"{source} to {target}"):
-                self._context.rename(self._hadoop.Path(source), self._hadoop.Path(target), self._no_overwrite)
+                self._at(source).rename(self._hadoop.Path(source), self._hadoop.Path(target), self._no_overwrite)
         except ClusterError as error:
             # of a folder to an existing file Hadoop says only that both must be folders
             if self.stat(target) is not None and self.stat(source) is not None:
@@ -158,13 +146,26 @@ class HadoopStorage:
         """Remove a file or an empty folder, with `recursive` a folder and all below; nothing there is fine."""
         with self._border("remove", path):
             try:
-                self._context.delete(self._hadoop.Path(path), recursive)
+                self._at(path).delete(self._hadoop.Path(path), recursive)
             except Py4JJavaError as error:
                 if _name(error) not in _MISSING:
                     raise
 
+    def _at(self, path: str) -> Any:
+        """Return the context whose default filesystem holds `path`: it opens any other one anew at every call."""
+        match = _FILESYSTEM.match(path)
+        name = match.group() if match else ""
+        if name not in self._contexts:
+            context = self._hadoop.FileContext
+            self._contexts[name] = (
+                context.getFileContext(self._hadoop.Path(name + "/").toUri(), self._configuration)
+                if name
+                else context.getFileContext(self._configuration)
+            )
+        return self._contexts[name]
+
     def _open_new(self, path: str) -> Any:
-        return self._context.create(self._hadoop.Path(path), self._create, self._no_parent)
+        return self._at(path).create(self._hadoop.Path(path), self._create, self._no_parent)
 
     def _copy(self, source: Any, target: Any) -> None:
         try:

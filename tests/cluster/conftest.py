@@ -27,7 +27,7 @@ def hdfs() -> Iterator[Hdfs]:
 
 
 @pytest.fixture(scope="session")
-def session() -> Iterator[SparkSession]:
+def session(hdfs: Hdfs) -> Iterator[SparkSession]:
     """The session that is there, else one of our own; its Hadoop client writes one copy of each block."""
     found = SparkSession.getActiveSession()
     spark = found or SparkSession.builder.master("local[1]").config("spark.ui.enabled", "false").getOrCreate()

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from hdfs import Hdfs
-from jobs import RECORD, a_run, stage
+from job_records import RECORD, a_run, stage
 from pyspark.sql import SparkSession
 from storage_contract import Place, StorageContract
 
@@ -26,7 +26,7 @@ from mxspark.storage import join
 class TestHadoopOnHdfs(StorageContract):
     @pytest.fixture
     def place(self, session: SparkSession, root: str) -> Place:
-        storage = HadoopStorage(session, root)
+        storage = HadoopStorage(session)
         storage.make_folder(root)
         return storage, root
 
@@ -55,7 +55,7 @@ def file_system(session: SparkSession, root: str) -> Any:
 
 
 def test_of_racing_creators_and_renamers_one_wins(session: SparkSession, root: str) -> None:
-    storages = [HadoopStorage(session, root) for _ in range(6)]
+    storages = [HadoopStorage(session) for _ in range(6)]
     storages[0].make_folder(root)
 
     def race(number: int, me: int) -> list[str]:
@@ -79,7 +79,7 @@ def test_of_racing_creators_and_renamers_one_wins(session: SparkSession, root: s
 
 
 def test_of_racing_owners_each_has_its_term(session: SparkSession, root: str) -> None:
-    storages = [HadoopStorage(session, root) for _ in range(4)]
+    storages = [HadoopStorage(session) for _ in range(4)]
 
     def own(me: int) -> int:
         try:
@@ -96,7 +96,7 @@ def test_of_racing_owners_each_has_its_term(session: SparkSession, root: str) ->
 
 
 def test_commit_restore_and_model(session: SparkSession, root: str, tmp_path: Path) -> None:
-    storage = HadoopStorage(session, root)
+    storage = HadoopStorage(session)
     store = CheckpointStore(JobDir.own(storage, root, RECORD, a_run()), 2)
     for step in (10, 20, 30):
         assert store.commit(stage(tmp_path, step)).path == f"{root}/checkpoints/s{step:08d}-t000001"
@@ -114,10 +114,10 @@ def test_commit_restore_and_model(session: SparkSession, root: str, tmp_path: Pa
 
 
 def test_older_owner_cannot_publish(session: SparkSession, root: str, tmp_path: Path) -> None:
-    storage = HadoopStorage(session, root)
+    storage = HadoopStorage(session)
     old = JobDir.own(storage, root, RECORD, a_run())
     CheckpointStore(old, 2).commit(stage(tmp_path, 10))
-    new = JobDir.own(HadoopStorage(session, root), root, RECORD, a_run())
+    new = JobDir.own(HadoopStorage(session), root, RECORD, a_run())
     old.check_owner = lambda: None  # type: ignore[method-assign] # as if it had looked just before
     with pytest.raises(ClusterError, match="FileNotFoundError"):
         CheckpointStore(old, 2).commit(stage(tmp_path, 20))
@@ -129,9 +129,10 @@ def test_older_owner_cannot_publish(session: SparkSession, root: str, tmp_path: 
 
 
 def test_missing_rights_name_user_path_and_remedy(session: SparkSession, root: str) -> None:
-    HadoopStorage(session, root).make_folder(root)
+    HadoopStorage(session).make_folder(root)
     with as_user(session, "alice"):
-        alice = HadoopStorage(session, root)
+        alice = HadoopStorage(session)
+        alice.qualify(root)
     for path in (root, join(root, "deep", "job")):
         with pytest.raises(JobDirError) as caught:
             preflight(alice, path)
@@ -142,7 +143,7 @@ def test_missing_rights_name_user_path_and_remedy(session: SparkSession, root: s
 
 
 def test_quota_is_an_error_that_leaves_the_old_checkpoint(session: SparkSession, root: str, tmp_path: Path) -> None:
-    storage = HadoopStorage(session, root)
+    storage = HadoopStorage(session)
     job_dir = JobDir.own(storage, root, RECORD, a_run())
     store = CheckpointStore(job_dir, 2)
     store.commit(stage(tmp_path, 10))
@@ -162,7 +163,7 @@ def test_quota_is_an_error_that_leaves_the_old_checkpoint(session: SparkSession,
 
 
 def test_safe_mode_heals(session: SparkSession, root: str, tmp_path: Path) -> None:
-    storage = HadoopStorage(session, root)
+    storage = HadoopStorage(session)
     store = CheckpointStore(JobDir.own(storage, root, RECORD, a_run()), 2)
     store.commit(stage(tmp_path, 10))
     staged = stage(tmp_path, 20)
@@ -179,7 +180,7 @@ def test_safe_mode_heals(session: SparkSession, root: str, tmp_path: Path) -> No
 
 
 def test_bit_flip_on_the_data_node_is_found(hdfs: Hdfs, session: SparkSession, root: str, tmp_path: Path) -> None:
-    storage = HadoopStorage(session, root)
+    storage = HadoopStorage(session)
     store = CheckpointStore(JobDir.own(storage, root, RECORD, a_run()), 2)
     store.commit(stage(tmp_path, 10))
     store.commit(stage(tmp_path, 20, {"p.params": b"x" * 12_347}))
@@ -195,6 +196,6 @@ def test_bit_flip_on_the_data_node_is_found(hdfs: Hdfs, session: SparkSession, r
 def test_no_name_node_is_one_clear_line(session: SparkSession) -> None:
     start = time.monotonic()
     with pytest.raises(ClusterError, match=r"could not make hdfs://127\.0\.0\.1:1/jobs: .*refused") as caught:
-        preflight(HadoopStorage(session, "hdfs://127.0.0.1:1/jobs"), "hdfs://127.0.0.1:1/jobs")
+        preflight(HadoopStorage(session), "hdfs://127.0.0.1:1/jobs")
     assert "\n" not in str(caught.value)
     assert time.monotonic() - start < 60

@@ -12,7 +12,7 @@ import pytest
 from checkpoints import a_store, committed, holds, newest, steps
 from hypothesis import given
 from hypothesis import strategies as st
-from jobs import stage
+from job_records import stage
 
 from mxspark.checkpoint import in_order, name_of
 from mxspark.errors import ClusterError, InternalError, JobDirError
@@ -175,15 +175,17 @@ def test_storage_that_cannot_be_read_is_not_damage(tmp_path: Path) -> None:
 
 
 def test_retention_keeps_the_newest_the_best_and_the_restored(tmp_path: Path) -> None:
+    """An epoch is ten steps here; step 10 ends epoch 0."""
     storage = InMemoryStorage()
     store = a_store(storage, keep=2)
-    for step in (10, 20, 30):
-        store.commit(stage(tmp_path, step, best=step == 10))
+    store.commit(stage(tmp_path, 5, best={"value": None, "epoch": None}))
+    for step in (10, 15, 20, 30):
+        store.commit(stage(tmp_path, step, best={"value": 0.5, "epoch": 0}))
     assert steps(storage) == [30, 20, 10]
-    store.commit(stage(tmp_path, 40, best=True))
+    store.commit(stage(tmp_path, 40, best={"value": 0.4, "epoch": 3}))
     assert steps(storage) == [40, 30]
-    for step in (50, 60, 70):
-        store.commit(stage(tmp_path, step))
+    for step in (41, 50, 60, 70):
+        store.commit(stage(tmp_path, step, best={"value": 0.4, "epoch": 3}))
     assert steps(storage) == [70, 60, 40]
     storage.remove("/job/checkpoints/s00000070-t000001/p.params")
     store = a_store(storage, keep=1)

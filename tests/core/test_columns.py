@@ -33,7 +33,7 @@ def test_good_columns_have_no_problems() -> None:
             ["array 'x': column 'Pixel' does not exist; did you mean 'pixels'?", "the columns are pixels, v, a"],
         ),
         (ColumnSpec("x", ("zzz",), None, "float32"), ["column 'zzz' does not exist; the columns are pixels"]),
-        (ColumnSpec("x", ("name",), None, "float32"), ["'name' is of type string, which cannot be trained on", "vector"]),
+        (ColumnSpec("x", ("name",), None, "float32"), ["'name' is of type string, which cannot be trained on"]),
         (ColumnSpec("x", ("a", "v"), None, "float32"), ["'v' is of type vector, but an array made of several columns"]),
         (ColumnSpec("x", ("a", "a"), None, "float32"), ["column 'a' is listed 2 times"]),
         (ColumnSpec("x", ("a", "b"), (3,), "float32"), ["shape [3] holds 3 values, but 2 columns are listed"]),

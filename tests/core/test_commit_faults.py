@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from checkpoints import a_store, committed, holds, newest, steps
-from jobs import RECORD, a_run, stage
+from job_records import RECORD, a_run, stage
 
 from mxspark.checkpoint import CheckpointStore, Found
 from mxspark.errors import ClusterError, JobDirError, MXSparkError
@@ -159,7 +159,7 @@ def test_commit_killed_on_a_real_disk_is_whole_or_not_there(tmp_path: Path) -> N
     program = """
 import sys
 from pathlib import Path
-from jobs import RECORD, a_run, stage
+from job_records import RECORD, a_run, stage
 from mxspark.checkpoint import CheckpointStore
 from mxspark.jobdir import JobDir
 from mxspark.storage_local import LocalStorage

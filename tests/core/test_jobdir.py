@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from jobs import RECORD, SETTINGS, a_run
+from job_records import RECORD, SETTINGS, a_run
 
 from mxspark import values
 from mxspark.errors import JobDirError
@@ -199,7 +199,7 @@ def test_of_racing_owners_each_term_has_one(tmp_path: Path) -> None:
     """Six processes take twenty-five terms each at once, on a real disk."""
     program = """
 import sys
-from jobs import a_run
+from job_records import a_run
 from mxspark.storage_local import LocalStorage
 from mxspark.terms import take_term
 sys.stdin.readline()
@@ -226,7 +226,7 @@ def test_of_racing_takeovers_the_newest_owns(tmp_path: Path) -> None:
     """Whole take-overs at once: some are overtaken and say so, exactly one owns the job dir in the end."""
     program = """
 import sys
-from jobs import RECORD, a_run
+from job_records import RECORD, a_run
 from mxspark.errors import JobDirError
 from mxspark.jobdir import JobDir
 from mxspark.storage_local import LocalStorage

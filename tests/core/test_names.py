@@ -49,7 +49,8 @@ def test_every_option_takes_a_right_value_and_refuses_a_wrong_one(kind: str, nam
     options = {**needed(kind, name), key: right(option)}
     extra = {"centered": True} if key == "gamma2" else {}
     assert names.check(kind, name, {**options, **extra}) == []
-    for wrong in ("nonsense", None, float("nan"), [3, 2], {}):
+    wrongs: list[Any] = ["nonsense", None, float("nan"), [3, 2], {}]
+    for wrong in wrongs:
         (line,) = [text for text in names.check(kind, name, {**options, **extra, key: wrong}) if f" {key} is" in text]
         assert repr(wrong) in line and option.wanted in line
 

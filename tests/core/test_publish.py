@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Callable
 
 import pytest
-from jobs import RECORD, a_run, stage
+from job_records import RECORD, a_run, stage
 
 from mxspark.errors import ClusterError, InternalError, JobDirError, MXSparkError
 from mxspark.jobdir import JobDir, read_record
@@ -92,6 +92,9 @@ def test_model_is_old_or_new_whatever_goes_wrong_while_it_is_replaced(tmp_path: 
         except Killed:
             assert fault.kill
         storage.fault = None
+        if not fault.kill:
+            replace(storage)
+            assert published(storage) == MODEL_2, f"{fault}: the same run cannot try again"
         next_run = JobDir.own(storage, "/job", RECORD, a_run())
         assert published(storage) in (MODEL_1, MODEL_2), fault
         assert [entry.name for entry in storage.list("/job/_tmp")] == ["t000002"], fault

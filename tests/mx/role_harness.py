@@ -144,9 +144,15 @@ class Group:
     """The processes of one attempt; a context manager that leaves none of them behind."""
 
     def __init__(
-        self, size: int, logs: Path, servers: int = 1, threads: int = 1, entry: str = ENTRIES["worker"]
+        self,
+        size: int,
+        logs: Path,
+        servers: int = 1,
+        threads: int = 1,
+        entry: str = ENTRIES["worker"],
+        environment: Optional[dict[str, str]] = None,
     ) -> None:
-        self.size, self.entry = size, entry
+        self.size, self.entry, self.environment = size, entry, environment or {}
         self.channels: list[Channel] = []
         self.workers: list[subprocess.Popen[bytes]] = []
         self.others: list[subprocess.Popen[bytes]] = []
@@ -175,7 +181,8 @@ class Group:
         self.sockets.append(role.socket)
         entry = self.entry if role.role == "worker" else ENTRIES[role.role]
         module, _, function = entry.partition(":")
-        environment = {**role.environment, "PATH": os.environ["PATH"], "PYTHONPATH": f"{ROOT}:{HERE}"}
+        path = f"{ROOT}:{HERE}:{ROOT / 'bench'}"
+        environment = {**role.environment, **self.environment, "PATH": os.environ["PATH"], "PYTHONPATH": path}
         environment.update(MXSPARK_CHANNEL=str(theirs.fileno()), TEST_RANK=str(role.rank))
         with theirs, open(log, "wb") as out:
             return subprocess.Popen(

@@ -1,4 +1,4 @@
-"""The exported model: read by plain MXNet where mxspark cannot be imported, and no trouble for the training it is taken from."""
+"""The exported model: plain MXNet reads it where mxspark cannot be imported, and training is not disturbed by it."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from functools import partial
 
 import mxnet as mx
 import numpy as np
@@ -32,6 +33,11 @@ def distance(ours, theirs):
     assert list(ours) == list(theirs)
     a, b = (np.concatenate([p[name].asnumpy().ravel().astype(np.float64) for name in ours]) for p in (ours, theirs))
     return np.linalg.norm(a - b) / np.linalg.norm(b)
+
+
+def beyond(step, rank, event):
+    """Tell that a worker has gone further than `step`."""
+    return isinstance(event, events.Beat) and event.step > step
 
 
 def plain_loop(bundle, build, optimizer, epochs):
@@ -97,7 +103,7 @@ def test_a_killed_run_resumes_bit_for_bit(tmp_path, size):
     within = next(s.step for s in whole.staged("checkpoint") if s.meta["step_in_epoch"] and s.epoch == 1)
     after = next(s.step for s in whole.staged("checkpoint") if not s.meta["step_in_epoch"] and s.epoch == 2)
     for at in (within, after):
-        killed = run_group(bundle, size, stop=lambda rank, event: isinstance(event, events.Beat) and event.step > at + 1)
+        killed = run_group(bundle, size, stop=partial(beyond, at + 1))
         assert killed.returncodes == [-9] * size
         assert not killed.of(events.Done)
         resumed = run_group(replace(bundle, restore=killed.restore(at)), size)
@@ -272,3 +278,14 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path):
     other = replace(make_bundle(tmp_path / "b", network="with_dropout"), restore=restore)
     (raised,) = run_group(other, 1).of(events.Raised)
     assert raised.who == "input" and "the network is not the one of the checkpoint" in raised.message
+
+
+def test_a_resumed_job_may_ask_for_other_metrics(tmp_path):
+    bundle = make_bundle(tmp_path / "a", epochs=1, every_steps=4, fraction=0.2)
+    restore = run_group(bundle, 1).restore(4)
+    other = make_bundle(tmp_path / "b", epochs=1, every_steps=4, fraction=0.2, metrics=("cross_entropy", "accuracy"))
+    outcome = run_group(replace(other, restore=restore), 1)
+    (end,) = outcome.of(events.EpochEnd)
+    assert set(end.training) == {"loss", "cross_entropy", "accuracy"}
+    assert end.training["cross_entropy"] == pytest.approx(end.training["loss"], rel=1e-4)
+    assert "the metrics are others than before: those of epoch 0 leave out its start" in outcome.logs[0]

@@ -90,5 +90,5 @@ def test_gluon_batches_are_arrays_and_counts(bundle):
 def test_a_dtype_without_an_mxnet_array_is_refused(tmp_path):
     arrays = {**digits(20), "digit": np.zeros(20, np.uint32)}
     bundle = make_bundle(tmp_path, counts=(20,), arrays=arrays)
-    with pytest.raises(InputError, match="'digit' has dtype uint32; MXNet knows .*int32"):
+    with pytest.raises(InputError, match=r"'digit' has dtype uint32; MXNet knows .*int32"):
         GluonBatches(reader_of(bundle))

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from role_harness import digits, make_bundle
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from role_harness import digits, make_bundle
 
 from mxspark.bundle import DataSet
 from mxspark.errors import DataError, InternalError

@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 import mxnet as mx
 import numpy as np
@@ -192,11 +192,12 @@ def test_two_million_values_take_milliseconds(tmp_path: Path) -> None:
     net.add(nn.Dense(1024, in_units=784), nn.Dense(1024, in_units=1024), nn.Dense(10, in_units=1024))
     net.initialize()
     updater = updater_of(net, "adam")
-    times = {}
-    for name, work in {
+    works: dict[str, Callable[[], Any]] = {
         "digest": lambda: staging.digest(params(net)),
         "stage": lambda: staging.stage_checkpoint(str(tmp_path / "c"), params(net), updater, META),
-    }.items():
+    }
+    times = {}
+    for name, work in works.items():
         work()
         start = time.perf_counter()
         work()

@@ -14,9 +14,7 @@ ENTRIES = {**specs.ENTRIES, "worker": "mx_worker:main"}
 
 
 @pytest.mark.parametrize(("servers", "on_driver"), [(2, 0), (3, 1)])
-def test_thin_roles_sum_and_end_and_unpickle_nothing(
-    tmp_path: Path, servers: int, on_driver: int
-) -> None:
+def test_thin_roles_sum_and_end_and_unpickle_nothing(tmp_path: Path, servers: int, on_driver: int) -> None:
     marker = tmp_path / "marker"
     with Gang(tmp_path, servers=servers, on_driver=on_driver, entries=ENTRIES) as gang:
         gang.bundle = {"marker": str(marker)}

@@ -11,7 +11,7 @@ from typing import Any
 
 import psutil
 import pytest
-from gang import Gang, is_alive
+from gang import Gang, freeze, is_alive
 
 from mxspark import events
 from mxspark.specs import Limits
@@ -118,7 +118,7 @@ def test_a_stopped_worker_is_named_and_shows_its_stacks(tmp_path: Path) -> None:
     with Gang(tmp_path, limits=limits, faults=faults, environment={"FAKE_STEPS": "50"}) as gang:
         gang.start()
         gang.until(lambda report: isinstance(report.event, events.Beat))
-        os.kill(gang.pid("worker", 1), signal.SIGSTOP)
+        freeze(gang.pid("worker", 1))
         cause = gang.end().cause
     assert cause is not None and (cause.kind, cause.rank) == ("hang", 1)
     assert "state T" in cause.log_tail and "Current thread" in cause.log_tail
@@ -233,7 +233,16 @@ def test_a_flooded_channel_slows_nobody_else(tmp_path: Path) -> None:
 
 
 def test_a_role_is_given_nothing_that_was_not_meant_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    leaks = ("PORT", "DMLC_INTERFACE", "PS_VERBOSE", "MXNET_ENGINE_TYPE", "http_proxy", "PYTHONPATH", "LD_PRELOAD_X", "SECRET")
+    leaks = (
+        "PORT",
+        "DMLC_INTERFACE",
+        "PS_VERBOSE",
+        "MXNET_ENGINE_TYPE",
+        "http_proxy",
+        "PYTHONPATH",
+        "LD_PRELOAD_X",
+        "SECRET",
+    )
     for name in leaks:
         monkeypatch.setenv(name, "leaked")
     monkeypatch.setenv("LC_ALL", "C.UTF-8")

@@ -1,7 +1,7 @@
 """Tiny roles that keep the agents' protocol without MXNet, and break it where ``FAKE`` says so.
 
-They meet as the real ones do: servers and the scheduler listen on ``/tmp/<PORT>``, workers connect to all of them, and a
-server ends when all workers have left. ``FAKE`` is JSON: ``{"at": phase, "do": deed}``, or a false digest or rank.
+They meet as the real ones do: servers and the scheduler listen on ``/tmp/<PORT>``, workers connect to all of them, and
+a server ends when all workers have left. ``FAKE`` is JSON: ``{"at": phase, "do": deed}``, or a false digest or rank.
 """
 
 from __future__ import annotations

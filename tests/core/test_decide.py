@@ -1,0 +1,182 @@
+"""The decisions of the driver's agent, step by step on a clock moved by hand."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from mxspark import errors, events, failure
+from mxspark.agent import decide
+from mxspark.failure import Cause
+from mxspark.specs import Limits
+
+IDENTITY = "boot/1:2/0"
+LIMITS = Limits(start_s=10, hang_s=5, lease_s=3, shutdown_s=4)
+SLOT_OF = {("scheduler", 0): None, ("server", 0): 0, ("worker", 0): 0, ("worker", 1): 1}
+WAIT = decide.Decision(decide.WAIT)
+
+
+def joined(rank: int, identity: str = IDENTITY) -> events.Joined:
+    """An agent on host ``h<rank>``."""
+    return events.Joined(rank, f"h{rank}", identity, 100 + rank)
+
+
+def attempt(upto: str = "training") -> decide.Attempt:
+    """Return an attempt that came as far as `upto`; each phase takes a second."""
+    made = decide.Attempt(2, LIMITS, "driver-host", IDENTITY, True, slot_of={("scheduler", 0): None})
+    made.begin(dict(SLOT_OF), 0.0)
+    for rank in range(2):
+        made.join(joined(rank))
+    for index, (role, rank) in enumerate(SLOT_OF):
+        made.record(None, events.RoleStarted(role, rank, 1000 + index, "log"), 1.0)
+    for phase, event in (("formed", "Formed"), ("training", "Started"), ("done", "Done")):
+        if upto == "started":
+            break
+        for rank in range(2):
+            said = {
+                "Formed": events.Formed(rank, 1.0),
+                "Started": events.Started(0, 0, 1, {}),
+                "Done": events.Done(9, "d", {}),
+            }[event]
+            made.record(("worker", rank), said, {"formed": 2.0, "training": 3.0, "done": 4.0}[phase])
+        if upto == phase:
+            break
+    return made
+
+
+def cause_at(made: decide.Attempt, now: float) -> Cause:
+    """Return why the attempt fails."""
+    decision = decide.decide(made, now)
+    assert decision.action == decide.FAIL and decision.cause is not None
+    assert decide.decide(made, now) == decision, "asking twice changes nothing"
+    return decision.cause
+
+
+def test_before_the_driver_began_nothing_is_late() -> None:
+    made = decide.Attempt(2, LIMITS, "h", IDENTITY, True)
+    assert decide.decide(made, 1e9) == WAIT
+
+
+@pytest.mark.parametrize(
+    ("upto", "last_good", "kind"), [("started", 9.9, "start"), ("formed", 11.9, "start"), ("training", 7.9, "hang")]
+)
+def test_every_phase_has_its_deadline(upto: str, last_good: float, kind: str) -> None:
+    made = attempt(upto)
+    assert decide.decide(made, last_good) == WAIT
+    assert cause_at(made, last_good + 0.2).kind == kind
+
+
+def test_who_is_missing_is_named_and_the_culprit_first() -> None:
+    made = attempt("started")
+    made.record(("worker", 0), events.Loaded(1.0), 2.0)
+    made.record(("server", 0), events.Loaded(1.0), 2.0)
+    made.record(("scheduler", 0), events.Loaded(1.0), 2.0)
+    cause = cause_at(made, 11.0)
+    assert (cause.role, cause.rank, cause.host, cause.pid) == ("worker", 1, "h1", 1003)
+    assert "worker 1 has not loaded MXNet; scheduler 0 is there and waits for the others; server 0" in cause.message
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        events.Beat(4, 0, 1, 1.0, 0.0),
+        events.EpochEnd(0, 4, 1, 1.0, {}, {}),
+        events.Staged("checkpoint", "/x", 4, 0, (), {}),
+    ],
+)
+def test_any_progress_of_any_worker_postpones_the_hang(event: events.Event) -> None:
+    made = attempt()
+    made.record(("worker", 0), event, 7.0)
+    assert decide.decide(made, 11.9) == WAIT
+    cause = cause_at(made, 12.0)
+    assert (cause.role, cause.rank, cause.step) == ("worker", 1, 4)
+    assert "no progress since step 0" in cause.message and "0 at step 4, 1 at step 0" in cause.message
+
+
+def test_the_first_failure_is_the_cause_and_the_others_follow() -> None:
+    made = attempt()
+    made.record(("worker", 1), events.Raised("training", "KeyError", "'x'", "trace", 3), 4.0)
+    made.record(None, events.RoleEnded("worker", 1, 1003, 1, False, "log"), 4.1)
+    made.record(None, events.RoleEnded("server", 0, 1001, -9, False, "tail"), 4.2)
+    cause = cause_at(made, 4.2)
+    assert (cause.kind, cause.rank, cause.host, cause.pid, cause.traceback) == ("training", 1, "h1", 1003, "trace")
+    assert [(other.role, other.exit_code, other.signal) for other in made.failures[1:]] == [
+        ("worker", 1, None),
+        ("server", None, "SIGKILL"),
+    ]
+    assert made.failures[2].log_tail == "tail" and made.failures[2].host == "h0"
+
+
+def test_expected_ends_are_none() -> None:
+    made = attempt()
+    made.record(None, events.RoleEnded("server", 0, 1001, 0, True, ""), 4.0)
+    assert decide.decide(made, 4.0) == WAIT
+
+
+def test_a_lost_agent_counts_once_and_not_after_its_end() -> None:
+    made = attempt()
+    made.record(None, events.Stopped(0), 4.0)
+    made.lose(0, "gone")
+    assert decide.decide(made, 4.0) == WAIT
+    made.lose(1, "gone")
+    made.lose(1, "gone")
+    assert cause_at(made, 4.0) == made.failures[0] and len(made.failures) == 1
+    assert (made.failures[0].kind, made.failures[0].host, made.failures[0].pid) == ("agent", "h1", 101)
+
+
+def test_done_by_all_with_one_digest_finishes() -> None:
+    made = attempt("done")
+    assert decide.decide(made, 4.0) == decide.Decision(decide.FINISH)
+    made = attempt("done")
+    made.digests[1] = "other"
+    cause = cause_at(made, 4.0)
+    assert (cause.kind, cause.rank) == ("internal", 1) and "worker 0: d, worker 1: other" in cause.message
+    made.digests.pop(1)
+    assert decide.decide(made, 4.0) == WAIT
+
+
+@pytest.mark.parametrize("verdict", [decide.FAIL, decide.FINISH])
+def test_it_has_ended_when_nobody_is_left(verdict: str) -> None:
+    made = attempt("done")
+    made.verdict = verdict
+    assert decide.decide(made, 1e9) == WAIT
+    made.own_roles_ended = True
+    made.record(None, events.Stopped(0), 5.0)
+    assert decide.decide(made, 1e9) == WAIT
+    made.lose(1, "gone")
+    assert not made.failures, "after the verdict a lost agent is no news"
+    assert decide.decide(made, 1e9) == decide.Decision(decide.ENDED)
+
+
+@pytest.mark.parametrize(
+    ("identity", "words"), [("other/1:2/0", "different hosts"), ("boot/1:2/7", "different users (uid 0 and 7)")]
+)
+def test_another_host_or_user_is_refused(identity: str, words: str) -> None:
+    made = decide.Attempt(2, LIMITS, "driver-host", IDENTITY, True)
+    made.join(joined(1, identity))
+    cause = cause_at(made, 0.0)
+    assert words in cause.message and "h1" in cause.message and "driver-host" in cause.message
+    made = decide.Attempt(2, LIMITS, "driver-host", IDENTITY, False)
+    made.join(joined(1, identity))
+    assert decide.decide(made, 0.0) == WAIT
+
+
+@pytest.mark.parametrize(
+    ("kind", "error", "code"),
+    [
+        ("role", errors.RoleDied, 4),
+        ("agent", errors.RoleDied, 4),
+        ("training", errors.TrainingCodeError, 3),
+        ("input", errors.DataError, 2),
+        ("hang", errors.NoProgress, 4),
+        ("start", errors.NotStarted, 4),
+        ("internal", errors.InternalError, 70),
+    ],
+)
+def test_a_cause_becomes_the_users_exception(kind: str, error: type[errors.MXSparkError], code: int) -> None:
+    cause = Cause(kind, "worker", 1, "h1", 7, "it broke", log_tail="last\nwords")
+    raised = failure.as_error(cause, [dataclasses.replace(cause, role="server", message="it too")])
+    assert type(raised) is error and raised.exit_code == code and raised.cause is cause
+    assert "worker 1 on h1 (pid 7): it broke" in str(raised) and "  | words" in str(raised)
+    assert "afterwards:\n  - server 1 (pid 7): it too" in str(raised)

@@ -1,0 +1,183 @@
+"""The codecs as pure functions of bytes, and the blocking channel."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mxspark import wire
+
+SECRET, OTHER = bytes(range(32)), bytes(32)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+MESSAGES = st.lists(st.dictionaries(st.text(), JSON, max_size=3), max_size=5)
+
+
+def pair() -> tuple[wire.Secured, wire.Secured]:
+    """Return two ends that have shaken hands."""
+    client, server = wire.Secured(SECRET, server=False), wire.Secured(SECRET, server=True)
+    server.feed(client.take())
+    client.feed(server.take())
+    server.feed(client.take())
+    assert client.ready and server.ready
+    return client, server
+
+
+def pieces(data: bytes, cuts: list[int]) -> list[bytes]:
+    """Cut bytes in pieces."""
+    at = sorted({0, len(data), *(cut % (len(data) + 1) for cut in cuts)})
+    return [data[a:b] for a, b in zip(at, at[1:])]
+
+
+@given(MESSAGES, st.lists(st.integers(0, 10**6), max_size=10), st.booleans())
+def test_frames_survive_any_division(messages: list[dict[str, Any]], cuts: list[int], secured: bool) -> None:
+    sender, receiver = pair() if secured else (wire.Plain(), wire.Plain())
+    data = b"".join(sender.pack(message) for message in messages)
+    assert [frame for piece in pieces(data, cuts) for frame in receiver.feed(piece)] == messages
+
+
+@given(st.lists(st.integers(0, 200), max_size=6))
+def test_the_handshake_survives_any_division(cuts: list[int]) -> None:
+    client, server = wire.Secured(SECRET, server=False), wire.Secured(SECRET, server=True)
+    for source, target in ((client, server), (server, client), (client, server)):
+        for piece in pieces(source.take(), cuts):
+            target.feed(piece)
+    assert client.ready and server.ready and server.feed(client.pack({"a": 1})) == [{"a": 1}]
+
+
+def test_a_frame_may_follow_the_handshake_at_once() -> None:
+    client, server = wire.Secured(SECRET, server=False), wire.Secured(SECRET, server=True)
+    server.feed(client.take())
+    client.feed(server.take())
+    assert server.feed(client.take() + client.pack({"hello": 1})) == [{"hello": 1}]
+
+
+def test_both_ends_notice_another_secret() -> None:
+    client, server = wire.Secured(OTHER, server=False), wire.Secured(SECRET, server=True)
+    server.feed(client.take())
+    with pytest.raises(wire.WireError, match="does not know the secret"):
+        client.feed(server.take())
+    with pytest.raises(wire.WireError, match="does not know the secret"):
+        server.feed(bytes(32))
+    assert not client.ready and not server.ready
+    with pytest.raises(RuntimeError, match="not proved"):
+        client.pack({})
+
+
+def test_a_handshake_cannot_be_replayed_or_reflected() -> None:
+    client, server = wire.Secured(SECRET, server=False), wire.Secured(SECRET, server=True)
+    hello = client.take()
+    server.feed(hello)
+    client.feed(server.take())
+    proof = client.take()
+    again = wire.Secured(SECRET, server=True)
+    again.feed(hello)
+    with pytest.raises(wire.WireError, match="does not know the secret"):
+        again.feed(proof)
+    mirror = wire.Secured(SECRET, server=True)
+    mirror.feed(hello)
+    with pytest.raises(wire.WireError, match="does not know the secret"):
+        mirror.feed(mirror.take()[32:])
+
+
+@given(st.integers(0, 10**6), st.integers(0, 7))
+@settings(max_examples=50)
+def test_no_bit_of_a_frame_may_change(place: int, bit: int) -> None:
+    client, server = pair()
+    data = bytearray(client.pack({"do": "finish"}))
+    data[place % len(data)] ^= 1 << bit
+    try:
+        frames = server.feed(bytes(data))
+    except wire.WireError:
+        return
+    assert frames == [], "a longer length only makes it wait"
+    assert place % len(data) < 4
+
+
+def test_order_direction_and_connection_count() -> None:
+    client, server = pair()
+    first, second = client.pack({"n": 1}), client.pack({"n": 2})
+    for wrong in (second, server.pack({"n": 1}), pair()[0].pack({"n": 1})):
+        _, fresh = client, wire.Secured(SECRET, server=True)
+        fresh.__dict__.update(_key=server.__dict__["_key"], ready=True)
+        with pytest.raises(wire.WireError, match="wrong MAC"):
+            fresh.feed(wrong)
+    assert server.feed(first) == [{"n": 1}]
+    with pytest.raises(wire.WireError, match="frame 1 of the peer has a wrong MAC"):
+        server.feed(first)
+
+
+@pytest.mark.parametrize("codec", [wire.Plain(), pair()[1]])
+def test_sizes_are_bounded_before_anything_is_kept(codec: wire.Codec) -> None:
+    with pytest.raises(wire.WireError, match="16777217 bytes was announced"):
+        codec.feed((wire.MAX_FRAME_BYTES + 1).to_bytes(4, "big"))
+    with pytest.raises(ValueError, match="send less at once"):
+        wire.Plain().pack({"x": "y" * wire.MAX_FRAME_BYTES})
+
+
+@pytest.mark.parametrize("body", [b"\x80\x04.", b"[1]", b"", b"[" * 100_000, b"\xff"])
+def test_only_objects_are_frames(body: bytes) -> None:
+    with pytest.raises(wire.WireError):
+        wire.Plain().feed(len(body).to_bytes(4, "big") + body)
+
+
+@given(st.binary(max_size=200))
+def test_strangers_only_ever_get_an_error(data: bytes) -> None:
+    server = wire.Secured(SECRET, server=True)
+    with contextlib.suppress(wire.WireError):
+        assert server.feed(data) == []
+    assert not server.ready
+
+
+def test_a_short_secret_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least 16 bytes"):
+        wire.Secured(b"short", server=True)
+
+
+def test_the_channel() -> None:
+    ours, theirs = socket.socketpair()
+    one, two = wire.Channel(ours), wire.Channel.from_fd(theirs.detach())
+    began = time.monotonic()
+    with pytest.raises(TimeoutError):
+        one.receive(0.05)
+    assert 0.04 < time.monotonic() - began < 1.0
+    threads = [
+        threading.Thread(target=lambda n=n: [two.send({"n": n, "x": "y" * 5000}) for _ in range(50)]) for n in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    frames = [one.receive(5) for _ in range(200)]
+    for thread in threads:
+        thread.join()
+    assert sorted(frame["n"] for frame in frames if frame) == sorted(list(range(4)) * 50)
+    two.send({"last": True})
+    two.close()
+    assert one.receive(1) == {"last": True} and one.receive(1) is None
+    with pytest.raises(OSError):
+        one.send({})
+    one.close()
+
+
+def test_a_channel_that_is_closed_meanwhile_ends_the_wait() -> None:
+    ours, theirs = socket.socketpair()
+    channel = wire.Channel(ours)
+    threading.Timer(0.05, channel.close).start()
+    assert channel.receive(5) is None
+    theirs.close()
+
+
+def test_free_ports_are_free_and_ascend() -> None:
+    ports = wire.free_ports("127.0.0.1", 5)
+    assert ports == sorted(set(ports)) and len(ports) == 5
+    with socket.create_server(("127.0.0.1", ports[0])):
+        pass

@@ -1,0 +1,257 @@
+"""The launcher and what it owns, with a stand-in for spark-submit: signals, exit codes, nothing left running."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# what spark-submit is to its driver: a parent that dies of signals of its own
+SPARK_SUBMIT = """#!/bin/bash
+trap 'echo got TERM >> "$DIARY/submit"; exit 143' TERM
+trap 'echo got INT >> "$DIARY/submit"; exit 130' INT
+echo "$*" > "$DIARY/arguments"
+"$PYSPARK_DRIVER_PYTHON" "$DIARY/driver.py" &
+wait $!
+code=$?
+exit $code
+"""
+DRIVER = """
+import os, pathlib, signal, subprocess, sys, time
+diary = pathlib.Path(os.environ["DIARY"])
+def tell(name, text):
+    (diary / (name + ".new")).write_text(str(text)); (diary / (name + ".new")).rename(diary / name)
+def register():
+    pathlib.Path(os.environ["MXSPARK_DRIVER_PID_FILE"]).write_text(f"{os.getpid()}\\n")
+def end(code):
+    pathlib.Path(os.environ["MXSPARK_EXIT_FILE"]).write_text(f"{code}\\n"); sys.exit(1 if code else 0)
+def daemon():
+    child = subprocess.Popen(["sleep", "100"], start_new_session=True); tell("daemon", child.pid)
+def on(*signals):
+    for number in signals:
+        signal.signal(number, lambda n, _: (tell("signal", n), end(130)))
+def stay():
+    tell("ready", os.getpid()); time.sleep(100)
+"""
+
+
+class Launched:
+    """A started ``submit.sh`` with the stand-in."""
+
+    def __init__(self, folder: Path, driver: str) -> None:
+        self.folder = folder
+        spark = folder / "spark"
+        (spark / "bin").mkdir(parents=True)
+        (spark / "jars").mkdir()
+        spec = importlib.util.find_spec("pyspark")
+        assert spec is not None and spec.submodule_search_locations
+        core = next(Path(spec.submodule_search_locations[0]).glob("jars/spark-core_*.jar"))
+        (spark / "jars" / core.name).touch()
+        (spark / "bin/spark-submit").write_text(SPARK_SUBMIT)
+        (spark / "bin/spark-submit").chmod(0o755)
+        (folder / "driver.py").write_text(DRIVER + driver)
+        (folder / "tmp").mkdir(exist_ok=True)
+        environ = {
+            **os.environ,
+            "DIARY": str(folder),
+            "JAVA_HOME": str(self._java()),
+            "MXSPARK_ENVIRONMENT": sys.prefix,
+            "SPARK_HOME": str(spark),
+            "TMPDIR": str(folder / "tmp"),
+        }
+        command = [str(ROOT / "submit.sh"), "driver.py", "--config", "x.yaml"]
+        with open(folder / "stderr", "w") as stderr:
+            self.popen = subprocess.Popen(command, cwd=folder, env=environ, stderr=stderr)
+
+    @property
+    def stderr(self) -> str:
+        """What the launcher said so far."""
+        return (self.folder / "stderr").read_text()
+
+    def _java(self) -> Path:
+        """A Java that is only looked at."""
+        home = self.folder / "java"
+        (home / "bin").mkdir(parents=True)
+        (home / "bin/java").touch(mode=0o755)
+        (home / "release").write_text('JAVA_VERSION="17.0.1"\n')
+        return home
+
+    def said(self, name: str) -> str:
+        """Wait for a line of the driver's."""
+        path = self.folder / name
+        wait_for(name, lambda: path.exists() or self.popen.poll() is not None)
+        assert path.exists(), self.stderr
+        return path.read_text()
+
+    def ready(self) -> list[psutil.Process]:
+        """Wait until the driver stands, and return all processes of this start, which then live."""
+        self.said("ready")
+        below = psutil.Process(self.popen.pid).children(recursive=True)
+        assert below
+        assert all(process.is_running() for process in below)
+        return below
+
+    def end(self, limit_s: float = 20.0) -> int:
+        """Wait for the launcher and return its code."""
+        try:
+            return self.popen.wait(limit_s)
+        finally:
+            self.popen.kill()
+
+
+def wait_for(what: str, condition: Callable[[], Any], limit_s: float = 20.0) -> None:
+    deadline = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < deadline, f"{what} did not happen within {limit_s:g} s"
+        time.sleep(0.02)
+
+
+def gone(process: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return process.status() == psutil.STATUS_ZOMBIE
+    return True
+
+
+@pytest.fixture
+def launch(tmp_path: Path) -> Iterator[Callable[[str], Launched]]:
+    """Start ``submit.sh`` with a driver's text; afterwards nothing of it runs and no file is left."""
+    started: list[Launched] = []
+
+    def start(driver: str) -> Launched:
+        started.append(Launched(tmp_path, driver))
+        return started[-1]
+
+    yield start
+    mark = f"DIARY={tmp_path}".encode()
+    left = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(OSError, psutil.Error):
+            if mark in Path(f"/proc/{process.pid}/environ").read_bytes() and not gone(process):
+                left.append(process)
+    for process in left:
+        process.kill()
+    assert not left, "processes were left behind"
+    assert not list((tmp_path / "tmp").iterdir()), "files were left behind"
+
+
+@pytest.mark.parametrize(
+    ("driver", "code"),
+    [
+        ("end(3)", 3),
+        ("end(0)", 0),
+        ("sys.exit(0)", 0),
+        ("sys.exit(1)", 4),
+        ("os.kill(os.getppid(), signal.SIGKILL)", 128 + 9),
+    ],
+)
+def test_the_exit_code_is_the_drivers(launch: Callable[[str], Launched], driver: str, code: int) -> None:
+    started = launch(driver)
+    assert started.end() == code
+    assert started.said("arguments").endswith("driver.py --config x.yaml\n")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_reaches_the_driver_alone(launch: Callable[[str], Launched], number: signal.Signals) -> None:
+    started = launch("register(); on(signal.SIGINT, signal.SIGTERM); stay()")
+    started.ready()
+    started.popen.send_signal(number)
+    assert started.end() == 130
+    assert int(started.said("signal")) == number
+    assert not (started.folder / "submit").exists(), "spark-submit was signalled too"
+    assert "mxspark: stopping" in started.stderr
+
+
+def test_before_there_is_a_driver_everything_is_told_to_end(launch: Callable[[str], Launched]) -> None:
+    started = launch("stay()")
+    started.ready()
+    started.popen.send_signal(signal.SIGINT)
+    assert started.end() == 130
+
+
+def test_one_signal_that_comes_twice_is_one(launch: Callable[[str], Launched]) -> None:
+    started = launch("register(); on(signal.SIGTERM); stay()")
+    started.ready()
+    started.popen.send_signal(signal.SIGTERM)
+    started.popen.send_signal(signal.SIGTERM)
+    assert started.end() == 130
+    assert int(started.said("signal")) == signal.SIGTERM
+
+
+def test_a_second_signal_kills_what_ignores_the_first(launch: Callable[[str], Launched]) -> None:
+    started = launch("register(); daemon(); signal.signal(signal.SIGINT, lambda *_: tell('deaf', 1)); stay()")
+    below = started.ready()
+    assert len(below) == 3
+    started.popen.send_signal(signal.SIGINT)
+    started.said("deaf")
+    first = time.monotonic()
+    while started.popen.poll() is None and time.monotonic() < first + 10:
+        started.popen.send_signal(signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            started.popen.wait(0.1)
+    assert started.end() == 130
+    assert 0.9 < time.monotonic() - first < 6, "the second signal counts a second after the first"
+    assert all(gone(process) for process in below)
+
+
+def test_what_a_finished_driver_leaves_is_ended(launch: Callable[[str], Launched]) -> None:
+    started = launch("daemon(); end(0)")
+    daemon = int(started.said("daemon"))
+    assert started.end() == 0
+    assert not psutil.pid_exists(daemon)
+
+
+def test_a_killed_launcher_takes_spark_submit_with_it(launch: Callable[[str], Launched]) -> None:
+    started = launch("register(); stay()")
+    below = started.ready()
+    spark_submit, driver = below[0], psutil.Process(int(started.said("ready")))
+    started.popen.kill()
+    assert started.end() == -signal.SIGKILL
+    wait_for("the end of spark-submit", lambda: gone(spark_submit))
+    assert started.said("submit") == "got TERM\n"
+    driver.kill()  # the stand-in does not watch its parent
+    wait_for("the end of the driver", lambda: gone(driver))
+    for left in (started.folder / "tmp").iterdir():
+        (left / "driver").unlink()
+        left.rmdir()
+
+
+def test_folders_of_killed_starts_go_and_those_in_use_stay(launch: Callable[[str], Launched], tmp_path: Path) -> None:
+    (tmp_path / "tmp").mkdir()
+    names = {"old": 1.0, "held": 1.0, "young": time.time()}
+    for name, when in names.items():
+        folder = tmp_path / f"tmp/mxspark-start-{name}"
+        folder.mkdir()
+        os.utime(folder, (when, when))
+    held = os.open(tmp_path / "tmp/mxspark-start-held", os.O_RDONLY)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    assert launch("end(0)").end() == 0
+    left = sorted((tmp_path / "tmp").iterdir())
+    for folder in left:
+        folder.rmdir()
+    os.close(held)
+    assert [folder.name for folder in left] == ["mxspark-start-held", "mxspark-start-young"]
+
+
+def test_a_spark_of_another_series_is_refused(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "mxspark.launch", "driver.py"]
+    (tmp_path / "driver.py").touch()
+    (tmp_path / "spark/jars").mkdir(parents=True)
+    (tmp_path / "spark/jars/spark-core_2.12-3.3.1.jar").touch()
+    environ = {**os.environ, "SPARK_HOME": str(tmp_path / "spark"), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 2
+    assert "is Spark 3.3.1, but the pyspark of" in done.stderr
+    assert "set MXSPARK_PYSPARK=3.3.1, or unset SPARK_HOME" in done.stderr
