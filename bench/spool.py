@@ -135,6 +135,7 @@ def measure_rate(frame: DataFrame, rows: int, rounds: int, kind: str) -> dict[st
 
 def measure_memory(spark: SparkSession, folder: Path, rows: int, kind: str) -> dict[str, Any]:
     """Compare the peak RssAnon of a spooling Python over one partition with that over 10 times the rows."""
+    # the largest file: the smaller run too must hold two whole Arrow batches (10,000 rows) at once, as a long one does
     peaks = []
     for times in (1, 10):
         frame = spark.read.parquet(*[str(folder / "data" / "part-0.parquet")] * times).coalesce(1)

@@ -151,7 +151,8 @@ class Gang:
         deadline = time.monotonic() + patience_s
         while True:
             frame = self.channel.receive(max(0.0, deadline - time.monotonic()))
-            assert frame is not None, f"the driver's agent ended; so far: {self.reported[-5:]}"
+            so_far = [str(report) for report in self.reported if not isinstance(report.event, events.Beat)]
+            assert frame is not None, "the driver's agent ended; so far:\n" + "\n".join(so_far)
             source = frame.pop("from")
             self.reported.append(events.Reported(source["role"], source["rank"], events.from_wire(frame)))
             if happened(self.reported[-1]):

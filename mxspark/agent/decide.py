@@ -107,6 +107,8 @@ class Attempt:
 
     def _heard(self, who: Who, event: events.Event, now: float) -> None:
         if isinstance(event, events.Raised):
+            if event.step is not None:
+                self.steps[who] = event.step  # newer than its last beat
             kind = KIND_OF_RAISED.get(event.who, "role")
             text = event.message if event.who in ("role", "agent") else f"{event.type}: {event.message}"
             self.fail(kind, who, text, traceback=event.traceback)

@@ -126,7 +126,8 @@ class GluonLoop:
         if state["metrics"] == [metric.name for metric in training.metrics]:
             self._carried = np.array([float.fromhex(value) for value in state["sums"]])
         elif self.position.step_in_epoch:
-            LOG.warning("the metrics are others than before: those of epoch %d leave out its start", self.position.epoch)
+            epoch = self.position.epoch
+            LOG.warning("the metrics are others than before: those of epoch %d leave out its start", epoch)
 
     def run(self) -> events.Done:
         """Train to the end; returns what to report once the exchange may be closed."""

@@ -1,0 +1,167 @@
+"""Bad input gets one clear error at the earliest moment, and nothing is started that it would have wasted."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyspark.sql import SparkSession
+
+import mxspark
+from mxspark.events import Reported
+from spark.jobs import DIGITS, digits, train
+
+pytestmark = pytest.mark.usefixtures("nothing_left")
+
+
+def fails(folder: Path, kind: type[Exception], message: str, df: Any = None, **sections: dict[str, Any]) -> mxspark.MXSparkError:
+    """Train, expect `kind` with a message that matches, and that no worker was started for it."""
+    seen: list[Reported] = []
+    with pytest.raises(kind) as caught:
+        mxspark.train(df, digits(folder, **sections), on_event=seen.append)
+    assert re.search(message, str(caught.value), re.S), str(caught.value)
+    assert isinstance(caught.value, mxspark.MXSparkError)
+    if kind in (mxspark.ConfigError, mxspark.DataError, mxspark.JobDirError):
+        assert not seen, "found before anything was started"
+    return caught.value
+
+
+def test_columns_that_are_not_there_all_at_once(spark: SparkSession, tmp_path: Path) -> None:
+    frame = spark.createDataFrame([("a", 1)], "picture string, digit int")
+    error = fails(
+        tmp_path / "job",
+        mxspark.ConfigError,
+        "2 problems in the job.*pixels",
+        frame.withColumnRenamed("digit", "digits"),
+    )
+    assert "did you mean digits" in str(error) or "digits" in str(error)
+    assert not (tmp_path / "job").exists(), "the job dir is made only for a job that can run"
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        ("spark.nowhere:net", r"training.network: .*(no module|raised)"),
+        ("spark.gates:netwrok", r"training.network: module 'spark.gates' has no 'netwrok'; it defines .*network"),
+    ],
+)
+def test_a_network_that_cannot_be_imported(spark: SparkSession, tmp_path: Path, network: str, message: str) -> None:
+    fails(tmp_path / "job", mxspark.ConfigError, message, training={"network": network})
+
+
+def test_a_data_path_that_is_not_there(spark: SparkSession, tmp_path: Path) -> None:
+    path = str(tmp_path / "none.parquet")
+    fails(tmp_path / "job", mxspark.DataError, "data.path='.*none.parquet' cannot be read as 'parquet'", data={"path": path})
+
+
+def test_more_workers_than_slots(spark: SparkSession, tmp_path: Path) -> None:
+    message = r"cluster.num_workers is 5, but the master 'local\[4\]' never has more than 4 slots.*--master local\[5\]"
+    fails(tmp_path / "job", mxspark.ClusterError, message, cluster={"num_workers": 5})
+
+
+def test_dynamic_allocation(spark: SparkSession, tmp_path: Path) -> None:
+    spark.sparkContext._conf.set("spark.dynamicAllocation.enabled", "true")
+    try:
+        fails(tmp_path / "job", mxspark.ConfigError, "--conf spark.dynamicAllocation.enabled=false")
+    finally:
+        spark.sparkContext._conf.set("spark.dynamicAllocation.enabled", "false")
+
+
+def test_bad_rows_are_counted_by_column_and_kind(spark: SparkSession, tmp_path: Path) -> None:
+    rows = [([0.0] * 64, 1)] * 5 + [(None, 1), ([0.0] * 63, 2), ([float("nan")] * 64, 3), ([0.0] * 64, None), ([float("inf")] * 64, 0)]
+    frame = spark.createDataFrame(rows, "pixels array<float>, digit int").repartition(3)
+    error = fails(tmp_path / "job", mxspark.DataError, "the data cannot be trained on", frame)
+    for line in (r"pixels: 1 row.*null", r"pixels: 2 rows.*finite", r"pixels: 1 row.*63", r"digit: 1 row.*null"):
+        assert re.search(line, str(error)), f"{line} not in\n{error}"
+
+
+def test_no_rows(spark: SparkSession, tmp_path: Path) -> None:
+    frame = spark.read.parquet(DIGITS).where("digit > 100")
+    fails(tmp_path / "job", mxspark.DataError, "the data has no rows", frame)
+
+
+def test_labels_outside_the_declared_classes(spark: SparkSession, tmp_path: Path) -> None:
+    fails(tmp_path / "job", mxspark.DataError, r"digit: \d+ rows", data={"label": {"digit": {"dtype": "int32", "classes": 9}}})
+
+
+def test_labels_outside_the_networks_output(spark: SparkSession, tmp_path: Path) -> None:
+    frame = spark.read.parquet(DIGITS).selectExpr("pixels", "digit + 5 as digit")
+    with pytest.raises(mxspark.DataError, match=r"digit.*14"):
+        train(tmp_path / "job", frame)
+
+
+def test_a_network_that_raises_shows_its_own_traceback(spark: SparkSession, tmp_path: Path) -> None:
+    def network() -> Any:
+        return {}["no such layer"]
+
+    with pytest.raises(mxspark.TrainingCodeError, match=r"worker \d on .*KeyError: 'no such layer'") as caught:
+        train(tmp_path / "job", training={"network": network})
+    assert 'return {}["no such layer"]' in str(caught.value) or "in network" in str(caught.value)
+    assert caught.value.cause is not None and caught.value.cause.kind == "training"
+
+
+def test_user_code_that_raises_at_a_step(spark: SparkSession, tmp_path: Path) -> None:
+    with pytest.raises(mxspark.TrainingCodeError, match="ZeroDivisionError: the user's metric divides by zero") as caught:
+        train(tmp_path / "job", training={"metrics": ["spark.gates:failing"]})
+    cause = caught.value.cause
+    assert cause is not None and cause.role == "worker" and cause.step is not None and 3 <= cause.step <= 6
+    assert "gates.py" in cause.traceback
+
+
+def test_a_network_that_is_no_network(spark: SparkSession, tmp_path: Path) -> None:
+    with pytest.raises(mxspark.TrainingCodeError, match="HybridBlock"):
+        train(tmp_path / "job", training={"network": lambda: 3})
+
+
+def test_user_code_that_exits_is_no_success(spark: SparkSession, tmp_path: Path) -> None:
+    def network() -> Any:
+        raise SystemExit(0)
+
+    with pytest.raises(mxspark.TrainingCodeError, match="SystemExit"):
+        train(tmp_path / "job", training={"network": network})
+
+
+def test_job_dirs_of_other_jobs(spark: SparkSession, tmp_path: Path) -> None:
+    train(tmp_path / "job", training={"epochs": 1})
+    changes: dict[str, dict[str, Any]] = {"training": {"seed": 8, "batch_size": 64}}
+    fails(tmp_path / "job", mxspark.JobDirError, r"batch_size: was 128, now 64.*seed: was 7, now 8", **changes)
+    frame = spark.read.parquet(DIGITS).where("digit < 9")
+    with pytest.raises(mxspark.JobDirError, match="data"):
+        train(tmp_path / "job", frame, training={"epochs": 1})
+
+
+def test_job_dirs_that_cannot_be_used(spark: SparkSession, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    fails(tmp_path / "file", mxspark.JobDirError, "is a file")
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "cat.png").touch()
+    fails(tmp_path / "photos", mxspark.JobDirError, r"not empty and not a job dir: it holds cat.png")
+    fails(tmp_path / "x", mxspark.JobDirError, "object store", job={"dir": "s3a://bucket/job"})
+
+
+def test_a_failing_udf_shows_the_users_traceback(spark: SparkSession, tmp_path: Path) -> None:
+    from pyspark.sql.functions import udf
+
+    broken = udf(lambda digit: digit // 0, "int")
+    frame = spark.read.parquet(DIGITS).withColumn("digit", broken("digit"))
+    fails(tmp_path / "job", mxspark.DataError, "ZeroDivisionError", frame)
+
+
+def test_spark_connect_is_refused(tmp_path: Path) -> None:
+    class Connected:
+        """What a Connect session looks like: no driver JVM behind it."""
+
+    with pytest.raises(mxspark.InputError, match="Spark Connect"):
+        mxspark.train(None, digits(tmp_path / "job"), spark=Connected())  # type: ignore[arg-type]
+
+
+def test_the_command_line_ends_with_the_right_code(tmp_path: Path) -> None:
+    (tmp_path / "job.yaml").write_text("data: {}\n")
+    command = [sys.executable, "-m", "mxspark", "train", "--config", str(tmp_path / "job.yaml"), "--result", str(tmp_path / "r.json")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2 and "training: is missing" in done.stderr
+    assert '"status": "failed"' in (tmp_path / "r.json").read_text()
