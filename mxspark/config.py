@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Optional
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 from typing_extensions import Annotated
 
 from mxspark.bundle import Component, Function
@@ -79,7 +79,7 @@ class DataSection(Section):
     options: dict[str, str] = Field(default_factory=dict)
     features: dict[str, Feature] = Field(min_length=1)
     label: dict[str, Label] = Field(min_length=1)
-    validation: Validation = Validation()
+    validation: Validation = Validation(fraction=0.0)
     shuffle: Literal["rows", "global", "none"] = "rows"
     block_rows: Positive = 8192
     window_rows: Positive = 1_048_576
@@ -138,23 +138,17 @@ class TransportSection(Section):
 class TrainingSection(Section):
     """What is trained, and how."""
 
-    network: Function
-    loss: Component
-    optimizer: Component = Component("sgd", {"learning_rate": 0.01})
-    schedule: Optional[Component] = None
-    initializer: Component = Component("xavier")
+    network: Annotated[Function, BeforeValidator(network)]
+    loss: Annotated[Component, BeforeValidator(component("loss"))]
+    optimizer: Annotated[Component, BeforeValidator(component("optimizer"))] = Component("sgd", {"learning_rate": 0.01})
+    schedule: Annotated[Optional[Component], BeforeValidator(component("schedule"))] = None
+    initializer: Annotated[Component, BeforeValidator(component("initializer"))] = Component("xavier")
     metrics: tuple[Component, ...] = ()
     best_by: Optional[str] = None
     batch_size: Positive = 128
     epochs: Positive = 1
     seed: int = Field(0, ge=0, lt=2**31)
     exchange: Literal["kvstore"] = "kvstore"
-
-    _build_network = field_validator("network", mode="before")(network)
-    _build_loss = field_validator("loss", mode="before")(component("loss"))
-    _build_optimizer = field_validator("optimizer", mode="before")(component("optimizer"))
-    _build_schedule = field_validator("schedule", mode="before")(component("schedule"))
-    _build_initializer = field_validator("initializer", mode="before")(component("initializer"))
 
     @field_validator("metrics", mode="before")
     @classmethod
@@ -246,7 +240,8 @@ class JobConfig(Section):
         problems.extend(_across(sections))
         if problems:
             raise ConfigError.from_problems(source, problems)
-        return cls.model_construct(**sections)
+        built: JobConfig = cls.model_construct(**dict(sections))  # type: ignore[arg-type]
+        return built
 
     @classmethod
     def from_yaml(cls, path: str, overrides: Sequence[str] = ()) -> JobConfig:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Optional
-
-from mxspark import errors
 
 
 @dataclass(frozen=True)
@@ -75,20 +72,3 @@ def describe_exit(returncode: int) -> tuple[Optional[int], Optional[str], str]:
         name = f"signal {-returncode}"
     hint = " (another process, or the kernel when memory ran out)" if name == "SIGKILL" else ""
     return None, name, f"killed by {name}{hint}"
-
-
-def as_error(cause: Cause, others: Sequence[Cause] = ()) -> Exception:
-    """Return the exception the user gets for a cause; `others` failed too, afterwards."""
-    message = cause.describe()
-    if others:
-        company = [f"  - {other.role} {other.rank} (pid {other.pid}): {other.message}" for other in others]
-        message += "\nafterwards:\n" + "\n".join(company)
-    kinds = {
-        "role": errors.RoleDied,
-        "agent": errors.RoleDied,
-        "training": errors.TrainingCodeError,
-        "input": errors.DataError,
-        "hang": errors.NoProgress,
-        "start": errors.NotStarted,
-    }
-    return kinds.get(cause.kind, errors.InternalError)(message, cause)

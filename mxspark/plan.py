@@ -141,19 +141,22 @@ class Plan:
             return ids
         # compare the high 53 bits, which a float holds exactly
         drawn = (keys(ids, _VALIDATION_DRAW, self.seed) >> np.uint64(11)) < np.uint64(int(self.fraction * 2**53))
-        return ids[drawn if self.part == VALIDATION else ~drawn]
+        chosen: Ids = ids[drawn if self.part == VALIDATION else ~drawn]
+        return chosen
 
     def _order_of_blocks(self, epoch: int) -> Ids:
         blocks = np.arange(self._blocks, dtype=np.int64)
         if not self.shuffle:
             return blocks
-        return blocks[np.argsort(keys(blocks, _ORDER_OF_BLOCKS, self.seed, epoch), kind="stable")]
+        ordered: Ids = blocks[np.argsort(keys(blocks, _ORDER_OF_BLOCKS, self.seed, epoch), kind="stable")]
+        return ordered
 
     def _window(self, epoch: int, window: int, blocks: Ids) -> Ids:
         ids = np.concatenate([self._ids_of_block(int(block)) for block in blocks])
         if not self.shuffle:
             return ids
-        return ids[np.argsort(keys(ids, _ORDER_OF_ROWS, self.seed, epoch, window), kind="stable")]
+        ordered: Ids = ids[np.argsort(keys(ids, _ORDER_OF_ROWS, self.seed, epoch, window), kind="stable")]
+        return ordered
 
 
 def share(ids: Ids, rank: int, size: int) -> Ids:

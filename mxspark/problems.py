@@ -35,7 +35,7 @@ def _known(kind: type[BaseModel], loc: Sequence[Union[int, str]]) -> list[str]:
     """Return the keys of the model that `loc` leads to."""
     model: Any = kind
     for part in loc:
-        field = model.model_fields.get(part) if isinstance(model, type) and issubclass(model, BaseModel) else None
+        field = model.model_fields.get(str(part)) if isinstance(model, type) and issubclass(model, BaseModel) else None
         if field is not None:
             model = _model_in(field.annotation)
     return list(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []

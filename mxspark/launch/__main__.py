@@ -79,8 +79,10 @@ def spark_variables(home: Path, command: CommandLine, folder: Path, environ: Map
     if sys.stdout.isatty():
         # the driver writes through a pipe of the JVM's: this tells rich what is at the other end
         size = os.get_terminal_size(sys.stdout.fileno())
-        for name, value in {"TTY_COMPATIBLE": "1", "COLUMNS": str(size.columns), "LINES": str(size.lines)}.items():
-            variables.setdefault(name, value)
+        variables.setdefault("TTY_COMPATIBLE", "1")
+        if size.columns:
+            variables.setdefault("COLUMNS", str(size.columns))
+            variables.setdefault("LINES", str(size.lines))
     return variables
 
 

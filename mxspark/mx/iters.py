@@ -14,8 +14,17 @@ from mxspark.mx.reader import Array, Batch, Prefetch, Reader
 _DTYPES = ("float16", "float32", "float64", "uint8", "int8", "int32", "int64", "bool")
 
 
+# mx.nd.from_numpy can take these as they are
+_ZERO_COPY = frozenset({"float16", "float32", "float64", "uint8", "int32", "int64", "bool"})
+
+
 def to_ndarray(array: Array) -> mx.nd.NDArray:
-    """Return a fresh NDArray on the CPU with the values and the dtype of `array`."""
+    """Return an NDArray on the CPU over the memory of `array`, which becomes read-only.
+
+    A copy would wait for all that MXNet's engine has still to do, and the engine would then wait for us.
+    """
+    if array.dtype.name in _ZERO_COPY and array.size:
+        return mx.nd.from_numpy(array, zero_copy=True)
     return mx.nd.array(array, dtype=array.dtype)
 
 

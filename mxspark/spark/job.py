@@ -56,17 +56,13 @@ def train(
         The rows; default: what ``data.path`` names. Elements of an RDD are tuples or lists (features, then labels, in
         declared order), Rows or dicts (by name), LabeledPoints, or 1-D numpy arrays.
     config : JobConfig, mapping or str, optional
-        The job, or the path of its YAML file.
+        The job, or the path of its YAML file; `sections` are laid over it: ``training={"epochs": 3}``.
     validation_df : DataFrame or RDD, optional
         Rows to validate on after each epoch, in place of ``data.validation``.
-    spark : SparkSession, optional
-        Default: the active session.
-    run : str, optional
-        Id of this run; default: a new one.
+    spark, run : SparkSession and str, optional
+        Default: the active session, and a new run id.
     on_event : callable, optional
         Called with every :class:`mxspark.events.Reported`, in the calling thread.
-    **sections
-        Sections of the configuration, laid over `config`: ``training={"epochs": 3}``.
 
     Returns
     -------

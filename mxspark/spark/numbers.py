@@ -50,10 +50,8 @@ class Target:
         if not block.size:
             return np.ascontiguousarray(block, dtype=self.dtype)
         scaled = self._scaled(block)
-        # a NaN anywhere makes both extremes NaN, so two passes find every value that is not finite
+        # a NaN anywhere makes both extremes NaN: whatever is wrong with a value shows in them
         low, high = scaled.min(), scaled.max()
-        if not (np.isfinite(low) and np.isfinite(high)):
-            return None
         if (self._whole or self._classes is not None) and not self._whole_in_range(scaled, low, high):
             return None
         with np.errstate(over="ignore"):

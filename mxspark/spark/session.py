@@ -53,7 +53,7 @@ def facts(spark: Any) -> SessionFacts:
             "dynamic allocation; start the session with --conf spark.dynamicAllocation.enabled=false and "
             "spark.executor.instances"
         )
-    master = spark.sparkContext.master
+    master = str(spark.sparkContext.master)
     one_machine = re.match(r"local(\[|$)|local-cluster", master) is not None
     return SessionFacts(
         spark=spark,

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
 
-from mxspark import errors, events, failure
+from mxspark import events
 from mxspark.agent import decide
 from mxspark.failure import Cause
 from mxspark.specs import Limits
@@ -160,23 +158,3 @@ def test_another_host_or_user_is_refused(identity: str, words: str) -> None:
     made = decide.Attempt(2, LIMITS, "driver-host", IDENTITY, False)
     made.join(joined(1, identity))
     assert decide.decide(made, 0.0) == WAIT
-
-
-@pytest.mark.parametrize(
-    ("kind", "error", "code"),
-    [
-        ("role", errors.RoleDied, 4),
-        ("agent", errors.RoleDied, 4),
-        ("training", errors.TrainingCodeError, 3),
-        ("input", errors.DataError, 2),
-        ("hang", errors.NoProgress, 4),
-        ("start", errors.NotStarted, 4),
-        ("internal", errors.InternalError, 70),
-    ],
-)
-def test_a_cause_becomes_the_users_exception(kind: str, error: type[errors.MXSparkError], code: int) -> None:
-    cause = Cause(kind, "worker", 1, "h1", 7, "it broke", log_tail="last\nwords")
-    raised = failure.as_error(cause, [dataclasses.replace(cause, role="server", message="it too")])
-    assert type(raised) is error and raised.exit_code == code and raised.cause is cause
-    assert "worker 1 on h1 (pid 7): it broke" in str(raised) and "  | words" in str(raised)
-    assert "afterwards:\n  - server 1 (pid 7): it too" in str(raised)

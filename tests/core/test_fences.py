@@ -20,16 +20,16 @@ FENCES = {
     "pyspark": ("spark/",),
     "py4j": ("spark/",),
     "mxnet": ("mx/",),
-    "subprocess": ("agent/", "submit.py", "environment.py"),
+    "subprocess": ("agent/", "launch/", "submit.py"),
     "socket": ("wire.py", "agent/"),
-    "ssl": ("wire.py", "agent/"),
+    "ssl": ("wire.py", "agent/", "launch/"),  # the launcher fetches the installer
     "pickle": ("bundle.py",),
     "cloudpickle": ("bundle.py",),
     "pydantic": ("config.py", "problems.py"),
 }
 # entry points, the launcher, and the two modules that read the environment for the driver
 READS_ENVIRONMENT = (
-    "agent/", "cli.py", "submit.py", "environment.py", "spark/session.py", "spark/spool_task.py", "mx/role.py", "mx/thin.py",
+    "agent/", "cli.py", "submit.py", "launch/", "spark/session.py", "spark/spool_task.py", "mx/role.py", "mx/thin.py",
 )  # fmt: skip
 
 

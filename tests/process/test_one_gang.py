@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ import pytest
 from gang import Gang, freeze, is_alive
 
 from mxspark import events
+from mxspark.agent import launch
 from mxspark.specs import Limits
 
 SLOW = {"FAKE_STEPS": "100000"}
@@ -258,6 +261,22 @@ def test_a_role_is_given_nothing_that_was_not_meant_for_it(tmp_path: Path, monke
         assert {name: shown[name] for name in role.environment} == role.environment
         assert "leaked" not in shown.values() and gang.secret not in json.dumps(shown)
         assert shown["LC_ALL"] == "C.UTF-8" and shown["MY_SETTING"] == "1"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may raise a hard limit")
+def test_the_limit_spark_sets_for_python_is_lifted(tmp_path: Path) -> None:
+    gigabytes = 4 * 2**30
+    faults = {("worker", 0): {"at": "loaded", "do": "show limit"}}
+    with Gang(tmp_path, 1, 1, faults=faults) as gang:
+        gang.begin()
+        before = resource.getrlimit(resource.RLIMIT_AS)
+        resource.setrlimit(resource.RLIMIT_AS, (gigabytes, before[1]))
+        try:
+            gang.slots.append(launch.slot_agent(gang.slot_spec(0), sys.executable))
+        finally:
+            resource.setrlimit(resource.RLIMIT_AS, before)
+        assert resource.prlimit(gang.slots[0].pid, resource.RLIMIT_AS)[0] == gigabytes
+        assert gang.end().logs["worker-0"] == f"{(resource.RLIM_INFINITY, resource.RLIM_INFINITY)}\n"
 
 
 def test_nothing_listens_but_the_control_port(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import faulthandler
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -157,7 +158,13 @@ def show_environment(_channel: wire.Channel) -> None:
     print(json.dumps(dict(os.environ)), flush=True)
 
 
+def show_limit(_channel: wire.Channel) -> None:
+    """Print the limit on address space."""
+    print(resource.getrlimit(resource.RLIMIT_AS), flush=True)
+
+
 DEEDS = {
+    "show limit": show_limit,
     "hang": hang,
     "raise": raise_error,
     "exit 0": lambda _channel: sys.exit(0),
