@@ -6,8 +6,9 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
+
+from leftovers import dead_sockets, roles_alive
 
 TIERS = ("core", "process", "mx", "spark", "cluster")
 ROOT = Path(__file__).resolve().parent
@@ -35,37 +36,6 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith(("DMLC_", "PS_", "MXNET_", "MXSPARK_")) or name == "PORT":
             monkeypatch.delenv(name)
-
-
-def roles_alive() -> list[int]:
-    """Return the pids of agents and roles that this test process is answerable for, by what the system says of them.
-
-    Those are its descendants and the orphans; another test run beside this one is none of ours.
-    """
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.status() == psutil.STATUS_ZOMBIE:
-                continue
-            words = process.cmdline()
-            ours = any("mxspark.agent" in word for word in words) or "MXSPARK_RUN" in process.environ()
-            lineage = [parent.pid for parent in process.parents()]
-        except psutil.Error:
-            continue
-        if ours and (os.getpid() in lineage or lineage[:1] == [1]):
-            found.append(process.pid)
-    return found
-
-
-def role_sockets() -> set[str]:
-    """Return the ps-lite sockets in /tmp: plain numbers."""
-    return {entry.name for entry in os.scandir("/tmp") if entry.name.isdigit()}
-
-
-def dead_sockets() -> set[str]:
-    """Return those that nobody listens on any more."""
-    bound = {line.split()[-1] for line in Path("/proc/net/unix").read_text().splitlines()[1:]}
-    return {name for name in role_sockets() if f"/tmp/{name}" not in bound}
 
 
 @pytest.fixture

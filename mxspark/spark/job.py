@@ -35,6 +35,7 @@ from mxspark.storage import open_storage
 log = logging.getLogger(__name__)
 
 Spools = tuple[list[SpoolReady], Optional[list[SpoolReady]]]
+Hook = Callable[[Reported], None]
 Columns = tuple[tuple[ColumnSpec, ...], tuple[ColumnSpec, ...]]
 
 
@@ -45,7 +46,7 @@ def train(
     validation_df: Any = None,
     spark: Optional[SparkSession] = None,
     run: Optional[str] = None,
-    on_event: Optional[Callable[[Reported], None]] = None,
+    on_event: Optional[Hook] = None,
     **sections: Mapping[str, Any],
 ) -> Result:
     """Train an MXNet network on a DataFrame or RDD, on the cores of the Spark session.
@@ -84,14 +85,7 @@ def train(
     >>> result.metrics["validation"]["last"]["accuracy"], result.model.load()   # doctest: +SKIP
     """
     job = configure(config, sections)
-    facts = session.facts(spark or SparkSession.getActiveSession() or session.start(f"mxspark {job.job.name}"))
-    phases, display = Phases(), displays.make(job.report.progress, job.report.every_s)
-    scratch = Path(tempfile.mkdtemp(prefix="mxspark-"))
-    try:
-        return _Run(job, facts, run or run_id(), scratch, phases, display, on_event).train(df, validation_df)
-    finally:
-        display.close()
-        shutil.rmtree(scratch, ignore_errors=True)
+    return _train(job, df, validation_df, spark, run or run_id(), on_event)
 
 
 def configure(config: Union[JobConfig, Mapping[str, Any], str, None], sections: Mapping[str, Any]) -> JobConfig:
@@ -106,6 +100,19 @@ def configure(config: Union[JobConfig, Mapping[str, Any], str, None], sections: 
     return JobConfig.from_dict(merge(raw, sections), source=config if isinstance(config, str) else "the job")
 
 
+def _train(
+    job: JobConfig, df: Any, validation_df: Any, spark: Optional[SparkSession], run: str, on_event: Optional[Hook]
+) -> Result:
+    facts = session.facts(spark or SparkSession.getActiveSession() or session.start(f"mxspark {job.job.name}"))
+    phases, display = Phases(), displays.make(job.report.progress, job.report.every_s)
+    scratch = Path(tempfile.mkdtemp(prefix="mxspark-"))
+    try:
+        return _Run(job, facts, run, scratch, phases, display, on_event).train(df, validation_df)
+    finally:
+        display.close()
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
 class _Run:
     """One run: what its phases share."""
 
@@ -117,7 +124,7 @@ class _Run:
         scratch: Path,
         phases: Phases,
         display: displays.Progress,
-        on_event: Optional[Callable[[Reported], None]],
+        on_event: Optional[Hook],
     ) -> None:
         self.job, self.facts, self.run, self.scratch = job, facts, run, scratch
         self.phases, self.display, self.on_event = phases, display, on_event
@@ -214,9 +221,8 @@ class _Run:
         record = JobRecord(settings, DataRecord.of(spools[0]), validation)
         owned = jobdir.JobDir.own(self.storage, path, record, run_info(self.run, path))
         store = CheckpointStore(owned, self.job.checkpoint.keep)
-        return Recorder(
-            self.job, owned, store, store.newest(self._folder("restore")), training.plan, self.scratch, self.display, self.on_event
-        )
+        found = store.newest(self._folder("restore"))
+        return Recorder(self.job, owned, store, found, training.plan, self.scratch, self.display, self.on_event)
 
     def _folder(self, name: str) -> Path:
         folder = self.scratch / name

@@ -17,6 +17,7 @@ import yaml
 
 TESTS = Path(__file__).resolve().parents[1]
 ROOT = TESTS.parent
+GONE_S = 10.0
 
 
 def wait_for(what: str, condition: Callable[[], Any], limit_s: float = 60.0) -> Any:
@@ -100,6 +101,13 @@ def running(pid: int) -> bool:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def assert_nothing_left(run: Driver, family: set[int]) -> None:
+    wait_for("the end of every process", lambda: not [pid for pid in family if running(pid)], GONE_S)
+    wait_for("the end of every role", lambda: not run.roles(), GONE_S)
+    assert len(run.sockets) == 5
+    wait_for("the end of the sockets", lambda: not [path for path in run.sockets if path.exists()], GONE_S)
 
 
 @contextmanager

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from conftest import roles_alive
-from spark.drivers import ROOT, TESTS, driver, wait_for
-from spark.test_kills import assert_nothing_left
+from leftovers import roles_alive
+from spark.drivers import ROOT, TESTS, assert_nothing_left, driver, wait_for
 
 CELL = """
 from pathlib import Path

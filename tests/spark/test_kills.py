@@ -9,17 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from spark.drivers import Driver, driver, running, wait_for
-
-GONE_S = 10.0
-
-
-def assert_nothing_left(run: Driver, family: set[int]) -> None:
-    wait_for("the end of every process", lambda: not [pid for pid in family if running(pid)], GONE_S)
-    wait_for("the end of every role", lambda: not run.roles(), GONE_S)
-    assert len(run.sockets) == 5
-    wait_for("the end of the sockets", lambda: not [path for path in run.sockets if path.exists()], GONE_S)
-
+from spark.drivers import GONE_S, Driver, assert_nothing_left, driver, running
 
 @pytest.mark.parametrize("moment", ["start", "middle", "end"])
 @pytest.mark.parametrize("victim", ["scheduler", "server", "worker"])
