@@ -70,6 +70,7 @@ class DriverAgentSpec:
     """What the driver hands to its own agent, on the socket that is the agent's standard input.
 
     `roles` are the scheduler and the servers that run beside it. `same_host` demands that every agent has `identity`.
+    `scratch` is the driver's temporary folder, which the agent removes if the driver cannot.
     """
 
     run_id: str
@@ -82,4 +83,5 @@ class DriverAgentSpec:
     identity: str
     same_host: bool
     roles: tuple[RoleSpec, ...]
+    scratch: Optional[str] = None
     entries: dict[str, str] = field(default_factory=lambda: dict(ENTRIES))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -32,6 +33,8 @@ class Main:
         self.loop = Loop()
         self.agent: Union[SlotAgent, Coordinator, None] = None
         self._kind = ""
+        self._scratch: Optional[str] = None
+        self._inherited: Optional[str] = None  # the scratch folder, once its owner is gone
         self._parent = os.getppid()
         self._starter = Stream(self.loop, STDIN, wire.Plain(), self._frame, lambda _error: self._gone("it let go"))
         self._patience = self.loop.after(FIRST_FRAME_S, self.loop.stop)
@@ -48,6 +51,8 @@ class Main:
 
     def last_word(self) -> int:
         """Tell the task how it went; return the exit code."""
+        if self._inherited is not None:
+            shutil.rmtree(self._inherited, ignore_errors=True)
         if isinstance(self.agent, Coordinator):
             return 0 if self.agent.succeeded else 1
         outcome: dict[str, object] = {"outcome": "orphaned", "message": "no instructions came"}
@@ -81,6 +86,7 @@ class Main:
             self._kind = frame["agent"]
             if self._kind == "driver":
                 spec = values.decode(DriverAgentSpec, frame["spec"])
+                self._scratch = spec.scratch
                 self.agent = Coordinator(self.loop, spec, dict(os.environ), self._starter)
             else:
                 scratch = Path(frame["scratch"])
@@ -91,6 +97,7 @@ class Main:
             self._gone("it ended")
 
     def _gone(self, how: str) -> None:
+        self._inherited = self._scratch
         self._abandon(f"the process that started this agent is gone ({how})")
 
     def _signalled(self) -> None:

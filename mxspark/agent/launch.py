@@ -12,11 +12,13 @@ import socket
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Optional
 
 from mxspark import values, wire
+from mxspark.agent import process
 from mxspark.failure import describe_exit
 from mxspark.specs import AgentSpec, DriverAgentSpec
 
@@ -31,8 +33,14 @@ BOOT = (
 class AgentHandle:
     """A started agent. Leaving the ``with`` block ends it and everything it started."""
 
-    def __init__(self, popen: subprocess.Popen[bytes], lifeline: Any, scratch: Optional[Path] = None) -> None:
-        self._popen, self._lifeline, self._scratch = popen, lifeline, scratch
+    def __init__(
+        self,
+        popen: subprocess.Popen[bytes],
+        lifeline: Any,
+        scratch: Optional[Path] = None,
+        sockets: Sequence[str] = (),
+    ) -> None:
+        self._popen, self._lifeline, self._scratch, self._sockets = popen, lifeline, scratch, sockets
 
     @property
     def pid(self) -> int:
@@ -94,13 +102,15 @@ class AgentHandle:
         self.stop()
 
     def _clean(self) -> None:
-        """Remove what an agent that was killed could not: the children of its roles, and its scratch folder."""
+        """Remove what a killed agent could not: the children of its roles, their sockets, and its scratch folder."""
         for entry in os.listdir("/proc"):
             if entry.isdigit():
                 with contextlib.suppress(OSError, IndexError, ValueError):
                     session = Path("/proc", entry, "stat").read_bytes().rpartition(b")")[2].split()[3]
                     if int(session) == self.pid:
                         os.kill(int(entry), signal.SIGKILL)
+        for path in self._sockets:
+            process.remove_socket(path)
         if self._scratch is not None:
             shutil.rmtree(self._scratch, ignore_errors=True)
 
@@ -128,7 +138,7 @@ def driver_agent(spec: DriverAgentSpec, python: str = sys.executable) -> tuple[A
     with theirs:
         popen = _start(spec.sys_path, python, theirs.fileno(), subprocess.DEVNULL)
     channel = wire.Channel(ours)
-    handle = AgentHandle(popen, channel)
+    handle = AgentHandle(popen, channel, sockets=[role.socket for role in spec.roles if role.socket])
     try:
         channel.send({"agent": "driver", "spec": values.encode(spec)})
     except BaseException:

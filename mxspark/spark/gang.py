@@ -76,6 +76,7 @@ class Gang:
             limits=self._limits,
             sys_path=self._sys_path,
             log_dir=str(logs),
+            scratch=str(logs.parent),
             identity=topology.host_identity(),
             same_host=True,
             roles=self._group.driver,

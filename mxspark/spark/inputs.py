@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ast
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any, Optional
 
 from pyspark import RDD
@@ -16,7 +17,7 @@ from mxspark.bundle import Component, Function
 from mxspark.config import JobConfig
 from mxspark.errors import ClusterError, ConfigError, DataError, InputError
 from mxspark.spark import spool_stage
-from mxspark.spool import SpoolReady
+from mxspark.spool import ColumnSpec, SpoolReady
 
 
 def read(spark: SparkSession, job: JobConfig, path: Optional[str], key: str) -> DataFrame:
@@ -79,6 +80,23 @@ def check_one_host(spools: Sequence[SpoolReady]) -> None:
             f"{topology.explain_difference(here, other.host)}. Jobs over several hosts are not supported yet: start Spark "
             "with --master local[N], or with all executors on the driver's host and as its user"
         )
+
+
+def check_same_shapes(columns: Iterable[Sequence[ColumnSpec]], validation: Sequence[SpoolReady]) -> None:
+    """Prove that the validation rows have the shapes of the training rows.
+
+    Raises
+    ------
+    DataError
+        Naming the first column where they differ.
+    """
+    for spec in (spec for specs in columns for spec in specs):
+        other = spool_stage.settle([replace(spec, shape=None)], validation)[0]
+        if other.shape != spec.shape:
+            raise DataError(
+                f"column {spec.name}: rows have shape {spec.shape} in the training data and {other.shape} in the "
+                "validation data; they must agree"
+            )
 
 
 def _unimportable(key: str, function: Function) -> list[str]:

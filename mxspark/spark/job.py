@@ -198,9 +198,11 @@ class _Run:
             problems += [f"validation data: {line}" for line in spool_stage.problems(validation, *columns)]
         if problems:
             raise DataError("the data cannot be trained on:\n" + "\n".join(f"  - {line}" for line in problems))
-        every = [*training, *(validation or [])]
-        inputs.check_one_host(every)
-        return (training, validation), (spool_stage.settle(columns[0], every), spool_stage.settle(columns[1], every))
+        inputs.check_one_host([*training, *(validation or [])])
+        settled = (spool_stage.settle(columns[0], training), spool_stage.settle(columns[1], training))
+        if validation is not None:
+            inputs.check_same_shapes(settled, validation)
+        return (training, validation), settled
 
     def _spool_one(self, data: Any, columns: Columns, name: str) -> list[SpoolReady]:
         context = self.facts.spark.sparkContext

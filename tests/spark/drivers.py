@@ -40,6 +40,7 @@ class Driver:
         self.folder, self.result_file = folder, folder / "result.json"
         self.gates = folder / "gates"
         self.gates.mkdir()
+        (folder / "tmp").mkdir()
         self.sockets: set[Path] = set()
         job = digits(folder / "job")
         job["training"] |= {"network": "spark.gates:network", "metrics": ["spark.gates:gate"]}
@@ -55,6 +56,8 @@ class Driver:
             "PYSPARK_PYTHON": sys.executable,
             "PYSPARK_SUBMIT_ARGS": submit,
             "SPARK_LOCAL_IP": "127.0.0.1",
+            "SPARK_LOCAL_DIRS": str(folder / "local"),
+            "TMPDIR": str(folder / "tmp"),
         }
         command = [sys.executable, "-m", "mxspark", "train", "--config", str(folder / "job.yaml"), "--result", str(self.result_file)]
         self.popen = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
@@ -108,6 +111,8 @@ def assert_nothing_left(run: Driver, family: set[int]) -> None:
     wait_for("the end of every role", lambda: not run.roles(), GONE_S)
     assert len(run.sockets) == 5
     wait_for("the end of the sockets", lambda: not [path for path in run.sockets if path.exists()], GONE_S)
+    wait_for("the end of the files", lambda: not list((run.folder / "tmp").glob("mxspark-*")), GONE_S)
+    wait_for("the end of the spool", lambda: not list((run.folder / "local").glob("*/mxspark-*")), GONE_S)
 
 
 @contextmanager

@@ -334,12 +334,28 @@ def test_files_are_private_and_of_this_attempt(spark: SparkSession, spool: Spool
         assert {file.stat().st_mode & 0o777 for file in path.iterdir()} == {0o600}
 
 
-def test_a_local_folder_that_is_not_ours_is_refused(spark: SparkSession, spool: Spools) -> None:
-    local = Path(spool(FRAMES["array<float>"](spark))[0].path).parents[2]
-    (local / "mxspark-taken").symlink_to("/")
-    with pytest.raises(ClusterError, match=r"no local folder takes the spool \(.*mxspark-taken.*not a private folder"):
-        spool_stage.spool(FRAMES["array<float>"](spark), [X], [Y], "taken", "training")
-    (local / "mxspark-taken").unlink()
+def make_link(path: Path) -> None:
+    path.symlink_to("/")
+
+
+def make_open_folder(path: Path) -> None:
+    path.mkdir()
+    path.chmod(0o755)
+
+
+def make_file(path: Path) -> None:
+    path.touch(0o600)
+
+
+@pytest.mark.parametrize("make", [make_link, make_open_folder, make_file])
+def test_a_local_folder_that_is_not_ours_is_refused(
+    spark: SparkSession, spool: Spools, make: Callable[[Path], None]
+) -> None:
+    taken = Path(spool(FRAMES["array<float>"](spark))[0].path).parents[2] / f"mxspark-{make.__name__}"
+    make(taken)
+    with pytest.raises(ClusterError, match=rf"no local folder takes the spool \(.*{taken.name}.*not a private folder"):
+        spool_stage.spool(FRAMES["array<float>"](spark), [X], [Y], make.__name__, "training")
+    taken.rmdir() if make is make_open_folder else taken.unlink()
 
 
 def test_only_this_hosts_spools_are_removed(spark: SparkSession, spool: Spools) -> None:
