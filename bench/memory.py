@@ -28,7 +28,7 @@ from pyspark.sql import SparkSession  # noqa: E402
 
 import mxspark  # noqa: E402
 
-ROWS, WIDTH, TIMES, BAR = 60_000, 128, 10, 1.05
+ROWS, WIDTH, TIMES, BAR = 300_000, 32, 10, 1.05  # more rows than a window of the plan has
 
 
 def network():
@@ -46,11 +46,11 @@ class Peaks(threading.Thread):
     def __init__(self) -> None:
         super().__init__(daemon=True)
         self.bytes: dict[str, int] = {}
-        self._stop = threading.Event()
+        self._told = threading.Event()
 
     def run(self) -> None:
         """Sample until told to stop."""
-        while not self._stop.wait(0.05):
+        while not self._told.wait(0.05):
             for child in psutil.Process().children(recursive=True):
                 try:
                     kind = kind_of(child)
@@ -61,7 +61,7 @@ class Peaks(threading.Thread):
 
     def finish(self) -> dict[str, int]:
         """Stop and return the peaks in bytes."""
-        self._stop.set()
+        self._told.set()
         self.join()
         return self.bytes
 
@@ -83,7 +83,7 @@ def anonymous_bytes(pid: int) -> int:
 
 
 def peaks_with(times: int) -> dict[str, int]:
-    """Train two epochs on `times` times the rows in a session of its own."""
+    """Train one epoch on `times` times the rows in a session of its own."""
     with tempfile.TemporaryDirectory() as name:
         (Path(name) / "rows").mkdir()
         for part in range(2 * times):
@@ -103,7 +103,7 @@ def peaks_with(times: int) -> dict[str, int]:
             job={"name": "memory", "dir": str(Path(name) / "job")},
             data={"features": {"x": {"shape": [WIDTH]}}, "label": {"y": {"dtype": "int32"}}},
             cluster={"num_workers": 2},
-            training={"network": network, "loss": "softmax_cross_entropy", "epochs": 2, "batch_size": 512},
+            training={"network": network, "loss": "softmax_cross_entropy", "epochs": 1, "batch_size": 512},
             report={"progress": "off"},
         )
         found = peaks.finish()

@@ -82,7 +82,7 @@ class DataSection(Section):
     validation: Validation = Validation(fraction=0.0)
     shuffle: Literal["rows", "global", "none"] = "rows"
     block_rows: Positive = 8192
-    window_rows: Positive = 1_048_576
+    window_rows: Positive = 262_144
 
     @field_validator("features", "label", mode="before")
     @classmethod

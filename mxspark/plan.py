@@ -33,9 +33,11 @@ def mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """Return the splitmix64 finaliser of each value (uint64, any shape)."""
     with np.errstate(over="ignore"):
         z = values + np.uint64(0x9E3779B97F4A7C15)
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return z ^ (z >> np.uint64(31))
+        for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+            z ^= z >> np.uint64(shift)
+            z *= np.uint64(factor)
+        z ^= z >> np.uint64(31)
+        return z
 
 
 def keys(ids: Ids, *salt: int) -> NDArray[np.uint64]:
@@ -75,7 +77,7 @@ class Plan:
     fraction: float = 0.0
     shuffle: bool = True
     block_rows: int = 8192
-    window_blocks: int = 128
+    window_blocks: int = 32
 
     @cached_property
     def bases(self) -> Ids:
@@ -105,20 +107,27 @@ class Plan:
         """Yield the row ids of each global batch of `epoch` from `first_step` on: int64, shape (rows of the step,)."""
         order = self._order_of_blocks(epoch)
         ends = np.cumsum(self._rows_of_block[order])
-        skip = first_step * self.batch_size
-        pending = np.empty(0, dtype=np.int64)
+        skip, size = first_step * self.batch_size, self.batch_size
+        rest = np.empty(0, dtype=np.int64)
         for start in range(0, len(order), self.window_blocks):
             stop = min(start + self.window_blocks, len(order))
             before = int(ends[start - 1]) if start else 0
             if int(ends[stop - 1]) <= skip:
                 continue
             window = self._window(epoch, start // self.window_blocks, order[start:stop])
-            pending = np.concatenate([pending, window[max(0, skip - before) :]])
-            whole = len(pending) // self.batch_size * self.batch_size
-            yield from pending[:whole].reshape(-1, self.batch_size)
-            pending = pending[whole:]
-        if len(pending):
-            yield pending
+            window = window[max(0, skip - before) :]
+            if len(rest):
+                missing = size - len(rest)
+                rest, window = np.concatenate([rest, window[:missing]]), window[missing:]
+                if len(rest) < size:
+                    continue
+                yield rest
+            whole = len(window) // size * size
+            yield from window[:whole].reshape(-1, size)
+            rest = window[whole:].copy()  # a view would keep the window
+            del window  # before the next one is made
+        if len(rest):
+            yield rest
 
     @property
     def _blocks(self) -> int:
@@ -155,7 +164,14 @@ class Plan:
         ids = np.concatenate([self._ids_of_block(int(block)) for block in blocks])
         if not self.shuffle:
             return ids
-        ordered: Ids = ids[np.argsort(keys(ids, _ORDER_OF_ROWS, self.seed, epoch, window), kind="stable")]
+        # each key carries its own place in its low bits, so that one sort in place gives the order
+        places = np.uint64((1 << len(ids).bit_length()) - 1)
+        order = keys(ids, _ORDER_OF_ROWS, self.seed, epoch, window)
+        order &= ~places
+        order |= np.arange(len(ids), dtype=np.uint64)
+        order.sort()
+        order &= places
+        ordered: Ids = ids[order.view(np.int64)]
         return ordered
 
 

@@ -208,7 +208,6 @@ class Coordinator:
         self._ended = True
         but = {os.getpid(), os.getppid()}
         left = process.kill_tagged(topology.RUN_TAG, self._spec.run_id, but, ORPHANS_S)
-        left.update(process.kill_children(self._roles.pids(), ORPHANS_S))
         if left:
             log.warning("processes that had outlived their agents were killed: %s", sorted(left))
         for path in self._sockets:

@@ -125,6 +125,21 @@ def test_frames_that_were_tampered_with_end_the_connection(gang: Gang, spoil: st
     assert refused(gang, "refused")
 
 
+def test_an_agent_cannot_speak_for_the_roles_of_another(tmp_path: Path) -> None:
+    with Gang(tmp_path, environment={"FAKE_STEPS": "100000"}) as gang, contextlib.ExitStack() as stack:
+        gang.start(ranks=[0])
+        sock = stack.enter_context(connected(gang.address))
+        codec = handshake(sock, bytes.fromhex(gang.secret))
+        joined = events.Joined(1, "here", gang.spec.identity, 1)
+        sock.sendall(codec.pack({"from": {"role": "agent", "rank": 1}, **events.to_wire(joined)}))
+        gang.until(gang.saw(events.Joined, "agent", 1))
+        done = events.to_wire(events.Done(1, "same", {}))
+        sock.sendall(codec.pack({"from": {"role": "worker", "rank": 0}, **done}))
+        cause = gang.end().cause
+    assert cause is not None and (cause.kind, cause.rank) == ("agent", 1)
+    assert "('worker', 0) is not of slot 1" in cause.message
+
+
 def test_a_truncated_frame_does_no_harm(gang: Gang) -> None:
     with connected(gang.address) as sock:
         codec = handshake(sock, bytes.fromhex(gang.secret))

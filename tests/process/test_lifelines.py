@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from gang import Gang, freeze, is_alive, other_process
 
@@ -65,8 +66,10 @@ def test_a_killed_slot_agent_takes_its_roles_along_and_is_named(tmp_path: Path) 
 
 
 def test_a_killed_slot_agent_without_a_driver_still_takes_its_roles_along(tmp_path: Path) -> None:
-    with Gang(tmp_path, environment=SLOW) as gang:
+    faults = {("worker", 1): {"at": "middle", "do": "hang"}}  # it does not notice by itself
+    with Gang(tmp_path, faults=faults, environment=SLOW) as gang:
         running(gang)
+        gang.until(lambda report: isinstance(report.event, events.Beat) and (report.rank, report.event.step) == (1, 5))
         freeze(gang.driver.pid)  # nobody else can be who kills them
         role, agent = gang.pid("worker", 1), gang.slots[1].pid
         assert is_alive(role) and is_alive(agent)
@@ -120,15 +123,16 @@ def test_a_killed_driver_ends_everything(tmp_path: Path) -> None:
         assert not any(map(os.path.lexists, sockets))
 
 
-def test_a_killed_task_ends_everything_and_is_named(tmp_path: Path) -> None:
+def test_a_killed_task_ends_everything_and_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     with Gang(tmp_path, environment=SLOW) as gang, other_process(TASK) as task:
         gang.start(ranks=[0])
         assert task.stdin is not None and task.stdout is not None
-        task.stdin.write(json.dumps(values.encode(gang.slot_spec(1))) + "\n")
+        task.stdin.write(json.dumps(values.encode(gang.slot_spec(1, log_dir=None))) + "\n")
         task.stdin.flush()
         agent = int(task.stdout.readline())
         gang.until_all(events.Started, 2)
-        assert is_alive(agent) and is_alive(gang.pid("worker", 1))
+        assert is_alive(agent) and is_alive(gang.pid("worker", 1)) and list(tmp_path.glob("mxspark-*/worker-1.log"))
         began = time.monotonic()
         task.kill()
         assert task.wait() == -signal.SIGKILL
@@ -137,7 +141,7 @@ def test_a_killed_task_ends_everything_and_is_named(tmp_path: Path) -> None:
         gang.assert_nothing_left(0.0)
         while is_alive(agent) and time.monotonic() - began < 3:
             time.sleep(0.01)
-        assert not is_alive(agent)
+        assert not is_alive(agent) and not list(tmp_path.glob("mxspark-*"))
     cause = ended.cause
     assert cause is not None and (cause.kind, cause.role, cause.rank) == ("agent", "agent", 1)
     assert "the process that started this agent is gone" in cause.message
@@ -197,10 +201,35 @@ def test_a_silent_slot_agent_is_given_up_and_its_roles_are_killed(tmp_path: Path
     assert "silent for" in cause.message and "failure.lease_s = 1 s" in cause.message
 
 
+def test_an_orphaned_slot_ends_what_its_roles_started(tmp_path: Path) -> None:
+    limits = Limits(start_s=20, hang_s=20, lease_s=1.0, shutdown_s=5)
+    with Gang(
+        tmp_path, limits=limits, faults={("worker", 1): {"at": "middle", "do": "spawn"}}, environment=SLOW
+    ) as gang:
+        running(gang)
+        worker = psutil.Process(gang.pid("worker", 1))
+        deadline = time.monotonic() + 10
+        while len(family := worker.children(recursive=True)) < 2 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert len(family) == 2, "a child, and its child in another session"
+        freeze(gang.driver.pid)
+        assert gang.slots[1].wait(4)["outcome"] == "orphaned"
+        assert not any(is_alive(child.pid) for child in family)
+        os.kill(gang.driver.pid, signal.SIGCONT)
+        gang.end()
+
+
 def test_leases_hold_through_a_quiet_time(tmp_path: Path) -> None:
-    limits = Limits(start_s=20, hang_s=20, lease_s=0.6, shutdown_s=5)
-    with Gang(tmp_path, limits=limits, environment={"FAKE_STEPS": "100"}) as gang:
-        assert gang.start().end().cause is None
+    limits = Limits(start_s=20, hang_s=20, lease_s=1.0, shutdown_s=5)
+    faults = {("worker", rank): {"at": "formed", "do": "hang"} for rank in (0, 1)}
+    with Gang(tmp_path, limits=limits, faults=faults) as gang:
+        gang.start()
+        gang.until_all(events.Formed, 4)
+        with pytest.raises(TimeoutError):
+            gang.channel.receive(2.5)
+        gang.channel.send({"do": "stop", "why": "test"})
+        cause = gang.end().cause
+    assert cause is not None and cause.kind == "interrupted"
 
 
 def test_an_agent_whose_driver_never_answers_gives_up(tmp_path: Path) -> None:

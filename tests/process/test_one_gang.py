@@ -90,6 +90,19 @@ def test_a_worker_that_spoils_it(tmp_path: Path, deed: str, kind: str, words: st
         assert cause.traceback == "line 1\nline 2"
 
 
+def test_the_last_words_of_a_worker_come_before_its_end(tmp_path: Path) -> None:
+    with Gang(tmp_path, faults={("worker", 1): {"at": "middle", "do": "raise"}}, environment=SLOW) as gang:
+        gang.start()
+        gang.until_all(events.Started, 2)
+        freeze(gang.slots[1].pid)  # so that both are there when the agent looks
+        deadline = time.monotonic() + 10
+        while is_alive(gang.pid("worker", 1)) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        os.kill(gang.slots[1].pid, signal.SIGCONT)
+        cause = gang.end().cause
+    assert cause is not None and cause.kind == "training" and cause.traceback == "line 1\nline 2"
+
+
 def test_a_server_that_leaves_early(tmp_path: Path) -> None:
     with Gang(tmp_path, faults={("server", 1): {"at": "formed", "do": "exit 0"}}, environment=SLOW) as gang:
         cause = gang.start().end().cause

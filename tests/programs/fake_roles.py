@@ -107,7 +107,8 @@ def hang(_channel: wire.Channel) -> None:
 
 
 def raise_error(channel: wire.Channel) -> None:
-    """Tell of an exception of the user's code and end."""
+    """Tell of an exception of the user's code, behind more than is read at once, and end."""
+    channel.send(events.to_wire(events.Beat(6, 0, 1, 1.0, 0.0, "x" * 150_000)))
     channel.send(
         events.to_wire(events.Raised("training", "ZeroDivisionError", "division by zero", "line 1\nline 2", 7))
     )
