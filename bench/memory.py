@@ -1,4 +1,4 @@
-"""Does memory grow with the data? Peak anonymous memory of Spark's Python workers and of ours, with 1 and 10 times the rows.
+"""Does memory grow with the data? Peak anonymous memory of Spark's Python workers and ours, 1 and 10 times the rows.
 
     python bench/memory.py [--json FILE]
 
@@ -28,7 +28,7 @@ from pyspark.sql import SparkSession  # noqa: E402
 
 import mxspark  # noqa: E402
 
-ROWS, WIDTH, TIMES, BAR = 300_000, 32, 10, 1.05  # more rows than a window of the plan has
+ROWS, WIDTH, TIMES, BAR = 600_000, 16, 10, 1.05  # more rows than two windows of the plan have
 
 
 def network():
@@ -119,7 +119,9 @@ def main() -> None:
     once, many = peaks_with(1), peaks_with(TIMES)
     ratios = {kind: many[kind] / once[kind] for kind in once}
     for kind, ratio in sorted(ratios.items()):
-        print(f"{kind:10s} {once[kind] / 2**20:7.1f} MB -> {many[kind] / 2**20:7.1f} MB with {TIMES} times the rows: {ratio:.3f}")
+        print(
+            f"{kind:10s} {once[kind] / 2**20:7.1f} MB -> {many[kind] / 2**20:7.1f} MB, {TIMES} times the rows: {ratio:.3f}"
+        )
     print(f"bar {BAR}, for task and worker")
     figures = {"question": "memory", "ratios": ratios, "bytes": [once, many], "bar": BAR}
     print(json.dumps(figures))

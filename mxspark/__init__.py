@@ -45,7 +45,12 @@ __all__ = [
     "__version__",
     "train",
 ]
-_LAZY = {"JobConfig": "mxspark.config", "Model": "mxspark.result", "Result": "mxspark.result", "train": "mxspark.spark.job"}
+_LAZY = {
+    "JobConfig": "mxspark.config",
+    "Model": "mxspark.result",
+    "Result": "mxspark.result",
+    "train": "mxspark.spark.job",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -6,10 +6,9 @@ A YAML file and keyword arguments make the same :class:`JobConfig`. ``conf/job.y
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Optional
+from typing import Annotated, Any, Literal, Optional
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
-from typing_extensions import Annotated
 
 from mxspark.bundle import Component, Function
 from mxspark.choices import component, network
@@ -17,7 +16,6 @@ from mxspark.errors import ConfigError
 from mxspark.job_file import override, read_yaml
 from mxspark.problems import close, lines
 from mxspark.spool import ColumnSpec
-
 
 Positive = Annotated[int, Field(gt=0)]
 Seconds = Annotated[float, Field(gt=0)]
@@ -66,7 +64,8 @@ class Validation(Section):
     def _one_source(self) -> Validation:
         if self.fraction and self.path:
             raise ValueError(
-                f"has both fraction={self.fraction} and path={self.path!r}; a job has one kind of validation data, remove one"
+                f"has both fraction={self.fraction} and path={self.path!r}; remove one: a job has one kind of "
+                "validation data"
             )
         return self
 

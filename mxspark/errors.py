@@ -14,8 +14,8 @@
     │   └── NotStarted                     the group did not form in time
     └── InternalError (RuntimeError)       a mistake of ours                          exit code 70
 
-A Ctrl-C stays a ``KeyboardInterrupt`` (exit code 130). Every message says what happened, which values were seen and what
-to do next.
+A Ctrl-C stays a ``KeyboardInterrupt`` (exit code 130). Every message says what happened, which values were seen and
+what to do next.
 """
 
 from __future__ import annotations

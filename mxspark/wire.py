@@ -265,14 +265,17 @@ class Channel:
         deadline = None if timeout is None else time.monotonic() + timeout
         while not self._frames:
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            poller = select.poll()
-            poller.register(self._socket, select.POLLIN)
-            if not poller.poll(None if left is None else left * 1000):
-                raise TimeoutError(f"nothing came over the channel for {timeout} s")
             try:
+                poller = select.poll()
+                poller.register(self._socket, select.POLLIN)
+                if not poller.poll(None if left is None else left * 1000):
+                    raise TimeoutError(f"nothing came over the channel for {timeout} s")
                 data = self._socket.recv(65536)
-            except ConnectionResetError:
-                return None
+            except (OSError, ValueError) as error:
+                # reset by the other end, or closed by another thread of ours
+                if isinstance(error, ConnectionResetError) or self._socket.fileno() == -1:
+                    return None
+                raise
             if not data:
                 return None
             self._frames.extend(self._codec.feed(data))

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from leftovers import dead_sockets, roles_alive
 
 TIERS = ("core", "process", "mx", "spark", "cluster")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Iterator
 from typing import NamedTuple
 
 import mxnet as mx
 import numpy as np
+from mxnet.base import _LIB, check_call
 
 from mxspark.errors import InputError
 from mxspark.mx.reader import Array, Batch, Prefetch, Reader
@@ -14,18 +16,19 @@ from mxspark.mx.reader import Array, Batch, Prefetch, Reader
 _DTYPES = ("float16", "float32", "float64", "uint8", "int8", "int32", "int64", "bool")
 
 
-# mx.nd.from_numpy can take these as they are
-_ZERO_COPY = frozenset({"float16", "float32", "float64", "uint8", "int32", "int64", "bool"})
-
-
 def to_ndarray(array: Array) -> mx.nd.NDArray:
-    """Return an NDArray on the CPU over the memory of `array`, which becomes read-only.
+    """Return a fresh NDArray on the CPU with the values and the dtype of `array`.
 
-    A copy would wait for all that MXNet's engine has still to do, and the engine would then wait for us.
+    MXNet's own copy waits until its engine has nothing left to do, and the engine would then wait for us; an NDArray over
+    numpy's memory makes the engine wait for the interpreter when it is freed. Nobody else knows the fresh array yet, so
+    it is filled through its address.
     """
-    if array.dtype.name in _ZERO_COPY and array.size:
-        return mx.nd.from_numpy(array, zero_copy=True)
-    return mx.nd.array(array, dtype=array.dtype)
+    source = np.ascontiguousarray(array)
+    fresh = mx.nd.empty(array.shape, dtype=array.dtype)
+    address = ctypes.c_void_p()
+    check_call(_LIB.MXNDArrayGetData(fresh.handle, ctypes.byref(address)))
+    ctypes.memmove(address, source.ctypes.data, source.nbytes)
+    return fresh
 
 
 def check_dtypes(reader: Reader) -> None:

@@ -25,7 +25,6 @@ from mxspark.spool import ColumnSpec, SpoolReady
 
 Array = np.ndarray[Any, np.dtype[Any]]
 _STOP_S = 10.0
-_CACHE_LINE = 64
 
 
 @dataclass(frozen=True)
@@ -91,7 +90,7 @@ class SpooledRows:
 
     def _gather(self, name: str, partitions: Array, offsets: Array, groups: list[Array]) -> Array:
         shape, dtype = self.layout[name]
-        rows = aligned((len(offsets), *shape), dtype)
+        rows = np.empty((len(offsets), *shape), dtype=dtype)
         for group in groups:
             source = self._maps[name][int(partitions[group[0]])]
             if source is None:
@@ -101,14 +100,6 @@ class SpooledRows:
             else:
                 rows[group] = np.take(source, offsets[group], axis=0)
         return rows
-
-
-def aligned(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    """Return an empty array that starts on a cache line, as MXNet's own do: it is handed over without a copy."""
-    size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-    memory = np.empty(size + _CACHE_LINE, dtype=np.uint8)
-    start = -memory.ctypes.data % _CACHE_LINE
-    return memory[start : start + size].view(dtype).reshape(shape)
 
 
 def _map(spool: SpoolReady, name: str) -> Optional[Array]:

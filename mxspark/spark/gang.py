@@ -9,7 +9,6 @@ import secrets
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -86,7 +85,9 @@ class Gang:
     def __enter__(self) -> Gang:
         return self
 
-    def __exit__(self, _kind: Optional[type[BaseException]], _error: Optional[BaseException], _: Optional[TracebackType]) -> None:
+    def __exit__(
+        self, _kind: Optional[type[BaseException]], _error: Optional[BaseException], _: Optional[TracebackType]
+    ) -> None:
         if not self._over:
             self._stop("the driver gave up")
         if self._stage is not None and not self._stage.done.wait(self._limits.shutdown_s):
@@ -149,7 +150,9 @@ class Gang:
             if message is not None and message.get("event") == "Listening":
                 host, port = message["address"]
                 return str(host), int(port)
-        raise NotStarted(f"the driver's agent did not open its port within {self._limits.start_s:g} s (failure.start_s)")
+        raise NotStarted(
+            f"the driver's agent did not open its port within {self._limits.start_s:g} s (failure.start_s)"
+        )
 
     def _receive(self) -> Optional[dict[str, Any]]:
         """Return the next message, None if there was none for a moment."""

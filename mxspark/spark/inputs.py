@@ -77,8 +77,8 @@ def check_one_host(spools: Sequence[SpoolReady]) -> None:
     if other is not None:
         raise ClusterError(
             f"partition {other.partition} was spooled where the driver cannot reach it: "
-            f"{topology.explain_difference(here, other.host)}. Jobs over several hosts are not supported yet: start Spark "
-            "with --master local[N], or with all executors on the driver's host and as its user"
+            f"{topology.explain_difference(here, other.host)}. Jobs over several hosts are not supported yet: start "
+            "Spark with --master local[N], or with all executors on the driver's host and as its user"
         )
 
 

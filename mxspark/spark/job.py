@@ -93,7 +93,8 @@ def configure(config: Union[JobConfig, Mapping[str, Any], str, None], sections: 
     if isinstance(config, JobConfig):
         if sections:
             raise InputError(
-                f"config is a JobConfig, which is complete, and {sorted(sections)} are given too; give a path or a mapping"
+                f"config is a JobConfig, which is complete, and {sorted(sections)} are given too; give a path "
+                "or a mapping"
             )
         return config
     raw = read_yaml(config) if isinstance(config, str) else dict(config or {})
@@ -173,8 +174,8 @@ class _Run:
             validation_df = inputs.read(spark, job, job.data.validation.path, "data.validation.path")
         if validation_df is not None and job.data.validation.fraction:
             raise InputError(
-                f"validation rows are given, and data.validation.fraction is {job.data.validation.fraction} too; a job has "
-                "one kind of validation data, remove one"
+                f"validation rows are given, and data.validation.fraction is {job.data.validation.fraction} too; a job "
+                "has one kind of validation data, remove one"
             )
         inputs.check(job, df, validation_df)
         self.storage = open_storage(job.job.dir, lambda: hadoop.HadoopStorage(spark), local_run=self.facts.one_machine)
@@ -182,8 +183,8 @@ class _Run:
         session.wait_for_slots(self.facts, job.cluster.num_workers, job.failure.start_s)
         if job.transport.mode == "tcp":
             log.warning(
-                "transport.mode is tcp: ps-lite's ports are neither authenticated nor encrypted; whoever reaches %s can "
-                "read and change the training, so use it on a trusted network only",
+                "transport.mode is tcp: ps-lite's ports are neither authenticated nor encrypted; whoever reaches %s "
+                "can read and change the training, so use it on a trusted network only",
                 self.facts.driver_host,
             )
         return path, df, validation_df

@@ -117,8 +117,8 @@ class Recorder:
         epochs = self._job.training.epochs
         done = self._found.restore.epoch if self._found else 0
         message = (
-            f"nothing left to train: {self._owned.path} holds {done} epochs and training.epochs is {epochs}; raise it to "
-            "train on"
+            f"nothing left to train: {self._owned.path} holds {done} epochs and training.epochs is {epochs}; raise it "
+            "to train on"
         )
         result = self._result(SUCCEEDED, message)
         self._leave(result)

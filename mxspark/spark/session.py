@@ -49,8 +49,8 @@ def facts(spark: Any) -> SessionFacts:
     conf = spark.sparkContext.getConf()
     if (conf.get("spark.dynamicAllocation.enabled") or "false").lower() == "true":
         raise ConfigError(
-            "spark.dynamicAllocation.enabled is true, but the workers are one barrier stage, which Spark does not run with "
-            "dynamic allocation; start the session with --conf spark.dynamicAllocation.enabled=false and "
+            "spark.dynamicAllocation.enabled is true, but the workers are one barrier stage, which Spark does not run "
+            "with dynamic allocation; start the session with --conf spark.dynamicAllocation.enabled=false and "
             "spark.executor.instances"
         )
     master = str(spark.sparkContext.master)
@@ -75,7 +75,8 @@ def wait_for_slots(session: SessionFacts, workers: int, limit_s: float) -> None:
     if most is not None and most < workers:
         raise ClusterError(
             f"cluster.num_workers is {workers}, but the master {session.master!r} never has more than {most} slots "
-            f"(spark.task.cpus={session.task_cpus}); lower cluster.num_workers or start Spark with --master local[{workers}]"
+            f"(spark.task.cpus={session.task_cpus}); lower cluster.num_workers or start Spark with "
+            f"--master local[{workers}]"
         )
     deadline = time.monotonic() + limit_s
     while True:

@@ -100,7 +100,11 @@ def test_functions_and_names_alone() -> None:
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("- a", "holds list, but a job is a mapping"), ("a: [", "is not YAML"), ("a: !!python/object/apply:os.getpid []", "is not YAML")],
+    [
+        ("- a", "holds list, but a job is a mapping"),
+        ("a: [", "is not YAML"),
+        ("a: !!python/object/apply:os.getpid []", "is not YAML"),
+    ],
 )
 def test_files_that_are_no_jobs(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "job.yaml"
@@ -110,7 +114,7 @@ def test_files_that_are_no_jobs(tmp_path: Path, text: str, message: str) -> None
 
 
 def test_a_missing_file_and_a_bad_override(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="cannot read the configuration .*No such file"):
+    with pytest.raises(ConfigError, match=r"cannot read the configuration .*No such file"):
         JobConfig.from_yaml(str(tmp_path / "none.yaml"))
     with pytest.raises(ConfigError, match=r"--set epochs: expected key.key=value"):
         JobConfig.from_yaml(str(ROOT / "conf/digits.yaml"), ["epochs"])
@@ -124,7 +128,9 @@ def test_the_documented_job_is_complete_and_says_the_true_defaults() -> None:
     text = (ROOT / "conf/job.yaml").read_text()
     documented = yaml.safe_load(text)
     assert set(documented) == set(_SECTIONS)
-    defaults = JobConfig.from_dict({"data": {"features": ["x"], "label": ["y"]}, "training": {"network": "a:b", "loss": "l2"}})
+    defaults = JobConfig.from_dict(
+        {"data": {"features": ["x"], "label": ["y"]}, "training": {"network": "a:b", "loss": "l2"}}
+    )
     required = set(re.findall(r"^\s+(\w+):.*\(required\)", text, re.M))
     assert required == {"features", "label", "network", "loss"}
     for name, model in _SECTIONS.items():

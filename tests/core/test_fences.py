@@ -60,7 +60,11 @@ def test_imports_stay_inside_their_fences(path: Path) -> None:
     if "/" not in place and place not in ("cli.py", "__init__.py", "__main__.py", "result.py"):
         crossing = [n for n in imports(tree) if n.startswith(("mxspark.spark", "mxspark.mx", "mxspark.agent"))]
         assert not crossing, f"{place} is a root module and imports {crossing}"
-    for folder, others in {"spark/": ("mxspark.mx",), "mx/": ("mxspark.spark", "mxspark.agent"), "agent/": ("mxspark.spark", "mxspark.mx")}.items():
+    for folder, others in {
+        "spark/": ("mxspark.mx",),
+        "mx/": ("mxspark.spark", "mxspark.agent"),
+        "agent/": ("mxspark.spark", "mxspark.mx"),
+    }.items():
         if place.startswith(folder):
             crossing = [name for name in imports(tree) if name.startswith(others)]
             assert not crossing, f"{place} imports {crossing}; they meet only through a child process"
@@ -71,7 +75,11 @@ def test_the_environment_is_read_at_the_edges(path: Path) -> None:
     place = str(path.relative_to(PACKAGE))
     if place.startswith(READS_ENVIRONMENT):
         return
-    reads = [node.lineno for node in ast.walk(ast.parse(path.read_text())) if ast.unparse(node) in ("os.environ", "os.getenv")]
+    reads = [
+        node.lineno
+        for node in ast.walk(ast.parse(path.read_text()))
+        if ast.unparse(node) in ("os.environ", "os.getenv")
+    ]
     assert not reads, f"{place} reads the environment on lines {reads}"
 
 
@@ -89,7 +97,9 @@ def test_budgets(path: Path) -> None:
 
 @pytest.mark.parametrize("statement", ["import mxspark", "from mxspark import errors, plan, values, bundle, events"])
 def test_importing_loads_none_of_the_big_libraries(statement: str) -> None:
-    code = f"{statement}; import sys; print([m for m in ('pyspark', 'mxnet', 'pydantic', 'pyarrow') if m in sys.modules])"
+    code = (
+        f"{statement}; import sys; print([m for m in ('pyspark', 'mxnet', 'pydantic', 'pyarrow') if m in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip() == "[]"
 

@@ -31,7 +31,10 @@ TRAVEL = [
     kind
     for module in (bundle, events, failure, plan, spool)
     for kind in vars(module).values()
-    if dataclasses.is_dataclass(kind) and isinstance(kind, type) and kind.__module__ == module.__name__ and kind is not events.Reported
+    if dataclasses.is_dataclass(kind)
+    and isinstance(kind, type)
+    and kind.__module__ == module.__name__
+    and kind is not events.Reported
 ]
 
 
@@ -75,7 +78,10 @@ def test_errors_survive_pickling_with_their_cause() -> None:
 
 
 def test_exit_codes_tell_whose_turn_it_is() -> None:
-    codes = {e.__name__: e.exit_code for e in (errors.InputError, errors.TrainingCodeError, errors.ClusterError, errors.InternalError)}
+    codes = {
+        e.__name__: e.exit_code
+        for e in (errors.InputError, errors.TrainingCodeError, errors.ClusterError, errors.InternalError)
+    }
     assert codes == {"InputError": 2, "TrainingCodeError": 3, "ClusterError": 4, "InternalError": 70}
 
 

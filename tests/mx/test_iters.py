@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
+
 import mxnet as mx
 import numpy as np
 import pytest
 from role_harness import digits, make_bundle
 
 from mxspark.errors import InputError
-from mxspark.mx.iters import GluonBatches, SpoolIter
+from mxspark.mx.iters import GluonBatches, SpoolIter, to_ndarray
 from mxspark.mx.reader import Reader
 
 
@@ -92,3 +94,24 @@ def test_a_dtype_without_an_mxnet_array_is_refused(tmp_path):
     bundle = make_bundle(tmp_path, counts=(20,), arrays=arrays)
     with pytest.raises(InputError, match=r"'digit' has dtype uint32; MXNet knows .*int32"):
         GluonBatches(reader_of(bundle))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "uint8", "int8", "int32", "int64", "bool"])
+def test_arrays_arrive_as_they_are(dtype):
+    source = (np.arange(60) % 7).astype(dtype).reshape(3, 4, 5).transpose(1, 0, 2)
+    arrived = to_ndarray(source)
+    source_before, source[:] = source.copy(), 0
+    assert arrived.dtype == np.dtype(dtype) and arrived.shape == (4, 3, 5)
+    np.testing.assert_array_equal(arrived.asnumpy(), source_before)
+    assert to_ndarray(np.zeros((2,), dtype)).shape == (2,)
+
+
+def test_handing_over_a_batch_does_not_wait_for_the_engine():
+    wide = mx.nd.ones((1500, 1500))
+    for _ in range(30):
+        wide = mx.nd.dot(wide, wide) * 0
+    start = time.monotonic()
+    to_ndarray(np.ones((8, 8), np.float32))
+    handed = time.monotonic() - start
+    wide.wait_to_read()
+    assert handed < (time.monotonic() - start) / 4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -49,7 +50,9 @@ class Driver:
             job[name] = {**job.get(name, {}), **section}
         (folder / "job.yaml").write_text(yaml.safe_dump(job))
         log = (folder / "driver.log").open("w")
-        submit = f"--master {master} --conf spark.ui.enabled=false --conf spark.ui.showConsoleProgress=false pyspark-shell"
+        submit = (
+            f"--master {master} --conf spark.ui.enabled=false --conf spark.ui.showConsoleProgress=false pyspark-shell"
+        )
         environment = {
             **os.environ,
             "PYTHONPATH": os.pathsep.join([str(ROOT), str(TESTS)]),
@@ -59,7 +62,16 @@ class Driver:
             "SPARK_LOCAL_DIRS": str(folder / "local"),
             "TMPDIR": str(folder / "tmp"),
         }
-        command = [sys.executable, "-m", "mxspark", "train", "--config", str(folder / "job.yaml"), "--result", str(self.result_file)]
+        command = [
+            sys.executable,
+            "-m",
+            "mxspark",
+            "train",
+            "--config",
+            str(folder / "job.yaml"),
+            "--result",
+            str(self.result_file),
+        ]
         self.popen = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
         log.close()
 
@@ -69,7 +81,9 @@ class Driver:
 
     def reached(self, workers: int = 2) -> None:
         """Wait until every worker stands at the gate."""
-        wait_for("the gate", lambda: self.popen.poll() is not None or len(list(self.gates.glob("reached-*"))) == workers)
+        wait_for(
+            "the gate", lambda: self.popen.poll() is not None or len(list(self.gates.glob("reached-*"))) == workers
+        )
         assert self.popen.poll() is None, self.log
 
     def roles(self) -> dict[tuple[str, str], int]:
@@ -88,10 +102,8 @@ class Driver:
     def family(self) -> set[int]:
         """Return every live process of this run: the driver, what descends from it, and all roles and agents."""
         alive = {self.popen.pid, *self.roles().values()}
-        try:
+        with contextlib.suppress(psutil.NoSuchProcess):
             alive |= {child.pid for child in psutil.Process(self.popen.pid).children(recursive=True)}
-        except psutil.NoSuchProcess:
-            pass
         return {pid for pid in alive if running(pid)}
 
     def outcome(self) -> dict[str, Any]:

@@ -10,15 +10,17 @@ from typing import Any
 
 import pytest
 from pyspark.sql import SparkSession
+from spark.jobs import DIGITS, digits, train
 
 import mxspark
 from mxspark.events import Reported
-from spark.jobs import DIGITS, digits, train
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
 
-def fails(folder: Path, kind: type[Exception], message: str, df: Any = None, **sections: dict[str, Any]) -> mxspark.MXSparkError:
+def fails(
+    folder: Path, kind: type[Exception], message: str, df: Any = None, **sections: dict[str, Any]
+) -> mxspark.MXSparkError:
     """Train, expect `kind` with a message that matches, and that no worker was started for it."""
     seen: list[Reported] = []
     with pytest.raises(kind) as caught:
@@ -55,7 +57,12 @@ def test_a_network_that_cannot_be_imported(spark: SparkSession, tmp_path: Path, 
 
 def test_a_data_path_that_is_not_there(spark: SparkSession, tmp_path: Path) -> None:
     path = str(tmp_path / "none.parquet")
-    fails(tmp_path / "job", mxspark.DataError, "data.path='.*none.parquet' cannot be read as 'parquet'", data={"path": path})
+    fails(
+        tmp_path / "job",
+        mxspark.DataError,
+        "data.path='.*none.parquet' cannot be read as 'parquet'",
+        data={"path": path},
+    )
 
 
 def test_more_workers_than_slots(spark: SparkSession, tmp_path: Path) -> None:
@@ -72,7 +79,13 @@ def test_dynamic_allocation(spark: SparkSession, tmp_path: Path) -> None:
 
 
 def test_bad_rows_are_counted_by_column_and_kind(spark: SparkSession, tmp_path: Path) -> None:
-    rows = [([0.0] * 64, 1)] * 5 + [(None, 1), ([0.0] * 63, 2), ([float("nan")] * 64, 3), ([0.0] * 64, None), ([float("inf")] * 64, 0)]
+    rows = [([0.0] * 64, 1)] * 5 + [
+        (None, 1),
+        ([0.0] * 63, 2),
+        ([float("nan")] * 64, 3),
+        ([0.0] * 64, None),
+        ([float("inf")] * 64, 0),
+    ]
     frame = spark.createDataFrame(rows, "pixels array<float>, digit int").repartition(3)
     error = fails(tmp_path / "job", mxspark.DataError, "the data cannot be trained on", frame)
     for line in (r"pixels: 1 row.*null", r"pixels: 2 rows.*finite", r"pixels: 1 row.*63", r"digit: 1 row.*null"):
@@ -85,7 +98,12 @@ def test_no_rows(spark: SparkSession, tmp_path: Path) -> None:
 
 
 def test_labels_outside_the_declared_classes(spark: SparkSession, tmp_path: Path) -> None:
-    fails(tmp_path / "job", mxspark.DataError, r"digit: \d+ rows", data={"label": {"digit": {"dtype": "int32", "classes": 9}}})
+    fails(
+        tmp_path / "job",
+        mxspark.DataError,
+        r"digit: \d+ rows",
+        data={"label": {"digit": {"dtype": "int32", "classes": 9}}},
+    )
 
 
 def test_labels_outside_the_networks_output(spark: SparkSession, tmp_path: Path) -> None:
@@ -105,7 +123,9 @@ def test_a_network_that_raises_shows_its_own_traceback(spark: SparkSession, tmp_
 
 
 def test_user_code_that_raises_at_a_step(spark: SparkSession, tmp_path: Path) -> None:
-    with pytest.raises(mxspark.TrainingCodeError, match="ZeroDivisionError: the user's metric divides by zero") as caught:
+    with pytest.raises(
+        mxspark.TrainingCodeError, match="ZeroDivisionError: the user's metric divides by zero"
+    ) as caught:
         train(tmp_path / "job", training={"metrics": ["spark.gates:failing"]})
     cause = caught.value.cause
     assert cause is not None and cause.role == "worker" and cause.step is not None and 3 <= cause.step <= 6
@@ -161,7 +181,16 @@ def test_spark_connect_is_refused(tmp_path: Path) -> None:
 
 def test_the_command_line_ends_with_the_right_code(tmp_path: Path) -> None:
     (tmp_path / "job.yaml").write_text("data: {}\n")
-    command = [sys.executable, "-m", "mxspark", "train", "--config", str(tmp_path / "job.yaml"), "--result", str(tmp_path / "r.json")]
+    command = [
+        sys.executable,
+        "-m",
+        "mxspark",
+        "train",
+        "--config",
+        str(tmp_path / "job.yaml"),
+        "--result",
+        str(tmp_path / "r.json"),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2 and "training: is missing" in done.stderr
     assert '"status": "failed"' in (tmp_path / "r.json").read_text()

@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from leftovers import roles_alive
 from spark.drivers import ROOT, TESTS, assert_nothing_left, driver, wait_for
 

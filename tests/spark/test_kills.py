@@ -8,8 +8,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-
 from spark.drivers import GONE_S, Driver, assert_nothing_left, driver, running
+
 
 @pytest.mark.parametrize("moment", ["start", "middle", "end"])
 @pytest.mark.parametrize("victim", ["scheduler", "server", "worker"])

@@ -1,4 +1,4 @@
-"""Every supported pair of Python and pyspark trains the digits through ``submit.sh``, each in an environment of its own."""
+"""Every supported pair of Python and pyspark trains the digits through ``submit.sh``, in an environment of its own."""
 
 from __future__ import annotations
 

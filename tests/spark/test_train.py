@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 from pyspark.sql import DataFrame, Row, SparkSession
+from spark.jobs import DIGITS, digits, mlp, train
 
 import mxspark
 from mxspark.events import Reported
-from spark.jobs import DIGITS, digits, mlp, train
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -58,11 +58,23 @@ def test_a_job_from_parquet_to_a_model_that_plain_mxnet_loads(spark: SparkSessio
     assert sorted(path.name for path in folder.iterdir()) == [
         "_job.json", "_terms", "_tmp", "checkpoints", "model", "model-best", "runs",
     ]  # fmt: skip
-    assert {path.name for path in (folder / "model").iterdir()} >= {"model-symbol.json", "model-0000.params", "signature.json"}
+    assert {path.name for path in (folder / "model").iterdir()} >= {
+        "model-symbol.json",
+        "model-0000.params",
+        "signature.json",
+    }
     run = folder / "runs" / result.run_id
     assert {path.name for path in run.iterdir()} >= {"events.jsonl", "result.json", "worker-0.log", "scheduler-0.log"}
     lines = [json.loads(line) for line in (run / "events.jsonl").read_text().splitlines()]
-    assert {line["event"] for line in lines} >= {"Joined", "RoleStarted", "Formed", "Started", "EpochEnd", "Staged", "Done"}
+    assert {line["event"] for line in lines} >= {
+        "Joined",
+        "RoleStarted",
+        "Formed",
+        "Started",
+        "EpochEnd",
+        "Staged",
+        "Done",
+    }
     assert json.loads((run / "result.json").read_text())["status"] == "succeeded"
 
 
@@ -124,7 +136,9 @@ def test_every_row_counts_exactly_once_an_epoch(spark: SparkSession, tmp_path: P
 def test_one_two_and_four_workers_train_the_same_model(
     spark: SparkSession, tmp_path: Path, optimizer: str, bound: float
 ) -> None:
-    options = {"sgd": {"learning_rate": 0.1, "momentum": 0.9}, "adam": {"learning_rate": 0.002, "momentum": None}}[optimizer]
+    options = {"sgd": {"learning_rate": 0.1, "momentum": 0.9}, "adam": {"learning_rate": 0.002, "momentum": None}}[
+        optimizer
+    ]
     options = {key: value for key, value in options.items() if value is not None}
     models = []
     for workers in (1, 2, 4):
@@ -145,7 +159,9 @@ def test_one_two_and_four_workers_train_the_same_model(
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_resumed_run_equals_the_uninterrupted_one_bit_for_bit(spark: SparkSession, tmp_path: Path, workers: int) -> None:
+def test_a_resumed_run_equals_the_uninterrupted_one_bit_for_bit(
+    spark: SparkSession, tmp_path: Path, workers: int
+) -> None:
     cluster = {"num_workers": workers}
     schedule = {"name": "factor", "step": 7, "factor": 0.9}
     whole = train(tmp_path / "whole", cluster=cluster, training={"epochs": 3, "schedule": schedule})
@@ -166,7 +182,9 @@ def test_with_nothing_left_to_train_it_says_so(spark: SparkSession, tmp_path: Pa
 
 
 def test_old_checkpoints_go_and_the_newest_stay(spark: SparkSession, tmp_path: Path) -> None:
-    result = train(tmp_path / "job", training={"epochs": 4}, checkpoint={"every_epochs": 1, "every_steps": 5, "keep": 2})
+    result = train(
+        tmp_path / "job", training={"epochs": 4}, checkpoint={"every_epochs": 1, "every_steps": 5, "keep": 2}
+    )
     names = sorted(path.name for path in (tmp_path / "job/checkpoints").iterdir())
     assert result.checkpoint is not None and result.checkpoint.endswith(names[-1]) and names[-1].startswith("s00000048")
     assert 2 <= len(names) <= 3  # and that of the best epoch
