@@ -119,9 +119,7 @@ def main() -> None:
     once, many = peaks_with(1), peaks_with(TIMES)
     ratios = {kind: many[kind] / once[kind] for kind in once}
     for kind, ratio in sorted(ratios.items()):
-        print(
-            f"{kind:10s} {once[kind] / 2**20:7.1f} MB -> {many[kind] / 2**20:7.1f} MB, {TIMES} times the rows: {ratio:.3f}"
-        )
+        print(f"{kind:10s} {once[kind] / 2**20:7.1f} MB -> {many[kind] / 2**20:7.1f} MB, rows x{TIMES}: {ratio:.3f}")
     print(f"bar {BAR}, for task and worker")
     figures = {"question": "memory", "ratios": ratios, "bytes": [once, many], "bar": BAR}
     print(json.dumps(figures))

@@ -65,9 +65,7 @@ class GluonLoop:
         Phases of the start so far, completed here and reported.
     """
 
-    def __init__(
-        self, bundle: WorkerBundle, exchange: Exchange, line: AgentLine, seconds: dict[str, float]
-    ) -> None:
+    def __init__(self, bundle: WorkerBundle, exchange: Exchange, line: AgentLine, seconds: dict[str, float]) -> None:
         self.bundle, self.exchange, self.line, self.seconds = bundle, exchange, line, seconds
         self.position, self.best = Position(), Best()
         start = time.monotonic()
@@ -79,9 +77,7 @@ class GluonLoop:
         exchange.agree(staging.digest(self.network.parameters), "before the first step")
         self.seconds["broadcast"] = time.monotonic() - start
         training = bundle.training
-        self.stepper = Stepper(
-            self.network, exchange, self.updater, self.metrics, training.seed, self.position.step
-        )
+        self.stepper = Stepper(self.network, exchange, self.updater, self.metrics, training.seed, self.position.step)
         self._began = self._last_beat = time.monotonic()
         self._staged_step: Optional[int] = None
 
@@ -94,9 +90,7 @@ class GluonLoop:
             raise InputError("there is no row to train on: check data.path and data.validation")
         self.batches, self.validation = GluonBatches(reader), None
         if bundle.validation_data is not None and bundle.validation_data.plan.rows:
-            self.validation = GluonBatches(
-                Reader(bundle.validation_data, bundle.features, bundle.labels, rank, size)
-            )
+            self.validation = GluonBatches(Reader(bundle.validation_data, bundle.features, bundle.labels, rank, size))
         shapes = [(reader.local_rows, *reader.rows.layout[name][0]) for name in reader.features]
         self.network = networks.prepare(training, shapes)
         for data in filter(None, (bundle.training_data, bundle.validation_data)):
@@ -131,9 +125,7 @@ class GluonLoop:
 
     def run(self) -> events.Done:
         """Train to the end; returns what to report once the exchange may be closed."""
-        self.line.send(
-            events.Started(self.position.step, self.position.epoch, self.network.size, dict(self.seconds))
-        )
+        self.line.send(events.Started(self.position.step, self.position.epoch, self.network.size, dict(self.seconds)))
         epochs = range(self.position.epoch, self.bundle.training.epochs)
         self._epoch_began = time.monotonic()
         for batch in self.batches.through(epochs, self.position.step_in_epoch):

@@ -19,9 +19,9 @@ _DTYPES = ("float16", "float32", "float64", "uint8", "int8", "int32", "int64", "
 def to_ndarray(array: Array) -> mx.nd.NDArray:
     """Return a fresh NDArray on the CPU with the values and the dtype of `array`.
 
-    MXNet's own copy waits until its engine has nothing left to do, and the engine would then wait for us; an NDArray over
-    numpy's memory makes the engine wait for the interpreter when it is freed. Nobody else knows the fresh array yet, so
-    it is filled through its address.
+    MXNet's own copy waits until its engine has nothing left to do, and the engine would then wait for us; an NDArray
+    over numpy's memory makes the engine wait for the interpreter when it is freed. Nobody else knows the fresh array
+    yet, so it is filled through its address.
     """
     source = np.ascontiguousarray(array)
     fresh = mx.nd.empty(array.shape, dtype=array.dtype)

@@ -78,9 +78,7 @@ class _Work:
         order = self._line.bundle(BUNDLE_S)
         rank, bundle = int(order["rank"]), values.decode(WorkerBundle, order["bundle"])
         self._seconds["bundle"] = time.monotonic() - start
-        logging.basicConfig(
-            level=logging.INFO, format=f"worker {rank} %(asctime)s %(levelname)s %(name)s: %(message)s"
-        )
+        logging.basicConfig(level=logging.INFO, format=f"worker {rank} %(asctime)s %(levelname)s %(name)s: %(message)s")
         if bundle.exchange != "kvstore":
             raise InputError(f"training.exchange is {bundle.exchange!r}; this version has 'kvstore'")
         start = time.monotonic()

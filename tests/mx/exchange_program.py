@@ -58,9 +58,9 @@ def main():
     said["mean"] = mean.data().asnumpy().tolist()
     vector = np.array([[1e16, 1.0, 0.1], [1.0, 1e16, 0.2], [-1e16, -1e16, 0.3]])[RANK % 3]
     said["sum"] = exchange.sum(vector).tolist()
-    said["long"] = exchange.sum(np.arange(1000.0) * (RANK + 1)).tolist() == (
-        np.arange(1000.0) * sum(range(1, SIZE + 1))
-    ).tolist()
+    said["long"] = (
+        exchange.sum(np.arange(1000.0) * (RANK + 1)).tolist() == (np.arange(1000.0) * sum(range(1, SIZE + 1))).tolist()
+    )
     said["same"] = refused(lambda: exchange.agree("ab" * 32, "here"))
     said["differ"] = refused(lambda: exchange.agree(("0" if RANK == 1 else "f") + "a" * 63, "before the first step"))
     print(json.dumps(said), flush=True)
