@@ -21,7 +21,6 @@ __all__ = [
     "Limits",
     "Restore",
     "RoleSpec",
-    "SlotAttempt",
     "TrainingSpec",
     "WorkerBundle",
 ]
@@ -145,12 +144,3 @@ class WorkerBundle:
     staging: str
     exchange: str = "kvstore"
     beat_s: float = 0.2
-
-
-@dataclass(frozen=True)
-class SlotAttempt:
-    """What the driver's agent sends to the agent of one slot: the roles to start and the bundle for its worker."""
-
-    attempt: int
-    roles: tuple[RoleSpec, ...]
-    bundle: WorkerBundle

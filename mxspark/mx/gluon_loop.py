@@ -78,7 +78,8 @@ class GluonLoop:
         self.seconds["broadcast"] = time.monotonic() - start
         training = bundle.training
         self.stepper = Stepper(self.network, exchange, self.updater, self.metrics, training.seed, self.position.step)
-        self._began = self._last_beat = time.monotonic()
+        self._began, self._last_beat = time.monotonic(), -math.inf
+        self._first = self.position.step
         self._staged_step: Optional[int] = None
 
     def _open(self) -> None:
@@ -236,8 +237,8 @@ class GluonLoop:
 
     def _beat(self, doing: str) -> None:
         now = time.monotonic()
-        if now - self._last_beat < self.bundle.beat_s:
-            return
+        if self.stepper.done == self._first or now - self._last_beat < self.bundle.beat_s:
+            return  # the first beat is that of the first step, at once
         self._last_beat = now
         self.line.drain()
         sums = self.metrics.sums()

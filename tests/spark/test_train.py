@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from pyspark.sql import DataFrame, Row, SparkSession
+from spark.drivers import driver
 from spark.jobs import DIGITS, digits, mlp, train
 
 import mxspark
@@ -227,3 +228,16 @@ def test_global_shuffle_and_none(spark: SparkSession, tmp_path: Path) -> None:
     for shuffle in ("global", "none"):
         result = train(tmp_path / shuffle, data={"shuffle": shuffle}, training={"epochs": 1})
         assert result.rows_per_epoch > 1300
+
+
+def test_executors_of_their_own(tmp_path: Path) -> None:
+    """The same job on ``local-cluster``, whose executors are processes of their own, gives the same model bit for bit."""
+    models = []
+    for name, master in (("one", "local[2]"), ("two", "local-cluster[2,1,1024]")):
+        (tmp_path / name).mkdir()
+        with driver(tmp_path / name, "none", master) as run:
+            assert run.popen.wait(120) == 0, run.log
+            outcome = run.outcome()
+        assert (outcome["status"], outcome["epochs"], outcome["steps"]) == ("succeeded", 2, 24)
+        models.append((tmp_path / name / "job/model/model-0000.params").read_bytes())
+    assert models[0] == models[1]
