@@ -21,6 +21,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Optional
 
@@ -49,13 +50,24 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Run a command and return the exit code."""
     _say_who_we_are()
-    given = parser().parse_args(sys.argv[1:] if arguments is None else arguments)
+    try:
+        given = parser().parse_args(sys.argv[1:] if arguments is None else arguments)
+    except SystemExit as stop:
+        return _tell_launcher("MXSPARK_EXIT_FILE", int(stop.code or 0))
+    _find_modules_beside(given.config)
     result, code = _train(given.config, given.set)
-    print_summary(result, Console(stderr=code != 0))
     if given.result:
         Path(given.result).write_text(json.dumps(result.to_dict(), indent=2) + "\n")
-    _write_for_the_launcher("MXSPARK_EXIT_FILE", code)
+    _tell_launcher("MXSPARK_EXIT_FILE", code)
+    print_summary(result, Console(stderr=code != 0))
     return code
+
+
+def _find_modules_beside(config: str) -> None:
+    """Let dotted paths of a job name modules of the working directory and of the job file's folder."""
+    for folder in (os.getcwd(), str(Path(config).absolute().parent)):
+        if folder not in sys.path:
+            sys.path.append(folder)
 
 
 def _train(config: str, overrides: Sequence[str]) -> tuple[Result, int]:
@@ -72,9 +84,11 @@ def _train(config: str, overrides: Sequence[str]) -> tuple[Result, int]:
         spark = session.start(f"mxspark {job.job.name}")
         return spark_job.train(config=job, spark=spark, run=run), 0
     except KeyboardInterrupt as stop:
-        return Result(INTERRUPTED, run, str(stop) or "interrupted; the same command resumes"), EXIT_INTERRUPTED
+        nothing_yet = Result(INTERRUPTED, run, f"{stop or 'Ctrl-C'}; the same command resumes")
+        return getattr(stop, "result", None) or nothing_yet, EXIT_INTERRUPTED
     except MXSparkError as error:
-        return Result(FAILED, run, error.message, cause=error.cause or _cause_of(error)), error.exit_code
+        reached = error.result or Result(FAILED, run, error.message)
+        return replace(reached, cause=error.cause or _cause_of(error)), error.exit_code
     except Exception:
         text = traceback.format_exc()
         return Result(FAILED, run, f"a mistake of mxspark's own, please report it:\n{text}"), InternalError.exit_code
@@ -87,16 +101,17 @@ def _cause_of(error: MXSparkError) -> Cause:
 
 
 def _interrupt(_signal: int, _frame: Any) -> None:
-    raise KeyboardInterrupt("ended by SIGTERM; the same command resumes")
+    raise KeyboardInterrupt("SIGTERM")
 
 
 def _say_who_we_are() -> None:
     """Tell the launcher which process to send signals to."""
-    _write_for_the_launcher("MXSPARK_DRIVER_PID_FILE", os.getpid())
+    _tell_launcher("MXSPARK_DRIVER_PID_FILE", os.getpid())
 
 
-def _write_for_the_launcher(variable: str, value: int) -> None:
+def _tell_launcher(variable: str, value: int) -> int:
     path = os.environ.get(variable)
     if path:
         Path(path + ".new").write_text(f"{value}\n")
         os.replace(path + ".new", path)
+    return value

@@ -261,7 +261,12 @@ class JobConfig(Section):
 
 
 def _unknown_sections(raw: Mapping[str, Any]) -> list[str]:
-    return [f"{key}: is not a section{close(str(key), list(_SECTIONS))}" for key in raw if key not in _SECTIONS]
+    lines = []
+    for key in (str(key) for key in raw if key not in _SECTIONS):
+        home = next((name for name, kind in _SECTIONS.items() if key in kind.model_fields), None)
+        hint = f"; did you mean {home}.{key}?" if home else close(key, list(_SECTIONS))
+        lines.append(f"{key}: is not a section{hint}")
+    return lines
 
 
 def _across(sections: Mapping[str, Section]) -> list[str]:

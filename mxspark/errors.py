@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, ClassVar, Optional
 
 if TYPE_CHECKING:
     from mxspark.failure import Cause
+    from mxspark.result import Result
 
 EXIT_INTERRUPTED = 130
 
@@ -38,6 +39,8 @@ class MXSparkError(Exception):
         What a command line ends with.
     cause : Cause or None
         The first failure of the run as data: role, rank, host, pid, exit code or signal, message, log tail.
+    result : Result or None
+        What the run had reached, once it owned the job dir.
     """
 
     exit_code: ClassVar[int] = 70
@@ -46,6 +49,7 @@ class MXSparkError(Exception):
         super().__init__(message)
         self.message = message
         self.cause = cause
+        self.result: Optional[Result] = None
 
     def __reduce__(self) -> tuple[object, ...]:
         return type(self), (self.message, self.cause)

@@ -219,8 +219,7 @@ class Channel:
 
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(True)
-        self._socket = sock
-        self._codec = Plain()
+        self._socket, self._codec = sock, Plain()
         self._frames: list[Message] = []
         self._sending = threading.Lock()
 
@@ -272,9 +271,8 @@ class Channel:
                     raise TimeoutError(f"nothing came over the channel for {timeout} s")
                 data = self._socket.recv(65536)
             except (OSError, ValueError) as error:
-                # reset by the other end, or closed by another thread of ours
                 if isinstance(error, ConnectionResetError) or self._socket.fileno() == -1:
-                    return None
+                    return None  # reset by the other end, or closed by another thread of ours
                 raise
             if not data:
                 return None

@@ -182,12 +182,20 @@ def _late_start(attempt: Attempt, now: float) -> Optional[Cause]:
             return None
         missing = sorted(_missing(attempt), key=lambda item: item[1] == _ONLY_WAITS)
         what = "the group did not form"
-    names = "; ".join(f"{role} {rank} {why}" for (role, rank), why in missing)
+    names = _grouped(missing)
     message = f"{what} within failure.start_s = {limit:g} s: {names}. Look at their logs, or raise failure.start_s"
     return _cause(attempt, "start", missing[0][0], message)
 
 
-_ONLY_WAITS = "is there and waits for the others"
+_ONLY_WAITS = "waits for the others"
+
+
+def _grouped(missing: Iterable[tuple[Who, str]]) -> str:
+    """Return who is how far, roles of one kind and state together: ``agent 1, 2, 5 has not joined``."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for (role, rank), why in missing:
+        groups.setdefault((role, why), []).append(str(rank))
+    return "; ".join(f"{role} {', '.join(ranks)} {why}" for (role, why), ranks in groups.items())
 
 
 def _missing(attempt: Attempt) -> Iterable[tuple[Who, str]]:

@@ -63,7 +63,9 @@ class SlotAgent:
 
     def _log_place(self, environment: Mapping[str, str]) -> tuple[Path, str]:
         if self._spec.log_dir is not None:
-            os.makedirs(self._spec.log_dir, exist_ok=True)
+            # not its parents: they are the driver's, and gone if the driver is
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(self._spec.log_dir, 0o700)
             return Path(self._spec.log_dir), ""
         container = environment.get("LOG_DIRS", "").split(",")[0]  # YARN collects what lies there
         if container and os.path.isdir(container):

@@ -3,29 +3,33 @@
 from __future__ import annotations
 
 from rich.console import Console
-from rich.table import Table
+from rich.markup import escape
 
 from mxspark.result import Result
 
 
 def print_summary(result: Result, console: Console) -> None:
-    """Print what was reached and where it lies."""
-    console.print(f"[bold]{result.status}[/bold]: {result.message}", highlight=False, soft_wrap=True)
-    table = Table(show_header=False, box=None, pad_edge=False)
-    table.add_column(style="dim")
-    table.add_column(overflow="fold")
-    for name, value in rows(result):
-        table.add_row(name, value)
-    console.print(table, highlight=False)
+    """Print what was reached and where it lies; one line each, however long, so that paths can be copied."""
+
+    def line(text: str) -> None:
+        console.print(text, highlight=False, soft_wrap=True, emoji=False)
+
+    line(f"[bold]{result.status}[/bold]: {escape(result.message)}")
+    facts = rows(result)
+    width = max(len(name) for name, _ in facts)
+    for name, value in facts:
+        line(f"[dim]{name:{width}}[/dim]  {escape(value)}")
 
 
 def rows(result: Result) -> list[tuple[str, str]]:
     """Return the table's lines; facts that do not exist have none."""
-    lines = [("run", result.run_id), ("epochs", f"{result.epochs}  ({result.steps} steps)")]
+    lines = [("run", result.run_id)]
+    if result.epochs or result.steps:
+        lines.append(("epochs", f"{result.epochs}  ({result.steps} steps)"))
     for side in ("training", "validation"):
         for name, value in result.metrics.get(side, {}).get("last", {}).items():
             best = result.metrics[side]["best"][name]
-            lines.append((f"{side} {name}", f"{value:.4f}  (best {best:.4f})"))
+            lines.append((f"{side} {name}", f"{value:.4f}  (best of this run {best:.4f})"))
     if result.rows_per_s:
         lines.append(("rows/s", f"{result.rows_per_s:,.0f}"))
     if result.seconds:

@@ -97,18 +97,21 @@ class Recorder:
         self._phases, self._began = phases, time.monotonic()
         try:
             yield
-        except KeyboardInterrupt:
-            self._leave(self._result(INTERRUPTED, "interrupted; the same command resumes"))
+        except KeyboardInterrupt as stop:
+            reached = self._result(INTERRUPTED, f"{stop or 'Ctrl-C'}; the same command resumes")
+            stop.__dict__["result"] = reached
+            self._leave(reached)
             raise
         except MXSparkError as error:
-            self._leave(replace(self._result(FAILED, error.message), cause=error.cause))
+            error.result = replace(self._result(FAILED, error.message), cause=error.cause)
+            self._leave(error.result)
             raise
 
     def succeeded(self) -> Result:
         """Return the result of a run that did all its epochs."""
         self._phase("train")
         done = self._job.training.epochs
-        result = self._result(SUCCEEDED, f"{done} epochs, {self._step} steps")
+        result = self._result(SUCCEEDED, f"{done} epoch{'s' if done > 1 else ''}, {self._step} steps")
         self._leave(result)
         return result
 

@@ -74,8 +74,8 @@ def wait_for_slots(session: SessionFacts, workers: int, limit_s: float) -> None:
     most = _most_slots(session.master, session.task_cpus)
     if most is not None and most < workers:
         raise ClusterError(
-            f"cluster.num_workers is {workers}, but the master {session.master!r} never has more than {most} slots "
-            f"(spark.task.cpus={session.task_cpus}); lower cluster.num_workers or start Spark with "
+            f"cluster.num_workers is {workers}, but the master {session.master!r} never has more than {most} "
+            f"slot{'s' if most > 1 else ''} (spark.task.cpus={session.task_cpus}); lower cluster.num_workers or start Spark with "
             f"--master local[{workers}]"
         )
     deadline = time.monotonic() + limit_s

@@ -72,7 +72,7 @@ def test_who_is_missing_is_named_and_the_culprit_first() -> None:
     made.record(("scheduler", 0), events.Loaded(1.0), 2.0)
     cause = cause_at(made, 11.0)
     assert (cause.role, cause.rank, cause.host, cause.pid) == ("worker", 1, "h1", 1003)
-    assert "worker 1 has not loaded MXNet; scheduler 0 is there and waits for the others; server 0" in cause.message
+    assert "worker 1 has not loaded MXNet; scheduler 0 waits for the others; server 0" in cause.message
 
 
 @pytest.mark.parametrize(

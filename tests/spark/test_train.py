@@ -231,7 +231,7 @@ def test_global_shuffle_and_none(spark: SparkSession, tmp_path: Path) -> None:
 
 
 def test_executors_of_their_own(tmp_path: Path) -> None:
-    """The same job on ``local-cluster``, whose executors are processes of their own, gives the same model bit for bit."""
+    """On ``local-cluster``, whose executors are processes of their own, the same job gives the same bits."""
     models = []
     for name, master in (("one", "local[2]"), ("two", "local-cluster[2,1,1024]")):
         (tmp_path / name).mkdir()
