@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +18,13 @@ ROOT = Path(__file__).resolve().parent
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add ``--long``."""
     parser.addoption("--long", action="store_true", help="run the long tests too")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give this test run a temporary folder of its own, by which its processes are known (`leftovers`)."""
+    folder = tempfile.mkdtemp(prefix="mxspark-tests-")
+    os.environ["TMPDIR"] = tempfile.tempdir = folder
+    config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -9,9 +9,9 @@ import psutil
 
 
 def roles_alive() -> list[int]:
-    """Return the pids of agents and roles that this test process is answerable for, by what the system says of them.
+    """Return the pids of the agents and roles of this test run, by what the system says of them.
 
-    Those are its descendants and the orphans; another test run beside this one is none of ours.
+    Agents and roles keep TMPDIR, and conftest.py gives each test run one of its own.
     """
     found = []
     for process in psutil.process_iter():
@@ -19,11 +19,11 @@ def roles_alive() -> list[int]:
             if process.status() == psutil.STATUS_ZOMBIE:
                 continue
             words = process.cmdline()
-            ours = any("mxspark.agent" in word for word in words) or "MXSPARK_RUN" in process.environ()
-            lineage = [parent.pid for parent in process.parents()]
+            environment = process.environ()
         except psutil.Error:
             continue
-        if ours and (os.getpid() in lineage or lineage[:1] == [1]):
+        ours = environment.get("TMPDIR") == os.environ["TMPDIR"]
+        if ours and ("MXSPARK_RUN" in environment or any("mxspark.agent" in word for word in words)):
             found.append(process.pid)
     return found
 

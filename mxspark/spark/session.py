@@ -75,8 +75,8 @@ def wait_for_slots(session: SessionFacts, workers: int, limit_s: float) -> None:
     if most is not None and most < workers:
         raise ClusterError(
             f"cluster.num_workers is {workers}, but the master {session.master!r} never has more than {most} "
-            f"slot{'s' if most > 1 else ''} (spark.task.cpus={session.task_cpus}); lower cluster.num_workers or start Spark with "
-            f"--master local[{workers}]"
+            f"slot{'s' if most > 1 else ''} (spark.task.cpus={session.task_cpus}); lower cluster.num_workers or start "
+            f"Spark with --master local[{workers}]"
         )
     deadline = time.monotonic() + limit_s
     while True:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import shutil
 import subprocess
 from pathlib import Path
@@ -18,7 +19,8 @@ BETWEEN = [("3.9", "4.0.5"), ("3.11", "3.5.9"), ("3.11", "4.3.0")]
 
 def interpreter(version: str) -> Optional[str]:
     """Return a Python of that version: on the PATH, or one that pyenv keeps."""
-    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    home = Path(pwd.getpwuid(os.getuid()).pw_dir)  # HOME may be one made for the tests
+    pyenv = Path(os.environ.get("PYENV_ROOT", home / ".pyenv")) / "versions"
     kept = [str(path) for path in sorted(pyenv.glob(f"{version}.*/bin/python3"))]
     found = [path for path in (shutil.which(f"python{version}"),) if path and "shims" not in path]
     return next(iter([*found, *kept]), None)
