@@ -57,7 +57,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     _find_modules_beside(given.config)
     result, code = _train(given.config, given.set)
     if given.result:
-        Path(given.result).write_text(json.dumps(result.to_dict(), indent=2) + "\n")
+        Path(given.result).write_text(json.dumps(result.to_dict(), indent=2, allow_nan=False) + "\n")
     _tell_launcher("MXSPARK_EXIT_FILE", code)
     print_summary(result, Console(stderr=code != 0))
     return code

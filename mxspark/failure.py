@@ -58,6 +58,18 @@ class Cause:
         return "\n".join(lines)
 
 
+def shorten(text: str, limit: int) -> str:
+    """Return `text`, or its beginning and end with what was left out said in between, in about `limit` characters.
+
+    >>> shorten("0123456789", 4)
+    '01\\n... 6 characters are left out ...\\n89'
+    """
+    if len(text) <= limit:
+        return text
+    half = limit // 2
+    return f"{text[:half]}\n... {len(text) - 2 * half} characters are left out ...\n{text[-half:]}"
+
+
 def describe_exit(returncode: int) -> tuple[Optional[int], Optional[str], str]:
     """Split a wait status as `subprocess` gives it into exit code, signal name and words.
 

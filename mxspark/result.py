@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -103,7 +104,16 @@ class Result:
         plain = values.encode(replace(self, model=None, best_model=None))
         plain["model"] = self.model.path if self.model else None
         plain["best_model"] = self.best_model.path if self.best_model else None
-        return dict(plain)
+        return dict(_finite(plain))
+
+
+def _finite(value: Any) -> Any:
+    """Return plain values with NaN and infinities, which JSON does not have, as None."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def summarise(history: tuple[EpochEnd, ...], better: dict[str, str]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from mxspark.agent import decide, process
 from mxspark.agent.loop import Loop, Stream
 from mxspark.agent.roles import TAIL_LINES, Roles
 from mxspark.agent.server import ControlServer, Peer
-from mxspark.failure import Cause
+from mxspark.failure import Cause, shorten
 from mxspark.specs import DriverAgentSpec, RoleSpec
 
 log = logging.getLogger(__name__)
@@ -23,6 +23,21 @@ log = logging.getLogger(__name__)
 RANK = -1  # how the driver's agent is called among agents
 TICK_S, STACKS_S, STOP_S, FLUSH_S, ORPHANS_S = 0.1, 0.7, 5.0, 2.0, 1.0
 SLOW_BYTES, STUCK_BYTES = 2**18, 2**26  # queued for the driver: from here beats are dropped, from there it is given up
+
+
+# The last frame to the driver holds them all, and six bytes for a character that is not ASCII.
+LOGS_LIMIT, OTHERS_LIMIT, TEXT_LIMIT = 2**20, 16, 2**16
+
+
+def _short(cause: Cause, among: int = OTHERS_LIMIT) -> Cause:
+    """Return a cause that shares `TEXT_LIMIT` with others."""
+    room = TEXT_LIMIT // among
+    return replace(
+        cause,
+        message=shorten(cause.message, room),
+        traceback=shorten(cause.traceback, room),
+        log_tail=shorten(cause.log_tail, room),
+    )
 
 
 class Coordinator:
@@ -45,8 +60,9 @@ class Coordinator:
         self._sockets = [role.socket for role in spec.roles if role.socket]
         self._peers: dict[int, Peer] = {}
         self._logs: dict[str, str] = {}
+        self._stopped: set[int] = set()
         self._cause: Optional[Cause] = None
-        self._ended = self._stopping = False
+        self._ended = self._stopping = self._interrupted = False
         settings = process.Settings(
             sys.executable, spec.sys_path, process.base_environment(environment), folder, "", spec.entries
         )
@@ -55,7 +71,12 @@ class Coordinator:
         self._tell_driver({"event": "Listening", "address": list(self._server.address)})
         self._roles.start(spec.roles)
         loop.every(TICK_S, self._tick)
-        loop.every(spec.limits.lease_s / 3, lambda: self._tell_agents({"beat": 1}))
+        loop.every(spec.limits.lease_s / 3, self._beat)
+
+    def _beat(self) -> None:
+        self._tell_agents({"beat": 1})
+        if not self._driver.queued_bytes:
+            self._tell_driver({"beat": 1})
 
     @property
     def succeeded(self) -> bool:
@@ -78,6 +99,9 @@ class Coordinator:
 
     def interrupt(self, why: str) -> None:
         """End the attempt because somebody wants it."""
+        if self._interrupted:
+            self._loop.stop()  # whoever says it twice means it
+        self._interrupted = True
         if self._attempt.verdict == decide.WAIT:
             self._fail(Cause("interrupted", "agent", RANK, self._attempt.host, os.getpid(), why))
         else:
@@ -99,30 +123,36 @@ class Coordinator:
     def _heard(self, peer: Peer, frame: wire.Message) -> None:
         peer.heard = self._loop.now()
         try:
-            self._take(peer, frame)
+            said = self._understand(peer, frame)
         except (KeyError, TypeError, ValueError) as error:
             self._server.drop(peer, f"it sent a frame that makes no sense: {error!r:.300}")
             self._lost(peer, f"its agent sent a frame that makes no sense: {error!r:.300}")
-
-    def _take(self, peer: Peer, frame: wire.Message) -> None:
-        if "beat" in frame:
             return
+        if said is not None and isinstance(said[1], events.Joined):
+            self._join(peer, said[1])
+        if said is not None and peer.stream.open:
+            who, event = said
+            from_agent = who[0] == "agent" and not isinstance(event, events.Raised)
+            self._record(who, None if from_agent else who, event)
+
+    def _understand(self, peer: Peer, frame: wire.Message) -> Optional[tuple[decide.Who, events.Event]]:
+        """Return who says what; None for a beat and for logs."""
+        if "beat" in frame:
+            return None
         if "logs" in frame:
             self._logs.update({str(name): str(text) for name, text in frame["logs"].items()})
-            return
+            return None
         body = dict(frame)
         source = body.pop("from")
         who = (str(source["role"]), int(source["rank"]))
         event = events.from_wire(body)
         if isinstance(event, events.Joined):
-            self._join(peer, event)
-        elif peer.rank is None:
+            return who, event
+        if peer.rank is None:
             raise ValueError("it must join first")
-        elif who != ("agent", peer.rank) and self._attempt.slot_of.get(who) != peer.rank:
+        if who != ("agent", peer.rank) and self._attempt.slot_of.get(who) != peer.rank:
             raise ValueError(f"{who} is not of slot {peer.rank}")
-        if peer.stream.open:
-            from_agent = who[0] == "agent" and not isinstance(event, events.Raised)
-            self._record(who, None if from_agent else who, event)
+        return who, event
 
     def _join(self, peer: Peer, event: events.Joined) -> None:
         if not 0 <= event.rank < self._spec.size or event.rank in self._attempt.joined or peer.rank is not None:
@@ -146,6 +176,8 @@ class Coordinator:
         self._record(who or ("agent", RANK), who, event)
 
     def _record(self, source: tuple[str, int], who: Optional[tuple[str, int]], event: events.Event) -> None:
+        if isinstance(event, events.Stopped):
+            self._stopped.add(event.rank)
         formed = self._attempt.formed_at
         self._attempt.record(who, event, self._loop.now())
         if not (isinstance(event, events.Beat) and self._driver.queued_bytes > SLOW_BYTES):
@@ -210,11 +242,18 @@ class Coordinator:
         left = process.kill_tagged(topology.RUN_TAG, self._spec.run_id, but, ORPHANS_S)
         if left:
             log.warning("processes that had outlived their agents were killed: %s", sorted(left))
+        self._kill_silent_agents()
         for path in self._sockets:
             process.remove_socket(path)
         self._record_end()
         self._server.close()
         self._flush(self._loop.now() + FLUSH_S)
+
+    def _kill_silent_agents(self) -> None:
+        """End the agents on this host that did not say they had stopped: one that is itself stopped cannot."""
+        for rank, joined in self._attempt.joined.items():
+            if rank not in self._stopped and joined.identity == self._spec.identity:
+                process.kill_agent(joined.pid)
 
     def _record_end(self) -> None:
         cause, others = self._cause, self._attempt.failures
@@ -223,8 +262,10 @@ class Coordinator:
             if not cause.log_tail and name in self._logs:
                 lines = self._logs[name].splitlines(keepends=True)
                 cause = replace(cause, log_tail="".join(lines[-(100 if cause.kind == "hang" else TAIL_LINES) :]))
-            others = [other for other in others if other is not self._cause]
-        event = events.Ended(cause, tuple(others), self._logs)
+            others = [_short(other) for other in others if other is not self._cause]
+        room = LOGS_LIMIT // max(1, len(self._logs))
+        logs = {name: text[-room:] for name, text in self._logs.items()}
+        event = events.Ended(_short(cause, 1) if cause else None, tuple(others[:OTHERS_LIMIT]), logs)
         self._tell_driver({"from": {"role": "agent", "rank": RANK}, **events.to_wire(event)})
 
     def _flush(self, deadline: float) -> None:

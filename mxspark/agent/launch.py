@@ -79,6 +79,10 @@ class AgentHandle:
         """Return the agent's exit status as `subprocess` gives it, None while it runs."""
         return self._popen.poll()
 
+    def kill(self) -> None:
+        """Kill the agent; its roles die with it, and the rest of what :meth:`stop` does finds it gone."""
+        self._popen.kill()
+
     def stop(self) -> None:
         """End the agent and its roles: first by closing its lifeline, then the hard way."""
         self._lifeline.close()

@@ -213,6 +213,13 @@ def _parents() -> Iterator[tuple[int, int]]:
                 yield int(entry), int(fields[1])
 
 
+def kill_agent(pid: int) -> None:
+    """Kill a process if it is an agent of this user; its roles die with it."""
+    with contextlib.suppress(OSError):
+        if b"mxspark.agent" in Path("/proc", str(pid), "cmdline").read_bytes():
+            os.kill(pid, signal.SIGKILL)
+
+
 def kill_tagged(variable: str, value: str, but: set[int], seconds: float) -> set[int]:
     """Kill every process of ours that was started with ``variable=value``, and see them go; return who was killed."""
     wanted = f"{variable}={value}".encode()

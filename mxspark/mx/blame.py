@@ -11,6 +11,7 @@ from typing import Optional
 import mxspark
 from mxspark import events
 from mxspark.errors import InputError, InternalError, MXSparkError, TrainingCodeError
+from mxspark.failure import shorten
 
 _OURS = os.path.dirname(os.path.abspath(mxspark.__file__)) + os.sep
 EXIT_CODES = {
@@ -18,6 +19,10 @@ EXIT_CODES = {
     "training": TrainingCodeError.exit_code,
     "mxspark": InternalError.exit_code,
 }
+
+
+# A report is one frame, of bounded size, and goes to a screen.
+MESSAGE_LIMIT, TRACEBACK_LIMIT = 8_000, 32_000
 
 
 class Blamed(Exception):
@@ -46,10 +51,18 @@ def raised(error: BaseException, step: Optional[int]) -> events.Raised:
     return events.Raised(
         who=who,
         type=_name(type(cause)),
-        message=str(cause) or f"{_name(type(cause))} without a message",
-        traceback=_traceback(cause),
+        message=shorten(_text(cause) or "no message", MESSAGE_LIMIT),
+        traceback=shorten(_traceback(cause), TRACEBACK_LIMIT),
         step=step,
     )
+
+
+def _text(error: BaseException) -> str:
+    """Return an exception's own words; the user's `__str__` may itself raise."""
+    try:
+        return str(error)
+    except Exception as second:
+        return f"its __str__ raised {_name(type(second))}"
 
 
 def _who(error: BaseException) -> tuple[str, BaseException]:
@@ -72,4 +85,7 @@ def _traceback(error: BaseException) -> str:
     while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_OURS):
         trace = trace.tb_next
     shown = trace if trace is not None else error.__traceback__
-    return "".join(traceback.format_exception(type(error), error, shown))
+    try:
+        return "".join(traceback.format_exception(type(error), error, shown))
+    except Exception:
+        return "".join(traceback.format_tb(shown))

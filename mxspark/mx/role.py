@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 CHANNEL = "MXSPARK_CHANNEL"
 # MXNet copies arrays of this many elements and more with OpenMP threads. One such copy in the main thread (a large
-# `asnumpy()`) gives it a team of its own; libgomp then sees more threads than cores and puts threads to sleep where they
-# used to wait for microseconds, for the rest of the process: LeNet on 2 cores 25 -> 43 ms a step.
+# `asnumpy()`) gives it a team of its own; libgomp then sees more threads than cores and puts threads to sleep where
+# they used to wait for microseconds, for the rest of the process: LeNet on 2 cores 25 -> 43 ms a step.
 PARALLEL_COPY = ("MXNET_CPU_PARALLEL_SIZE", "2000000000")
 # The agent decides how long a start may take; this only keeps a forgotten worker from waiting for ever.
 BUNDLE_S = 3600.0
@@ -67,12 +67,16 @@ class _Work:
         try:
             self._train()
         except BaseException as error:  # sys.exit() in the user's network is no success
-            step = self._loop.stepper.done if self._loop is not None else None
-            raised = blame.raised(error, step)
-            print(raised.traceback, file=sys.stderr, flush=True)
-            self._line.send(raised)
-            # in here, while the exception keeps every frame, and with them MXNet's store, alive
-            _end(blame.EXIT_CODES[raised.who])
+            code = blame.EXIT_CODES["mxspark"]
+            try:
+                step = self._loop.stepper.done if self._loop is not None else None
+                raised = blame.raised(error, step)
+                print(raised.traceback, file=sys.stderr, flush=True)
+                self._line.send(raised)
+                code = blame.EXIT_CODES[raised.who]
+            finally:
+                # in here, while the exception keeps every frame, and with them MXNet's store, alive
+                _end(code)
         _end(0)
 
     def _train(self) -> None:

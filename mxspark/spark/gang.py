@@ -67,6 +67,8 @@ class Gang:
         self._group = _plan(session, job, run_id)
         self._stage: Optional[SparkCall[list[str]]] = None
         self._over = False
+        self._heard = time.monotonic()
+        self._stage_over_at: Optional[float] = None
         spec = DriverAgentSpec(
             run_id=run_id,
             size=job.cluster.num_workers,
@@ -159,30 +161,46 @@ class Gang:
         try:
             message = self._channel.receive(_POLL_S)
         except TimeoutError:
+            self._look_at_agent()
             self._look_at_stage()
             return None
+        self._heard = time.monotonic()
         if message is None:
             self._over = True
-            raise self._agent_gone()
-        return message
+            raise self._agent_gone(self._agent.wait(_STOP_S)["message"])
+        return None if "beat" in message else message
 
-    def _agent_gone(self) -> RoleDied:
-        outcome = self._agent.wait(_STOP_S)
+    def _look_at_agent(self) -> None:
+        """Give up an agent that has not even sent a beat: it is stopped, or the machine is."""
+        silent_s = time.monotonic() - self._heard
+        if silent_s > self._limits.lease_s:
+            self._over = True
+            self._agent.kill()
+            raise self._agent_gone(f"it was silent for {silent_s:.1f} s (failure.lease_s = {self._limits.lease_s:g} s)")
+
+    def _agent_gone(self, why: str) -> RoleDied:
         cause = Cause(
             "agent",
             "agent",
             -1,
             os.uname().nodename,
             self._agent.pid,
-            f"the driver's own agent is gone, and the scheduler with it: {outcome['message']}",
+            f"the driver's own agent is gone, and the scheduler with it: {why}",
             log_tail=_tail(self._logs),
         )
         return RoleDied(cause.describe(), cause)
 
     def _look_at_stage(self) -> None:
-        error = self._stage.failed() if self._stage is not None else None
+        if self._stage is None or not self._stage.done.is_set():
+            return
+        error = self._stage.failed()
         if error is not None:
             raise ClusterError(f"Spark ended the workers' stage: {error}") from error
+        self._stage_over_at = self._stage_over_at or time.monotonic()
+        if time.monotonic() - self._stage_over_at > self._limits.shutdown_s:
+            raise ClusterError(
+                f"the workers' stage is over and the driver's agent says nothing: {'; '.join(self._stage.result())}"
+            )
 
     def _stop(self, why: str) -> None:
         """Have the driver's agent end every role, and wait for its word that it has."""

@@ -140,13 +140,12 @@ class _Run:
             gang = stack.enter_context(Gang(self.facts, self.job, self.run, self.scratch / "logs"))
             with self.phases("spool"):
                 self.display.phase("spooling")
-                spools, columns = self._spool(df, validation_df)
-                stack.callback(_remove, spools, self.run)
+                spools, columns = self._spool(df, validation_df, stack)
                 data = assemble.data_sets(self.job, *spools)
             with self.phases("resume"):
                 recorder = self._own(path, spools, columns, data[0])
                 restore = recorder.restore
-                if restore is not None and restore.epoch >= self.job.training.epochs:
+                if recorder.is_complete():
                     return recorder.nothing_left()
             bundle = assemble.worker_bundle(
                 self.job,
@@ -189,11 +188,12 @@ class _Run:
             )
         return path, df, validation_df
 
-    def _spool(self, df: Any, validation_df: Any) -> tuple[Spools, Columns]:
+    def _spool(self, df: Any, validation_df: Any, stack: contextlib.ExitStack) -> tuple[Spools, Columns]:
         """Write all rows to local disk, and raise what is wrong with them."""
         columns = (self.job.features(), self.job.labels())
-        training = self._spool_one(df, columns, "training")
-        validation = None if validation_df is None else self._spool_one(validation_df, columns, "validation")
+        stack.callback(_forgive, session.remove_spools, self.facts, self.run)
+        training = self._spool_one(df, columns, "training", stack)
+        validation = None if validation_df is None else self._spool_one(validation_df, columns, "validation", stack)
         problems = spool_stage.problems(training, *columns)
         if validation is not None:
             problems += [f"validation data: {line}" for line in spool_stage.problems(validation, *columns)]
@@ -205,7 +205,7 @@ class _Run:
             inputs.check_same_shapes(settled, validation)
         return (training, validation), settled
 
-    def _spool_one(self, data: Any, columns: Columns, name: str) -> list[SpoolReady]:
+    def _spool_one(self, data: Any, columns: Columns, name: str, stack: contextlib.ExitStack) -> list[SpoolReady]:
         context = self.facts.spark.sparkContext
         if self.job.data.shuffle == "global" and name == "training":
             data = data.repartition(max(data_partitions(data), self.job.cluster.num_workers))
@@ -215,7 +215,9 @@ class _Run:
             f"mxspark {self.job.job.name}: spool of the {name} rows",
             lambda: spool_stage.spool(data, *columns, self.run, name),
         )
-        return call.result()
+        ready = call.result()
+        stack.callback(_forgive, spool_stage.remove, ready, self.run)
+        return ready
 
     def _own(self, path: str, spools: Spools, columns: Columns, training: DataSet) -> Recorder:
         """Take the job dir over and find where to go on."""
@@ -238,10 +240,9 @@ def data_partitions(data: Any) -> int:
     return int(getattr(data, "rdd", data).getNumPartitions())
 
 
-def _remove(spools: Spools, run: str) -> None:
-    for ready in spools:
-        try:
-            if ready:
-                spool_stage.remove(ready, run)
-        except OSError as error:
-            log.warning("spooled rows are left behind: %s", error)
+def _forgive(remove: Callable[..., None], *arguments: Any) -> None:
+    """Remove spooled rows; what cannot be removed is said, and must not hide how the run ended."""
+    try:
+        remove(*arguments)
+    except OSError as error:
+        log.warning("spooled rows are left behind: %s", error)

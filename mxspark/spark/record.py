@@ -21,7 +21,7 @@ from mxspark.events import Beat, Ended, EpochEnd, Reported, Staged, Started
 from mxspark.jobdir import JobDir
 from mxspark.jobrecord import RunInfo, job_id
 from mxspark.plan import Plan
-from mxspark.publish import publish_model
+from mxspark.publish import publish_model, read_model
 from mxspark.report.progress import Progress
 from mxspark.result import FAILED, INTERRUPTED, SUCCEEDED, Model, Result, summarise
 from mxspark.run import Phases
@@ -68,6 +68,13 @@ class Recorder:
         """The checkpoint to go on from, None for a fresh start."""
         return self._found.restore if self._found else None
 
+    def is_complete(self) -> bool:
+        """Whether all epochs are done and the model of the last one is published; a kill may fall between the two."""
+        if self._found is None or self._found.restore.epoch < self._job.training.epochs:
+            return False
+        published = read_model(self._owned)
+        return published is not None and published.step >= self._found.restore.step
+
     def take(self, reported: Reported, committed: Callable[[int], None]) -> None:
         """Take one event; publish what it stages and answer with `committed`."""
         event = reported.event
@@ -105,6 +112,9 @@ class Recorder:
         except MXSparkError as error:
             error.result = replace(self._result(FAILED, error.message), cause=error.cause)
             self._leave(error.result)
+            raise
+        except BaseException as error:
+            self._leave(self._result(FAILED, f"{type(error).__name__}: {error}"))
             raise
 
     def succeeded(self) -> Result:
@@ -174,6 +184,6 @@ class Recorder:
             self._owned.put_run_file(self._journal_path, "events.jsonl")
             for name, text in self._logs.items():
                 self._owned.write_run_file(f"{name}.log", text.encode())
-            self._owned.write_run_file("result.json", json.dumps(result.to_dict(), indent=1).encode())
+            self._owned.write_run_file("result.json", json.dumps(result.to_dict(), indent=1, allow_nan=False).encode())
         except (OSError, MXSparkError) as error:
             self._display.phase(f"warning: the run's folder is incomplete: {error}")

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
+import tempfile
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pyspark.sql import SparkSession
 
 from mxspark.errors import ClusterError, ConfigError, InputError
+from mxspark.spool import run_folder_name
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,22 @@ def wait_for_slots(session: SessionFacts, workers: int, limit_s: float) -> None:
                 "ask for more executors (--num-executors, --executor-cores) or lower cluster.num_workers"
             )
         time.sleep(0.2)
+
+
+def remove_spools(session: SessionFacts, run: str) -> None:
+    """Remove the spools of a run from this machine's local folders of Spark, also those of tasks that never answered.
+
+    Executors on other machines remove theirs when they end.
+    """
+    for folder in _local_folders(session.spark):
+        for spool in Path(folder).glob(f"*/{run_folder_name(run)}"):
+            shutil.rmtree(spool)
+
+
+def _local_folders(spark: SparkSession) -> list[str]:
+    """Return where Spark makes its local folders, in Spark's own order of precedence."""
+    configured = os.environ.get("SPARK_LOCAL_DIRS") or spark.sparkContext.getConf().get("spark.local.dir")
+    return (configured or tempfile.gettempdir()).split(",")
 
 
 def _most_slots(master: str, task_cpus: int) -> int | None:

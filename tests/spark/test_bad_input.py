@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -194,3 +195,32 @@ def test_the_command_line_ends_with_the_right_code(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2 and "training: is missing" in done.stderr
     assert '"status": "failed"' in (tmp_path / "r.json").read_text()
+
+
+@pytest.mark.parametrize(
+    ("metric", "words"), [("endless", "zzz.*characters are left out"), ("mute", "its __str__ raised RuntimeError")]
+)
+def test_exceptions_that_are_hard_to_report(spark: SparkSession, tmp_path: Path, metric: str, words: str) -> None:
+    with pytest.raises(mxspark.TrainingCodeError, match=f"(?s){words}") as caught:
+        train(tmp_path / "job", training={"metrics": [f"spark.gates:{metric}"]})
+    assert caught.value.cause is not None and caught.value.cause.role == "worker"
+    assert "gates.py" in caught.value.cause.traceback
+    assert len(str(caught.value)) < 200_000
+
+
+def test_a_metric_that_is_not_a_number_still_gives_json(spark: SparkSession, tmp_path: Path) -> None:
+    result = train(tmp_path / "job", training={"epochs": 1, "metrics": ["spark.gates:not_a_number"]})
+    text = (tmp_path / "job/runs" / result.run_id / "result.json").read_text()
+    assert json.loads(text, parse_constant=lambda word: pytest.fail(f"{word} is not JSON"))["status"] == "succeeded"
+
+
+def test_rows_that_cannot_be_trained_on_leave_no_spool(spark: SparkSession, tmp_path: Path) -> None:
+    rows = [([0.0] * 64, 1)] * 50 + [([0.0] * 64, None)]
+    fails(
+        tmp_path / "job",
+        mxspark.DataError,
+        "digit: 1 row",
+        spark.createDataFrame(rows, "pixels array<float>, digit int"),
+    )
+    local = Path(spark.sparkContext.getConf().get("spark.local.dir", ""))
+    assert local.is_absolute() and list(local.glob("blockmgr-*")) and not list(local.glob("*/mxspark-*"))

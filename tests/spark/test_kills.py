@@ -65,6 +65,21 @@ def test_a_killed_agent_ends_the_run(tmp_path: Path, whose: str) -> None:
     assert run.outcome()["cause"]["kind"] == "agent" and "agent" in run.log
 
 
+@pytest.mark.parametrize("whose", ["driver's", "slot's"])
+def test_a_stopped_agent_is_given_up(tmp_path: Path, whose: str) -> None:
+    """SIGSTOP: it lives, and says nothing. The lease ends it, and nothing of it stays, stopped or not."""
+    with driver(tmp_path, "middle", failure={"start_s": 60.0, "hang_s": 60.0, "lease_s": 3.0}) as run:
+        run.reached()
+        family = run.family()
+        pid = next(pid for name, pid in sorted(agents(run).items()) if name.startswith(whose))
+        family |= {pid}
+        os.kill(pid, signal.SIGSTOP)
+        assert psutil.Process(pid).status() == psutil.STATUS_STOPPED
+        assert run.popen.wait(40) == 4, run.log
+        assert_nothing_left(run, family)
+    assert run.outcome()["cause"]["role"] == "agent" and "silent for" in run.log
+
+
 def test_a_killed_python_worker_of_spark_ends_the_run(tmp_path: Path) -> None:
     with driver(tmp_path, "middle", master="local-cluster[2,1,1024]") as run:
         run.reached()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -180,6 +181,16 @@ def test_with_nothing_left_to_train_it_says_so(spark: SparkSession, tmp_path: Pa
     again = train(tmp_path / "job", training={"epochs": 1})
     assert again.status == "succeeded" and again.message.startswith("nothing left to train")
     assert (again.epochs, again.steps, again.history) == (1, 12, ()) and again.model is not None
+
+
+def test_a_model_that_is_missing_is_made_from_the_last_checkpoint(spark: SparkSession, tmp_path: Path) -> None:
+    """As after a kill between the last checkpoint and the model."""
+    train(tmp_path / "job", training={"epochs": 1})
+    expected = (tmp_path / "job/model/model-0000.params").read_bytes()
+    shutil.rmtree(tmp_path / "job/model")
+    again = train(tmp_path / "job", training={"epochs": 1})
+    assert again.status == "succeeded" and (again.epochs, again.steps, again.history) == (1, 12, ())
+    assert (tmp_path / "job/model/model-0000.params").read_bytes() == expected
 
 
 def test_old_checkpoints_go_and_the_newest_stay(spark: SparkSession, tmp_path: Path) -> None:
