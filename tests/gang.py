@@ -153,6 +153,8 @@ class Gang:
             frame = self.channel.receive(max(0.0, deadline - time.monotonic()))
             so_far = [str(report) for report in self.reported if not isinstance(report.event, events.Beat)]
             assert frame is not None, "the driver's agent ended; so far:\n" + "\n".join(so_far)
+            if "beat" in frame:
+                continue
             source = frame.pop("from")
             self.reported.append(events.Reported(source["role"], source["rank"], events.from_wire(frame)))
             if happened(self.reported[-1]):

@@ -177,7 +177,7 @@ def test_a_silent_driver_agent_loses_its_slots(tmp_path: Path) -> None:
         began = time.monotonic()
         freeze(gang.driver.pid)
         outcomes = [slot.wait(4) for slot in gang.slots]
-        assert 0.6 < time.monotonic() - began < 2.5
+        assert 0.6 < time.monotonic() - began < 8.0
         assert all(
             outcome["outcome"] == "orphaned" and "(failure.lease_s = 1 s)" in outcome["message"] for outcome in outcomes
         )
@@ -193,10 +193,9 @@ def test_a_silent_slot_agent_is_given_up_and_its_roles_are_killed(tmp_path: Path
         began = time.monotonic()
         freeze(agent)
         cause = gang.end().cause
-        assert 0.6 < time.monotonic() - began < 3.0
+        assert 0.6 < time.monotonic() - began < 8.0
         gang.assert_nothing_left(0.0)
-        os.kill(agent, signal.SIGCONT)
-        assert gang.slots[1].wait(3)["outcome"] == "orphaned"
+        assert gang.slots[1].wait(3)["outcome"] == "died", "stopped as it was, it cannot end by itself"
     assert cause is not None and (cause.kind, cause.role, cause.rank) == ("agent", "agent", 1)
     assert "silent for" in cause.message and "failure.lease_s = 1 s" in cause.message
 
@@ -225,8 +224,9 @@ def test_leases_hold_through_a_quiet_time(tmp_path: Path) -> None:
     with Gang(tmp_path, limits=limits, faults=faults) as gang:
         gang.start()
         gang.until_all(events.Formed, 4)
-        with pytest.raises(TimeoutError):
-            gang.channel.receive(2.5)
+        quiet_until = time.monotonic() + 2.5
+        while time.monotonic() < quiet_until:
+            assert gang.channel.receive(1.0) == {"beat": 1}
         gang.channel.send({"do": "stop", "why": "test"})
         cause = gang.end().cause
     assert cause is not None and cause.kind == "interrupted"

@@ -125,7 +125,7 @@ def test_a_hanging_worker_shows_its_stacks(tmp_path: Path) -> None:
     assert "no progress since step 5 for failure.hang_s = 1 s" in cause.message
     assert "in hang" in cause.log_tail and "Current thread" in cause.log_tail
     assert all("in hang" in ended.logs[f"worker-{rank}"] for rank in (0, 1))
-    assert 0.9 < seconds < 3.5
+    assert 0.9 < seconds < 10.0
 
 
 def test_a_stopped_worker_is_named_and_shows_its_stacks(tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_a_stopped_worker_is_named_and_shows_its_stacks(tmp_path: Path) -> None:
     faults = {("worker", 0): {"at": "end", "do": "hang"}}
     with Gang(tmp_path, limits=limits, faults=faults, environment={"FAKE_STEPS": "50"}) as gang:
         gang.start()
-        gang.until(lambda report: isinstance(report.event, events.Beat))
+        gang.until(lambda report: isinstance(report.event, events.Beat) and report.rank == 1)
         freeze(gang.pid("worker", 1))
         cause = gang.end().cause
     assert cause is not None and (cause.kind, cause.rank) == ("hang", 1)
