@@ -81,6 +81,10 @@ def prepare(training: TrainingSpec, inputs: Sequence[tuple[int, ...]]) -> Networ
         graph = export.trace(block, len(inputs))
         shapes = _infer_shapes(graph, inputs)
         parameters = _initialize(block, initializer, graph, shapes)
+    if not any(p.grad_req != "null" for p in parameters.values()):
+        raise TrainingCodeError(
+            f"the network {training.network.label} has no parameter that takes a gradient, so there is nothing to train"
+        )
     auxiliary = set(graph.list_auxiliary_states())
     return Network(
         block=block,
@@ -109,7 +113,14 @@ def seed_step(seed: int, step: int, rank: int) -> None:
 def _infer_shapes(graph: mx.sym.Symbol, inputs: Sequence[tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
     names = ["data"] if len(inputs) == 1 else [f"data{place}" for place in range(len(inputs))]
     known = {name: shape for name, shape in zip(names, inputs) if name in graph.list_inputs()}
-    arguments, outputs, auxiliary = graph.infer_shape(**known)
+    try:
+        arguments, outputs, auxiliary = graph.infer_shape(**known)
+    except mx.MXNetError as error:
+        seen = ", ".join(map(str, known.values()))
+        raise TrainingCodeError(
+            f"the network does not take batches of shape {seen}: {error}; set data.features.<name>.shape to what one "
+            "row is for the network, or mend the network"
+        ) from error
     if arguments is None:
         raise TrainingCodeError(
             f"the shapes of the network's parameters do not follow from its inputs {list(known.values())}: give its "

@@ -224,3 +224,19 @@ def test_rows_that_cannot_be_trained_on_leave_no_spool(spark: SparkSession, tmp_
     )
     local = Path(spark.sparkContext.getConf().get("spark.local.dir", ""))
     assert local.is_absolute() and list(local.glob("blockmgr-*")) and not list(local.glob("*/mxspark-*"))
+
+
+def test_a_network_for_rows_of_another_shape(spark: SparkSession, tmp_path: Path) -> None:
+    message = r"does not take batches of shape \(64, 64\).*set data.features.<name>.shape"
+    with pytest.raises(mxspark.TrainingCodeError, match=f"(?s){message}"):
+        train(tmp_path / "job", training={"network": "spark_jobs.networks:lenet"})
+
+
+def test_a_network_without_parameters(spark: SparkSession, tmp_path: Path) -> None:
+    def network() -> Any:
+        from mxnet import gluon
+
+        return gluon.nn.Flatten()
+
+    with pytest.raises(mxspark.TrainingCodeError, match="no parameter that takes a gradient"):
+        train(tmp_path / "job", training={"network": network})
