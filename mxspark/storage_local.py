@@ -41,7 +41,8 @@ class LocalStorage:
     def list(self, path: str) -> tuple[Entry, ...]:
         """Return what lies in the folder `path`, by name."""
         with border("list", path):
-            return tuple(_entry(child) for child in sorted(Path(_local(path)).iterdir()))
+            found = (_entry_if_there(child) for child in sorted(Path(_local(path)).iterdir()))
+            return tuple(entry for entry in found if entry is not None)
 
     def read(self, path: str, limit: int) -> bytes:
         """Return the content of a file of at most `limit` bytes."""
@@ -104,6 +105,14 @@ def _local(path: str) -> str:
     if not found:
         raise JobDirError(f"{path} names no local path; write it as file:///absolute/path")
     return found.group(1)
+
+
+def _entry_if_there(path: Path) -> Optional[Entry]:
+    """Return the entry of a file or folder, None if another run moved it away since it was listed."""
+    try:
+        return _entry(path)
+    except FileNotFoundError:
+        return None
 
 
 def _entry(path: Path) -> Entry:
