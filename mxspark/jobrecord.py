@@ -128,8 +128,8 @@ class RunInfo:
 def job_id(qualified_dir: str, user: str) -> str:
     """Return the stable id of a job that was given none: the same for every run of `user` in the same job dir.
 
-    >>> job_id("file:///work/runs/digits", "ann")
-    '5ac5ba93ca36'
+    >>> job_id("file:///data/runs/digits", "ann")
+    'a8a77fcab9f8'
     """
     return hashlib.sha256(f"{user}\n{qualified_dir}".encode()).hexdigest()[:12]
 
