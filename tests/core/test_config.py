@@ -152,4 +152,4 @@ SHOWN_BY_EXAMPLE = {("job", "name"), ("job", "dir")}
 
 def test_the_documented_job_and_the_example_are_valid() -> None:
     for name in ("job.yaml", "digits.yaml"):
-        JobConfig.from_yaml(str(ROOT / "conf" / name))
+        assert JobConfig.from_yaml(str(ROOT / "conf" / name)).training.network.path == "spark_jobs.networks:lenet"

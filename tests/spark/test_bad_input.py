@@ -19,7 +19,7 @@ from mxspark.events import Reported
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
 
-def fails(
+def assert_fails(
     folder: Path, kind: type[Exception], message: str, df: Any = None, **sections: dict[str, Any]
 ) -> mxspark.MXSparkError:
     """Train, expect `kind` with a message that matches, and that no worker was started for it."""
@@ -35,7 +35,7 @@ def fails(
 
 def test_columns_that_are_not_there_all_at_once(spark: SparkSession, tmp_path: Path) -> None:
     frame = spark.createDataFrame([("a", 1)], "picture string, digit int")
-    error = fails(
+    error = assert_fails(
         tmp_path / "job",
         mxspark.ConfigError,
         "2 problems in the job.*pixels",
@@ -53,12 +53,12 @@ def test_columns_that_are_not_there_all_at_once(spark: SparkSession, tmp_path: P
     ],
 )
 def test_a_network_that_cannot_be_imported(spark: SparkSession, tmp_path: Path, network: str, message: str) -> None:
-    fails(tmp_path / "job", mxspark.ConfigError, message, training={"network": network})
+    assert_fails(tmp_path / "job", mxspark.ConfigError, message, training={"network": network})
 
 
 def test_a_data_path_that_is_not_there(spark: SparkSession, tmp_path: Path) -> None:
     path = str(tmp_path / "none.parquet")
-    fails(
+    assert_fails(
         tmp_path / "job",
         mxspark.DataError,
         "data.path='.*none.parquet' cannot be read as 'parquet'",
@@ -68,13 +68,13 @@ def test_a_data_path_that_is_not_there(spark: SparkSession, tmp_path: Path) -> N
 
 def test_more_workers_than_slots(spark: SparkSession, tmp_path: Path) -> None:
     message = r"cluster.num_workers is 5, but the master 'local\[4\]' never has more than 4 slots.*--master local\[5\]"
-    fails(tmp_path / "job", mxspark.ClusterError, message, cluster={"num_workers": 5})
+    assert_fails(tmp_path / "job", mxspark.ClusterError, message, cluster={"num_workers": 5})
 
 
 def test_dynamic_allocation(spark: SparkSession, tmp_path: Path) -> None:
     spark.sparkContext._conf.set("spark.dynamicAllocation.enabled", "true")
     try:
-        fails(tmp_path / "job", mxspark.ConfigError, "--conf spark.dynamicAllocation.enabled=false")
+        assert_fails(tmp_path / "job", mxspark.ConfigError, "--conf spark.dynamicAllocation.enabled=false")
     finally:
         spark.sparkContext._conf.set("spark.dynamicAllocation.enabled", "false")
 
@@ -88,18 +88,18 @@ def test_bad_rows_are_counted_by_column_and_kind(spark: SparkSession, tmp_path: 
         ([float("inf")] * 64, 0),
     ]
     frame = spark.createDataFrame(rows, "pixels array<float>, digit int").repartition(3)
-    error = fails(tmp_path / "job", mxspark.DataError, "the data cannot be trained on", frame)
+    error = assert_fails(tmp_path / "job", mxspark.DataError, "the data cannot be trained on", frame)
     for line in (r"pixels: 1 row.*null", r"pixels: 2 rows.*finite", r"pixels: 1 row.*63", r"digit: 1 row.*null"):
         assert re.search(line, str(error)), f"{line} not in\n{error}"
 
 
 def test_no_rows(spark: SparkSession, tmp_path: Path) -> None:
     frame = spark.read.parquet(DIGITS).where("digit > 100")
-    fails(tmp_path / "job", mxspark.DataError, "the data has no rows", frame)
+    assert_fails(tmp_path / "job", mxspark.DataError, "the data has no rows", frame)
 
 
 def test_labels_outside_the_declared_classes(spark: SparkSession, tmp_path: Path) -> None:
-    fails(
+    assert_fails(
         tmp_path / "job",
         mxspark.DataError,
         r"digit: \d+ rows",
@@ -149,7 +149,7 @@ def test_user_code_that_exits_is_no_success(spark: SparkSession, tmp_path: Path)
 def test_job_dirs_of_other_jobs(spark: SparkSession, tmp_path: Path) -> None:
     train(tmp_path / "job", training={"epochs": 1})
     changes: dict[str, dict[str, Any]] = {"training": {"seed": 8, "batch_size": 64}}
-    fails(tmp_path / "job", mxspark.JobDirError, r"batch_size: was 128, now 64.*seed: was 7, now 8", **changes)
+    assert_fails(tmp_path / "job", mxspark.JobDirError, r"batch_size: was 128, now 64.*seed: was 7, now 8", **changes)
     frame = spark.read.parquet(DIGITS).where("digit < 9")
     with pytest.raises(mxspark.JobDirError, match="data"):
         train(tmp_path / "job", frame, training={"epochs": 1})
@@ -157,11 +157,11 @@ def test_job_dirs_of_other_jobs(spark: SparkSession, tmp_path: Path) -> None:
 
 def test_job_dirs_that_cannot_be_used(spark: SparkSession, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    fails(tmp_path / "file", mxspark.JobDirError, "is a file")
+    assert_fails(tmp_path / "file", mxspark.JobDirError, "is a file")
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "cat.png").touch()
-    fails(tmp_path / "photos", mxspark.JobDirError, r"not empty and not a job dir: it holds cat.png")
-    fails(tmp_path / "x", mxspark.JobDirError, "object store", job={"dir": "s3a://bucket/job"})
+    assert_fails(tmp_path / "photos", mxspark.JobDirError, r"not empty and not a job dir: it holds cat.png")
+    assert_fails(tmp_path / "x", mxspark.JobDirError, "object store", job={"dir": "s3a://bucket/job"})
 
 
 def test_a_failing_udf_shows_the_users_traceback(spark: SparkSession, tmp_path: Path) -> None:
@@ -169,7 +169,7 @@ def test_a_failing_udf_shows_the_users_traceback(spark: SparkSession, tmp_path: 
 
     broken = udf(lambda digit: digit // 0, "int")
     frame = spark.read.parquet(DIGITS).withColumn("digit", broken("digit"))
-    fails(tmp_path / "job", mxspark.DataError, "ZeroDivisionError", frame)
+    assert_fails(tmp_path / "job", mxspark.DataError, "ZeroDivisionError", frame)
 
 
 def test_spark_connect_is_refused(tmp_path: Path) -> None:
@@ -216,7 +216,7 @@ def test_a_metric_that_is_not_a_number_still_gives_json(spark: SparkSession, tmp
 
 def test_rows_that_cannot_be_trained_on_leave_no_spool(spark: SparkSession, tmp_path: Path) -> None:
     rows = [([0.0] * 64, 1)] * 50 + [([0.0] * 64, None)]
-    fails(
+    assert_fails(
         tmp_path / "job",
         mxspark.DataError,
         "digit: 1 row",
