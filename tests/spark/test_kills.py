@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from spark.drivers import GONE_S, Driver, assert_nothing_left, driver, running
+from spark.drivers import GONE_S, Driver, assert_nothing_left, driver, running, wait_for
 
 
 @pytest.mark.parametrize("moment", ["start", "middle", "end"])
@@ -74,7 +74,8 @@ def test_a_stopped_agent_is_given_up(tmp_path: Path, whose: str) -> None:
         pid = next(pid for name, pid in sorted(agents(run).items()) if name.startswith(whose))
         family |= {pid}
         os.kill(pid, signal.SIGSTOP)
-        assert psutil.Process(pid).status() == psutil.STATUS_STOPPED
+        # the signal is only queued when kill() returns: one that is on a core stops a moment later
+        wait_for("the stop", lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED)
         assert run.popen.wait(40) == 4, run.log
         assert_nothing_left(run, family)
     assert run.outcome()["cause"]["role"] == "agent" and "silent for" in run.log
