@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Optional
@@ -21,6 +22,15 @@ class Fault:
     kind: str
     rows: Mask
     detail: str
+
+
+@dataclass(frozen=True)
+class Converted:
+    """A block in the target type and its extremes; of an empty one infinity and minus infinity."""
+
+    values: NDArray[Any]
+    minimum: float
+    maximum: float
 
 
 class Target:
@@ -45,10 +55,10 @@ class Target:
         self._kind = "label" if label else "type"
         self._whole = self.dtype.kind in "iu"
 
-    def convert(self, block: NDArray[Any]) -> Optional[NDArray[Any]]:
+    def convert(self, block: NDArray[Any]) -> Optional[Converted]:
         """Return the block in the target type, C-contiguous, uncopied if it is that; None if a value is bad."""
         if not block.size:
-            return np.ascontiguousarray(block, dtype=self.dtype)
+            return Converted(np.ascontiguousarray(block, dtype=self.dtype), math.inf, -math.inf)
         scaled = self._scaled(block)
         # a NaN anywhere makes both extremes NaN: whatever is wrong with a value shows in them
         low, high = scaled.min(), scaled.max()
@@ -58,7 +68,9 @@ class Target:
             converted = np.ascontiguousarray(scaled, dtype=self.dtype)
             # rounding is monotonic: where the extremes stay finite, all do
             narrowed = np.array([low, high], dtype=self.dtype)
-        return converted if self._whole or bool(np.isfinite(narrowed).all()) else None
+        if not self._whole and not np.isfinite(narrowed).all():
+            return None
+        return Converted(converted, float(narrowed[0]), float(narrowed[1]))
 
     def faults(self, block: NDArray[Any]) -> Iterator[Fault]:
         """Yield the bad rows of a block, shape (rows, width), by kind; a row counts once, by its worst value."""
