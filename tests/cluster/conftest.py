@@ -1,4 +1,4 @@
-"""One HDFS and one Spark session for all tests of this tier."""
+"""One HDFS, one YARN and one Spark session for all tests of this tier."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 from hdfs import Hdfs, Missing
 from pyspark.sql import SparkSession
+from yarn import Yarn, make_users
 
 _numbers = itertools.count(1)
 
@@ -21,6 +22,18 @@ def hdfs() -> Iterator[Hdfs]:
         pytest.skip(str(missing))
     try:
         cluster.start()
+        yield cluster
+    finally:
+        cluster.stop()
+
+
+@pytest.fixture(scope="session")
+def yarn(hdfs: Hdfs) -> Iterator[Yarn]:
+    """A running YARN beside the HDFS; ``ann`` and ``bob`` have homes there."""
+    cluster = Yarn(hdfs)
+    try:
+        cluster.start()
+        make_users(hdfs, "ann", "bob")
         yield cluster
     finally:
         cluster.stop()
