@@ -107,6 +107,7 @@ class ClusterSection(Section):
     """How many roles, where, and how large."""
 
     num_workers: Positive = 1
+    min_workers: Optional[Positive] = None
     num_servers: Optional[Positive] = None
     servers_on_driver: int = Field(0, ge=0)
     threads_per_worker: Optional[Positive] = None
@@ -120,12 +121,26 @@ class ClusterSection(Section):
                 f"servers_on_driver={self.servers_on_driver} is more than the {self.servers} servers there are; "
                 "num_servers is the total, raise it"
             )
+        if self.fewest_workers > self.num_workers:
+            raise ValueError(
+                f"min_workers={self.min_workers} is more than num_workers={self.num_workers}; it is the number to go "
+                "on with when slots are lost, lower it"
+            )
         return self
 
     @property
     def servers(self) -> int:
         """Number of servers in all: one a worker unless given."""
         return self.num_workers if self.num_servers is None else self.num_servers
+
+    def servers_for(self, workers: int) -> int:
+        """Return the number of servers when so many workers are left."""
+        return max(workers, self.servers_on_driver) if self.num_servers is None else self.num_servers
+
+    @property
+    def fewest_workers(self) -> int:
+        """With how many workers a run goes on at least after a loss: all unless given."""
+        return self.num_workers if self.min_workers is None else self.min_workers
 
 
 class TransportSection(Section):
@@ -173,12 +188,14 @@ class CheckpointSection(Section):
 
 
 class FailureSection(Section):
-    """Deadlines."""
+    """Deadlines, and how often a run may be restarted."""
 
     start_s: Seconds = 120.0
     hang_s: Seconds = 300.0
     lease_s: Seconds = 30.0
     shutdown_s: Seconds = 10.0
+    max_restarts: int = Field(3, ge=0)
+    backoff_s: Seconds = 2.0
 
 
 class ReportSection(Section):

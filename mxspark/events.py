@@ -1,7 +1,7 @@
 """Reported facts: one frozen dataclass each, on the wire and in ``events.jsonl`` as ``{"event": name, …}``.
 
-The first group is said by a worker to its agent, the second by an agent. What the driver sees is a :class:`Reported`,
-which adds who said it.
+The first group is said by a worker to its agent, the second by an agent, the last by the driver itself. What the driver
+sees is a :class:`Reported`, which adds who said it.
 """
 
 from __future__ import annotations
@@ -151,16 +151,58 @@ class Stopped:
 
 
 @dataclass(frozen=True)
+class Cleared:
+    """An agent has ended every role of an attempt and waits for the next one. `left` as with `Stopped`."""
+
+    rank: int
+    attempt: int
+    left: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Ended:
-    """The attempt is over, on every agent. `cause` is None after success."""
+    """An attempt is over, on every agent. `cause` is None after success; `lost` are the slots without an agent."""
 
     cause: Optional[Cause]
     others: tuple[Cause, ...] = ()
     logs: dict[str, str] = field(default_factory=dict)
+    attempt: int = 1
+    lost: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Restarting:
+    """The driver starts attempt `attempt` of the run because the one before failed.
+
+    `how` is ``in place`` (the agents live on) or ``stage`` (a new barrier stage); `step` is where training goes on, and
+    `reached` how far it had come.
+    """
+
+    attempt: int
+    how: str
+    workers: int
+    step: int
+    reached: int
+    wait_s: float
+    cause: Cause
 
 
 Event = Union[
-    Loaded, Formed, Started, Beat, EpochEnd, Staged, Raised, Done, Joined, RoleStarted, RoleEnded, Stopped, Ended
+    Loaded,
+    Formed,
+    Started,
+    Beat,
+    EpochEnd,
+    Staged,
+    Raised,
+    Done,
+    Joined,
+    RoleStarted,
+    RoleEnded,
+    Stopped,
+    Cleared,
+    Ended,
+    Restarting,
 ]
 KINDS: dict[str, type[Any]] = {
     kind.__name__: kind
@@ -177,7 +219,9 @@ KINDS: dict[str, type[Any]] = {
         RoleStarted,
         RoleEnded,
         Stopped,
+        Cleared,
         Ended,
+        Restarting,
     )
 }
 

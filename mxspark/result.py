@@ -50,6 +50,39 @@ class Model:
 
 
 @dataclass(frozen=True)
+class Attempt:
+    """One attempt of a run that failed.
+
+    Attributes
+    ----------
+    number : int
+        Counts from 1.
+    workers : int
+        How many it had.
+    cause : Cause
+        What failed first.
+    reached, resumed : int
+        Step it had come to, and the step at which the next attempt went on.
+    how : str
+        What came of it: restarted ``in place``, as a new ``stage``, or ``stop``; `reason` says why.
+    down_s : float or None
+        Seconds from the failure to the first step of the next attempt; None if there was none.
+    lost_s : float or None
+        Seconds whose work does not count: those, and the time since the checkpoint that was gone back to.
+    """
+
+    number: int
+    workers: int
+    cause: Cause
+    reached: int
+    resumed: int
+    how: str
+    reason: str
+    down_s: Optional[float] = None
+    lost_s: Optional[float] = None
+
+
+@dataclass(frozen=True)
 class Result:
     """The outcome of a run.
 
@@ -81,6 +114,8 @@ class Result:
         The run's events as JSON lines.
     cause : Cause or None
         After a failure, what failed first.
+    attempts : tuple of Attempt
+        Those that failed, with their causes and the seconds they cost; empty for an undisturbed run.
     """
 
     status: str
@@ -98,6 +133,7 @@ class Result:
     best_model: Optional[Model] = None
     events: Optional[str] = None
     cause: Optional[Cause] = None
+    attempts: tuple[Attempt, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the outcome as one JSON object, as ``--result`` writes it."""

@@ -70,7 +70,8 @@ class DriverAgentSpec:
     """What the driver hands to its own agent, on the socket that is the agent's standard input.
 
     `roles` are the scheduler and the servers that run beside it. `same_host` demands that every agent has `identity`.
-    `scratch` is the driver's temporary folder, which the agent removes if the driver cannot.
+    `scratch` is the driver's temporary folder, which the agent removes if the driver cannot. `first` is the number
+    of the first attempt of this gang.
     """
 
     run_id: str
@@ -84,4 +85,5 @@ class DriverAgentSpec:
     same_host: bool
     roles: tuple[RoleSpec, ...]
     scratch: Optional[str] = None
+    first: int = 1
     entries: dict[str, str] = field(default_factory=lambda: dict(ENTRIES))

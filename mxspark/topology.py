@@ -64,6 +64,11 @@ class Group:
     slots: tuple[tuple[RoleSpec, ...], ...]
 
 
+def sockets(roles: Sequence[RoleSpec]) -> list[str]:
+    """Return the paths of the sockets that roles bind."""
+    return [role.socket for role in roles if role.socket]
+
+
 @dataclass(frozen=True)
 class Endpoints:
     """Where the roles of one attempt listen: ports (or names of sockets) in order of rank."""

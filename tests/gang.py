@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Callable, Optional
@@ -54,23 +55,23 @@ class Gang:
         identity: Optional[str] = None,
         entries: Optional[dict[str, str]] = None,
     ) -> None:
-        self.folder, self.size = folder, workers
+        self.folder, self.size, self.attempt = folder, workers, 1
         self.run_id = f"run-{secrets.token_hex(6)}"
         self.secret = secrets.token_hex(32)
-        self.group = _spoil(
-            topology.plan_roles(
-                num_workers=workers,
-                num_servers=servers,
-                servers_on_driver=on_driver,
-                mode="local",
-                threads=1,
-                server_threads=1,
-                host_address="127.0.0.1",
-                run_tag=self.run_id,
-                extra_environment=environment,
-            ),
-            faults or {},
+        self.past: list[str] = []
+        self.plan = partial(
+            topology.plan_roles,
+            num_workers=workers,
+            num_servers=servers,
+            servers_on_driver=on_driver,
+            mode="local",
+            threads=1,
+            server_threads=1,
+            host_address="127.0.0.1",
+            run_tag=self.run_id,
+            extra_environment=environment,
         )
+        self.group = _spoil(self.plan(), faults or {})
         self.spec = DriverAgentSpec(
             run_id=self.run_id,
             size=workers,
@@ -111,8 +112,8 @@ class Gang:
 
     @property
     def sockets(self) -> list[str]:
-        """Paths of all sockets of the group."""
-        return [role.socket for role in self.roles if role.socket]
+        """Paths of all sockets of the group, and of those before it."""
+        return [*self.past, *topology.sockets(self.roles)]
 
     @property
     def roles(self) -> list[RoleSpec]:
@@ -136,8 +137,17 @@ class Gang:
 
     def begin(self) -> None:
         """Tell the driver's agent about all slots."""
-        slots = values.encode(self.group.slots)
-        self.channel.send({"do": "begin", "attempt": 1, "slots": slots, "bundle": self.bundle})
+        slots, own = values.encode(self.group.slots), values.encode(self.group.driver)
+        frame = {"do": "begin", "attempt": self.attempt, "roles": own, "slots": slots, "bundle": self.bundle}
+        self.channel.send(frame)
+
+    def again(self, faults: Optional[dict[tuple[str, int], dict[str, Any]]] = None) -> None:
+        """Begin the next attempt on the agents that are there."""
+        self.attempt += 1
+        self.past += self.sockets
+        self.group = _spoil(self.plan(), faults or {})
+        self.driver.sockets = topology.sockets(self.group.driver)
+        self.begin()
 
     def start(self, ranks: Optional[list[int]] = None) -> Gang:
         """Begin, and start the agents of the slots."""
@@ -161,6 +171,14 @@ class Gang:
                 return self.reported[-1]
 
     def end(self, patience_s: float = PATIENCE_S) -> events.Ended:
+        """Wait for the end of the attempt, and after a failure make no other."""
+        event = self.attempt_end(patience_s)
+        if event.cause is not None:
+            with contextlib.suppress(OSError):
+                self.channel.send({"do": "stop", "why": "no other attempt is made"})
+        return event
+
+    def attempt_end(self, patience_s: float = PATIENCE_S) -> events.Ended:
         """Wait for the end of the attempt."""
         event = self.until(lambda report: isinstance(report.event, events.Ended), patience_s).event
         assert isinstance(event, events.Ended)
@@ -178,8 +196,8 @@ class Gang:
             seen += 1
 
     def pid(self, role: str, rank: int) -> int:
-        """Return the pid of a role, as its agent reported it."""
-        for report in self.reported:
+        """Return the pid of a role, as its agent reported it last."""
+        for report in reversed(self.reported):
             event = report.event
             if isinstance(event, events.RoleStarted) and (event.role, event.rank) == (role, rank):
                 return event.pid

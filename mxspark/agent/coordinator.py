@@ -6,42 +6,28 @@ import logging
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Optional
 
 from mxspark import events, topology, values, wire
-from mxspark.agent import decide, process
+from mxspark.agent import decide, ending, process
+from mxspark.agent.hearing import understand
 from mxspark.agent.loop import Loop, Stream
-from mxspark.agent.roles import TAIL_LINES, Roles
+from mxspark.agent.roles import Roles
 from mxspark.agent.server import ControlServer, Peer
-from mxspark.failure import Cause, shorten
+from mxspark.failure import Cause
 from mxspark.specs import DriverAgentSpec, RoleSpec
 
 log = logging.getLogger(__name__)
 
 RANK = -1  # how the driver's agent is called among agents
-TICK_S, STACKS_S, STOP_S, FLUSH_S, ORPHANS_S = 0.1, 0.7, 5.0, 2.0, 1.0
+TICK_S, STACKS_S, CLEAR_S, STOP_S, FLUSH_S = 0.1, 0.7, 5.0, 5.0, 2.0
+RESUME_S = 900.0  # for the driver to fetch a checkpoint and begin the next attempt
 SLOW_BYTES, STUCK_BYTES = 2**18, 2**26  # queued for the driver: from here beats are dropped, from there it is given up
 
 
-# The last frame to the driver holds them all, and six bytes for a character that is not ASCII.
-LOGS_LIMIT, OTHERS_LIMIT, TEXT_LIMIT = 2**20, 16, 2**16
-
-
-def _short(cause: Cause, among: int = OTHERS_LIMIT) -> Cause:
-    """Return a cause that shares `TEXT_LIMIT` with others."""
-    room = TEXT_LIMIT // among
-    return replace(
-        cause,
-        message=shorten(cause.message, room),
-        traceback=shorten(cause.traceback, room),
-        log_tail=shorten(cause.log_tail, room),
-    )
-
-
 class Coordinator:
-    """The driver's agent.
+    """The driver's agent: attempt after attempt on the same agents, until one succeeds or the driver says stop.
 
     Parameters
     ----------
@@ -54,24 +40,33 @@ class Coordinator:
         folder = Path(spec.log_dir)
         os.makedirs(folder, exist_ok=True)
         process.log_to(folder / "agent-driver.log")
-        self._attempt = decide.Attempt(spec.size, spec.limits, os.uname().nodename, spec.identity, spec.same_host)
+        self._attempt = decide.Attempt(
+            spec.size, spec.limits, os.uname().nodename, spec.identity, spec.same_host, spec.first
+        )
         self._attempt.slot_of.update({(role.role, role.rank): None for role in spec.roles})
         self._plans: Optional[list[wire.Message]] = None
-        self._sockets = [role.socket for role in spec.roles if role.socket]
+        self._sockets = topology.sockets(spec.roles)
         self._peers: dict[int, Peer] = {}
         self._logs: dict[str, str] = {}
         self._stopped: set[int] = set()
         self._cause: Optional[Cause] = None
+        self._over = False  # the attempt; the driver then says how to go on
         self._ended = self._stopping = self._interrupted = False
-        settings = process.Settings(
+        self._settings = process.Settings(
             sys.executable, spec.sys_path, process.base_environment(environment), folder, "", spec.entries
         )
-        self._roles = Roles(loop, settings, self._own_report, self._own_ended)
+        self._roles = self._no_roles()
         self._server = ControlServer(loop, spec.bind, bytes.fromhex(spec.secret), self._heard, self._lost)
         self._tell_driver({"event": "Listening", "address": list(self._server.address)})
         self._roles.start(spec.roles)
         loop.every(TICK_S, self._tick)
         loop.every(spec.limits.lease_s / 3, self._beat)
+
+    def _no_roles(self) -> Roles:
+        """Return what will hold this host's own roles of the attempt."""
+        attempt = self._attempt
+        settings = self._settings.of_attempt(attempt.number)
+        return Roles(self._loop, settings, self._own_report, lambda: self._own_ended(attempt))
 
     def _beat(self) -> None:
         self._tell_agents({"beat": 1})
@@ -81,13 +76,14 @@ class Coordinator:
     @property
     def succeeded(self) -> bool:
         """Whether the attempt came to its end without failure."""
-        return self._attempt.verdict == decide.FINISH and self._cause is None
+        return self._over and self._attempt.verdict == decide.FINISH
 
     def command(self, frame: wire.Message) -> None:
         """Take a command of the driver."""
         do = frame.get("do")
         if do == "begin":
-            self._begin(frame)
+            if not self._stopping:
+                self._begin(frame)
         elif do == "stop":
             self.interrupt(str(frame.get("why", "the driver asked for it")))
         elif do == "committed":
@@ -98,32 +94,51 @@ class Coordinator:
             raise ValueError(f"the driver sent an unknown command: {frame!r:.200}")
 
     def interrupt(self, why: str) -> None:
-        """End the attempt because somebody wants it."""
+        """End the attempt, if there is one, and everything, because somebody wants it."""
         if self._interrupted:
             self._loop.stop()  # whoever says it twice means it
         self._interrupted = True
         if self._attempt.verdict == decide.WAIT:
-            self._fail(Cause("interrupted", "agent", RANK, self._attempt.host, os.getpid(), why))
-        else:
-            self._stop_all(why)
+            self._attempt.verdict = decide.FAIL
+            self._cause = Cause("interrupted", "agent", RANK, self._attempt.host, os.getpid(), why)
+        self._stop_all(why)
 
     def _begin(self, frame: wire.Message) -> None:
-        slots = [values.decode(tuple[RoleSpec, ...], slot) for slot in frame["slots"]]
-        if len(slots) != self._spec.size or self._plans is not None:
-            raise ValueError(f"'begin' is said once, for {self._spec.size} slots; it came for {len(slots)}")
+        number, slots = frame["attempt"], [values.decode(tuple[RoleSpec, ...], slot) for slot in frame["slots"]]
+        if number == self._attempt.number + 1 and self._over and len(slots) == self._spec.size:
+            self._follow(values.decode(tuple[RoleSpec, ...], frame["roles"]))
+        elif number != self._attempt.number or self._plans is not None or len(slots) != self._spec.size:
+            raise ValueError(
+                f"the driver began attempt {number} with {len(slots)} slots in attempt {self._attempt.number} with "
+                f"{self._spec.size}, which {'is over' if self._over else 'goes on'}"
+            )
         roles = [(role, slot) for slot, roles in enumerate(slots) for role in roles]
-        self._sockets += [role.socket for role, _ in roles if role.socket]
+        self._sockets += topology.sockets([role for role, _ in roles])
         self._attempt.begin({(role.role, role.rank): slot for role, slot in roles}, self._loop.now())
-        self._plans = [
-            {"attempt": frame["attempt"], "roles": values.encode(slot), "bundle": frame["bundle"]} for slot in slots
-        ]
+        self._plans = [{"attempt": number, "roles": values.encode(slot), "bundle": frame["bundle"]} for slot in slots]
         for rank, peer in self._peers.items():
+            self._give_work(rank, peer)
+
+    def _follow(self, own_roles: tuple[RoleSpec, ...]) -> None:
+        """Put the next attempt in the place of the one that is over."""
+        self._attempt = self._attempt.next()
+        self._attempt.slot_of.update({(role.role, role.rank): None for role in own_roles})
+        self._plans, self._cause, self._over, self._logs = None, None, False, {}
+        self._sockets = topology.sockets(own_roles)
+        self._roles = self._no_roles()
+        self._roles.start(own_roles)
+
+    def _give_work(self, rank: int, peer: Peer) -> None:
+        if self._plans is not None and not self._attempt.failures and rank not in self._attempt.gone:
             peer.send({"do": "start", "attempt": self._plans[rank]})
 
     def _heard(self, peer: Peer, frame: wire.Message) -> None:
         peer.heard = self._loop.now()
         try:
-            said = self._understand(peer, frame)
+            if "logs" in frame:
+                self._logs.update({str(name): str(text) for name, text in dict(frame["logs"]).items()})
+                return
+            said = understand(frame, peer.rank, self._attempt)
         except (KeyError, TypeError, ValueError) as error:
             self._server.drop(peer, f"it sent a frame that makes no sense: {error!r:.300}")
             self._lost(peer, f"its agent sent a frame that makes no sense: {error!r:.300}")
@@ -135,37 +150,17 @@ class Coordinator:
             from_agent = who[0] == "agent" and not isinstance(event, events.Raised)
             self._record(who, None if from_agent else who, event)
 
-    def _understand(self, peer: Peer, frame: wire.Message) -> Optional[tuple[decide.Who, events.Event]]:
-        """Return who says what; None for a beat and for logs."""
-        if "beat" in frame:
-            return None
-        if "logs" in frame:
-            self._logs.update({str(name): str(text) for name, text in frame["logs"].items()})
-            return None
-        body = dict(frame)
-        source = body.pop("from")
-        who = (str(source["role"]), int(source["rank"]))
-        event = events.from_wire(body)
-        if isinstance(event, events.Joined):
-            return who, event
-        if peer.rank is None:
-            raise ValueError("it must join first")
-        if who != ("agent", peer.rank) and self._attempt.slot_of.get(who) != peer.rank:
-            raise ValueError(f"{who} is not of slot {peer.rank}")
-        return who, event
-
     def _join(self, peer: Peer, event: events.Joined) -> None:
         if not 0 <= event.rank < self._spec.size or event.rank in self._attempt.joined or peer.rank is not None:
             self._server.drop(peer, f"slot {event.rank} of {self._spec.size} has joined before, or does not exist")
-        elif self._attempt.verdict != decide.WAIT:
-            self._server.drop(peer, "the attempt is over")
+        elif self._stopping:
+            self._server.drop(peer, "the run is over")
         else:
             peer.rank = event.rank
             self._server.know(peer)
             self._peers[event.rank] = peer
             self._attempt.join(event)
-            if self._plans is not None and not self._attempt.failures:
-                peer.send({"do": "start", "attempt": self._plans[event.rank]})
+            self._give_work(event.rank, peer)
 
     def _lost(self, peer: Peer, reason: str) -> None:
         if peer.rank is not None:
@@ -196,24 +191,47 @@ class Coordinator:
         self._act()
 
     def _act(self) -> None:
+        if self._over:
+            if self._stopping and set(self._attempt.gone).issuperset(self._attempt.joined):
+                self._end()
+            return
         decision = decide.decide(self._attempt, self._loop.now())
         if decision.action == decide.FAIL and decision.cause is not None:
             self._fail(decision.cause)
         elif decision.action == decide.FINISH:
             self._finish()
         elif decision.action == decide.ENDED:
-            self._end()
+            self._end_attempt()
 
     def _fail(self, cause: Cause) -> None:
         self._attempt.verdict = decide.FAIL
         self._cause = cause
-        log.error("the attempt failed: %s", cause.describe())
+        log.error("attempt %d failed: %s", self._attempt.number, cause.describe())
         if cause.kind in ("hang", "start"):
             self._roles.dump_stacks()
             self._tell_agents({"do": "stacks"})
-            self._loop.after(STACKS_S, lambda: self._stop_all(cause.message))
+            self._loop.after(STACKS_S, lambda: self._clear(cause.message))
         else:
-            self._stop_all(cause.message)
+            self._clear(cause.message)
+
+    def _clear(self, why: str) -> None:
+        """End the roles of the attempt; the agents live on."""
+        attempt = self._attempt
+        self._tell_agents({"do": "clear", "attempt": attempt.number, "why": why})
+        self._roles.kill()
+        self._loop.after(CLEAR_S, lambda: self._give_up(attempt))
+        self._act()
+
+    def _give_up(self, attempt: decide.Attempt) -> None:
+        """Let go of agents that have not ended the roles of an attempt: they are stopped, or the machine is."""
+        if attempt is not self._attempt or self._over or self._stopping:
+            return
+        for rank in set(attempt.joined) - attempt.cleared - set(attempt.gone):
+            reason = f"its agent did not end its roles within {CLEAR_S:g} s"
+            self._server.drop(self._peers[rank], reason)
+            attempt.lose(rank, reason)
+        attempt.own_roles_ended = True
+        self._act()
 
     def _finish(self) -> None:
         self._attempt.verdict = decide.FINISH
@@ -222,6 +240,7 @@ class Coordinator:
         self._loop.after(self._spec.limits.shutdown_s + STOP_S, lambda: self._stop_all("the others have ended"))
 
     def _stop_all(self, why: str) -> None:
+        """End the agents, and with them this one."""
         if not self._stopping:
             self._stopping = True
             self._tell_agents({"do": "stop", "why": why})
@@ -229,44 +248,39 @@ class Coordinator:
             self._loop.after(STOP_S, self._end)
             self._act()
 
-    def _own_ended(self) -> None:
-        self._attempt.own_roles_ended = True
-        self._logs.update(self._roles.logs())
-        self._loop.after(0, self._act)
+    def _own_ended(self, attempt: decide.Attempt) -> None:
+        attempt.own_roles_ended = True
+        if attempt is self._attempt:
+            self._logs.update(self._roles.logs())
+            self._loop.after(0, self._act)
+
+    def _end_attempt(self) -> None:
+        """Nothing of the attempt is left running: clean up, report, and wait for the driver or end."""
+        self._over = True
+        ending.clean_up(self._spec.run_id, self._sockets)
+        ending.kill_agents(self._attempt, set(self._attempt.gone) - self._stopped)
+        event = ending.ended(self._attempt, self._cause, self._logs, self._roles.suffix)
+        self._tell_driver({"from": {"role": "agent", "rank": RANK}, **events.to_wire(event)})
+        if self._attempt.verdict == decide.FINISH:
+            self._end()
+        else:
+            number = self._attempt.number
+            self._loop.after(RESUME_S, lambda: self._forget(number))
+            self._loop.after(0, self._act)
+
+    def _forget(self, number: int) -> None:
+        if self._over and number == self._attempt.number and not self._stopping:
+            self.interrupt(f"the driver did not say within {RESUME_S:g} s how to go on")
 
     def _end(self) -> None:
         if self._ended:
             return
         self._ended = True
-        but = {os.getpid(), os.getppid()}
-        left = process.kill_tagged(topology.RUN_TAG, self._spec.run_id, but, ORPHANS_S)
-        if left:
-            log.warning("processes that had outlived their agents were killed: %s", sorted(left))
-        self._kill_silent_agents()
-        for path in self._sockets:
-            process.remove_socket(path)
-        self._record_end()
+        if not self._over:
+            self._end_attempt()
+        ending.kill_agents(self._attempt, set(self._attempt.joined) - self._stopped)
         self._server.close()
         self._flush(self._loop.now() + FLUSH_S)
-
-    def _kill_silent_agents(self) -> None:
-        """End the agents on this host that did not say they had stopped: one that is itself stopped cannot."""
-        for rank, joined in self._attempt.joined.items():
-            if rank not in self._stopped and joined.identity == self._spec.identity:
-                process.kill_agent(joined.pid)
-
-    def _record_end(self) -> None:
-        cause, others = self._cause, self._attempt.failures
-        if cause is not None:
-            name = f"{cause.role}-{cause.rank}"
-            if not cause.log_tail and name in self._logs:
-                lines = self._logs[name].splitlines(keepends=True)
-                cause = replace(cause, log_tail="".join(lines[-(100 if cause.kind == "hang" else TAIL_LINES) :]))
-            others = [_short(other) for other in others if other is not self._cause]
-        room = LOGS_LIMIT // max(1, len(self._logs))
-        logs = {name: text[-room:] for name, text in self._logs.items()}
-        event = events.Ended(_short(cause, 1) if cause else None, tuple(others[:OTHERS_LIMIT]), logs)
-        self._tell_driver({"from": {"role": "agent", "rank": RANK}, **events.to_wire(event)})
 
     def _flush(self, deadline: float) -> None:
         if self._driver.open and self._driver.queued_bytes and self._loop.now() < deadline:

@@ -30,6 +30,12 @@ class Attempt:
 
     Attributes
     ----------
+    number : int
+        Counts the attempts of this gang from 1.
+    joined, gone : dict
+        Agents that came, and the slots whose agent is gone with the reason; both outlive the attempt.
+    cleared : set of int
+        Slots whose agent has ended the roles of this attempt.
     slot_of : dict
         Slot of each role (role, rank); the driver's own is None.
     failures : list of Cause
@@ -43,12 +49,14 @@ class Attempt:
     host: str
     identity: str
     same_host: bool
+    number: int = 1
     slot_of: dict[Who, Optional[int]] = field(default_factory=dict)
     begun_at: Optional[float] = None
     formed_at: Optional[float] = None
     progress_at: Optional[float] = None
     joined: dict[int, events.Joined] = field(default_factory=dict)
-    gone: set[int] = field(default_factory=set)
+    gone: dict[int, str] = field(default_factory=dict)
+    cleared: set[int] = field(default_factory=set)
     pids: dict[Who, int] = field(default_factory=dict)
     loaded: set[Who] = field(default_factory=set)
     formed: set[Who] = field(default_factory=set)
@@ -63,14 +71,39 @@ class Attempt:
         """Return all workers of the attempt."""
         return [("worker", rank) for rank in range(self.size)]
 
+    def next(self) -> Attempt:
+        """Return the attempt that follows this one on the same agents."""
+        return Attempt(
+            self.size,
+            self.limits,
+            self.host,
+            self.identity,
+            self.same_host,
+            number=self.number + 1,
+            joined=self.joined,
+            gone=self.gone,
+        )
+
+    def lost(self) -> tuple[int, ...]:
+        """Return the slots that cannot take part in a next attempt: their agent is gone, or never came in time."""
+        if self.verdict == FINISH:
+            return ()
+        absent = set(range(self.size)) - set(self.joined)
+        late = absent if self.failures and self.failures[0].kind == "start" else set()
+        return tuple(sorted(set(self.gone) | late))
+
     def begin(self, slot_of: dict[Who, Optional[int]], now: float) -> None:
         """All roles are known and the clock of the start runs."""
         self.slot_of.update(slot_of)
         self.begun_at = now
+        for rank, reason in self.gone.items():  # between the attempts
+            self.fail("agent", ("agent", rank), reason)
 
     def join(self, event: events.Joined) -> None:
         """An agent is there; on another host that may be an error."""
         self.joined[event.rank] = event
+        if self.verdict != WAIT:
+            self.cleared.add(event.rank)  # it has nothing to clear
         if self.same_host and event.identity != self.identity:
             self.fail(
                 "start",
@@ -84,7 +117,7 @@ class Attempt:
     def lose(self, rank: int, reason: str) -> None:
         """The agent of a slot is gone."""
         if rank not in self.gone:
-            self.gone.add(rank)
+            self.gone[rank] = reason
             if self.verdict == WAIT:
                 self.fail("agent", ("agent", rank), reason)
 
@@ -96,7 +129,10 @@ class Attempt:
             if not event.expected:
                 self._ended(event)
         elif isinstance(event, events.Stopped):
-            self.gone.add(event.rank)
+            self.gone.setdefault(event.rank, "its agent has ended")
+        elif isinstance(event, events.Cleared):
+            if event.attempt == self.number:
+                self.cleared.add(event.rank)
         elif who is not None:
             self._heard(who, event, now)
 
@@ -148,8 +184,8 @@ class Attempt:
 def decide(attempt: Attempt, now: float) -> Decision:
     """Return what to do next. Calling it again with the same facts gives the same answer."""
     if attempt.verdict != WAIT:
-        away = attempt.own_roles_ended and attempt.gone.issuperset(attempt.joined)
-        return Decision(ENDED if away else WAIT)
+        away = set(attempt.gone) | (attempt.cleared if attempt.verdict == FAIL else set())
+        return Decision(ENDED if attempt.own_roles_ended and away.issuperset(attempt.joined) else WAIT)
     if attempt.failures:
         return Decision(FAIL, attempt.failures[0])
     late = _late_start(attempt, now) or _no_progress(attempt, now)

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Optional
 
-from mxspark import values, wire
+from mxspark import topology, values, wire
 from mxspark.agent import process
 from mxspark.failure import describe_exit
 from mxspark.specs import AgentSpec, DriverAgentSpec
@@ -31,7 +31,13 @@ BOOT = (
 
 
 class AgentHandle:
-    """A started agent. Leaving the ``with`` block ends it and everything it started."""
+    """A started agent. Leaving the ``with`` block ends it and everything it started.
+
+    Attributes
+    ----------
+    sockets : sequence of str
+        Paths its roles bind now.
+    """
 
     def __init__(
         self,
@@ -40,7 +46,7 @@ class AgentHandle:
         scratch: Optional[Path] = None,
         sockets: Sequence[str] = (),
     ) -> None:
-        self._popen, self._lifeline, self._scratch, self._sockets = popen, lifeline, scratch, sockets
+        self._popen, self._lifeline, self._scratch, self.sockets = popen, lifeline, scratch, sockets
 
     @property
     def pid(self) -> int:
@@ -113,7 +119,7 @@ class AgentHandle:
                     session = Path("/proc", entry, "stat").read_bytes().rpartition(b")")[2].split()[3]
                     if int(session) == self.pid:
                         os.kill(int(entry), signal.SIGKILL)
-        for path in self._sockets:
+        for path in self.sockets:
             process.remove_socket(path)
         if self._scratch is not None:
             shutil.rmtree(self._scratch, ignore_errors=True)
@@ -142,7 +148,7 @@ def driver_agent(spec: DriverAgentSpec, python: str = sys.executable) -> tuple[A
     with theirs:
         popen = _start(spec.sys_path, python, theirs.fileno(), subprocess.DEVNULL)
     channel = wire.Channel(ours)
-    handle = AgentHandle(popen, channel, sockets=[role.socket for role in spec.roles if role.socket])
+    handle = AgentHandle(popen, channel, sockets=topology.sockets(spec.roles))
     try:
         channel.send({"agent": "driver", "spec": values.encode(spec)})
     except BaseException:

@@ -13,7 +13,7 @@ import stat
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Optional
 
@@ -44,6 +44,11 @@ class Settings:
     log_dir: Path
     log_prefix: str
     entries: Mapping[str, str]
+    log_suffix: str = ""
+
+    def of_attempt(self, number: int) -> Settings:
+        """Return the settings of an attempt, whose logs have names of their own."""
+        return replace(self, log_suffix=f".attempt-{number}" if number > 1 else "")
 
 
 @dataclass
@@ -87,7 +92,7 @@ def start(spec: RoleSpec, settings: Settings) -> RoleProcess:
         If no process could be started.
     """
     ours, theirs = socket.socketpair()
-    log = settings.log_dir / f"{settings.log_prefix}{spec.role}-{spec.rank}.log"
+    log = settings.log_dir / f"{settings.log_prefix}{spec.role}-{spec.rank}{settings.log_suffix}.log"
     log.unlink(missing_ok=True)
     agent = os.getpid()
     try:
@@ -256,6 +261,6 @@ def run_state(pid: int) -> str:
 
 def log_to(path: Path) -> None:
     """Let this agent's own words, and a traceback if it comes to that, go to a file, not to the starter's terminal."""
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(fd, 2)
     os.close(fd)

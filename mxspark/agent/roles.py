@@ -115,9 +115,14 @@ class Roles:
             self._loop.after(KILL_S, self._give_up)
             self._check_empty()
 
+    @property
+    def suffix(self) -> str:
+        """Return what the names of this attempt's logs end in."""
+        return self._settings.log_suffix
+
     def logs(self) -> dict[str, str]:
-        """Return the end of each role's log by name."""
-        return {role.name: process.tail(role.log, LOG_BYTES) for role in self._all}
+        """Return the end of each role's log by name; the name tells attempts apart."""
+        return {role.name + self._settings.log_suffix: process.tail(role.log, LOG_BYTES) for role in self._all}
 
     def pids(self) -> set[int]:
         """Return the processes not reaped yet."""
@@ -153,6 +158,9 @@ class Roles:
 
     def _ended(self, role: RoleProcess) -> None:
         process.kill(role)  # what it started goes with it
+        if self._emptied:  # given up before; a next attempt may have a role of this name
+            role.popen.wait()
+            return
         self._streams[role.name].drain()
         returncode = role.popen.wait()
         self._streams[role.name].close()
@@ -174,6 +182,8 @@ class Roles:
 
     def _give_up(self) -> None:
         self.left += [f"{role.name} (pid {role.pid}) cannot be killed" for role in self._running]
+        for role in self._running:
+            self._streams[role.name].close()
         self._empty()
 
     def _check_empty(self) -> None:

@@ -40,11 +40,12 @@ class SlotAgent:
     def __init__(self, loop: Loop, spec: AgentSpec, environment: Mapping[str, str], scratch: Path) -> None:
         self._loop, self._spec, self._scratch = loop, spec, scratch
         folder, prefix = self._log_place(environment)
-        settings = process.Settings(
+        self._settings = process.Settings(
             sys.executable, spec.sys_path, process.base_environment(environment), folder, prefix, spec.entries
         )
         process.log_to(folder / f"{prefix}agent-{spec.rank}.log")
-        self._roles = Roles(loop, settings, self._report, self._all_ended)
+        self._roles = self._no_roles(0)
+        self._clearing: Optional[int] = None
         self._upstream: Optional[Stream] = None
         self._joined = self._finishing = False
         self._heard = loop.now()
@@ -60,6 +61,10 @@ class SlotAgent:
         self._end(ORPHANED, why)
         if first:
             self._report(("agent", self._spec.rank), events.Raised("agent", "Abandoned", why, ""))
+
+    def _no_roles(self, attempt: int) -> Roles:
+        """Return what will hold the roles of an attempt."""
+        return Roles(self._loop, self._settings.of_attempt(attempt), self._report, self._all_ended)
 
     def _log_place(self, environment: Mapping[str, str]) -> tuple[Path, str]:
         if self._spec.log_dir is not None:
@@ -116,6 +121,10 @@ class SlotAgent:
         do = frame.get("do")
         if do == "start" and not self.outcome:
             self._start(frame["attempt"])
+        elif do == "clear" and not self.outcome:
+            log.warning("attempt %s is over: %s", frame["attempt"], frame["why"])
+            self._clearing = int(frame["attempt"])
+            self._roles.kill()
         elif do == "stop":
             self._end(STOPPED, str(frame.get("why", "")))
         elif do == "stacks":
@@ -129,6 +138,7 @@ class SlotAgent:
 
     def _start(self, attempt: wire.Message) -> None:
         roles = values.decode(tuple[RoleSpec, ...], attempt["roles"])
+        self._roles = self._no_roles(int(attempt["attempt"]))
         self._roles.start(roles)
         self._roles.tell_workers({"do": "train", "rank": self._spec.rank, "bundle": attempt["bundle"]})
 
@@ -161,13 +171,23 @@ class SlotAgent:
             self._roles.kill()
 
     def _all_ended(self) -> None:
-        if self._finishing and not self.outcome:
-            self.outcome = {"outcome": FINISHED, "message": ""}
         orphans = process.kill_children(set(self._roles.pids()), ORPHANS_S)
         left = (*self._roles.left, *(f"process {pid} cannot be killed" for pid in orphans))
+        if self._clearing is not None and not self.outcome:
+            self._cleared(self._clearing, left)
+            return
+        if self._finishing and not self.outcome:
+            self.outcome = {"outcome": FINISHED, "message": ""}
         self.outcome["left"] = list(left)
         # In a turn of its own: whoever caused the end may still want to say why.
         self._loop.after(0, lambda: self._farewell(left))
+
+    def _cleared(self, attempt: int, left: tuple[str, ...]) -> None:
+        """Say that an attempt has no process left, and be ready for the next."""
+        logs, self._clearing = self._roles.logs(), None
+        self._roles = self._no_roles(0)
+        self._say({"logs": logs})
+        self._report(None, events.Cleared(self._spec.rank, attempt, left))
 
     def _farewell(self, left: tuple[str, ...]) -> None:
         self._say({"logs": self._roles.logs()})

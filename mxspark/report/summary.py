@@ -34,6 +34,10 @@ def rows(result: Result) -> list[tuple[str, str]]:
         lines.append(("rows/s", f"{result.rows_per_s:,.0f}"))
     if result.seconds:
         lines.append(("seconds", "  ".join(f"{phase} {taken:.1f}" for phase, taken in result.seconds.items())))
+    for attempt in result.attempts:
+        after = "" if attempt.lost_s is None else f"; {attempt.lost_s:.1f} s lost"
+        what = attempt.cause.describe().splitlines()[0]
+        lines.append((f"attempt {attempt.number}", f"failed at step {attempt.reached}: {what}{after}"))
     places = {
         "model": result.model.path if result.model else None,
         "best model": result.best_model.path if result.best_model else None,

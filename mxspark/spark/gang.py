@@ -1,4 +1,4 @@
-"""The driver's side of an attempt: its own agent, the barrier stage of the agents, and the talk with them."""
+"""The driver's side of a gang: its own agent, the barrier stage of the agents, and the talk with them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from mxspark.errors import (
 )
 from mxspark.events import Ended, Reported
 from mxspark.failure import Cause
-from mxspark.spark import task
+from mxspark.spark import compat, task
 from mxspark.spark.call import SparkCall
 from mxspark.spark.session import SessionFacts
 
@@ -53,25 +53,37 @@ def error_of(cause: Cause) -> MXSparkError:
 
 
 class Gang:
-    """All roles of one attempt, from the driver's agent (started on construction) to the last one's end.
+    """The agents of one barrier stage and of the driver, and the attempts they make, one after the other.
 
-    Use as a context manager: on any way out nothing is left running.
+    The driver's agent and the scheduler are started on construction. Use as a context manager: on any way out nothing
+    is left running.
+
+    Attributes
+    ----------
+    size : int
+        Number of workers.
+    attempt : int
+        Number of the newest attempt begun; the first of this gang has the number `first`.
+    ended : Ended or None
+        How the newest attempt ended.
     """
 
-    def __init__(self, session: SessionFacts, job: JobConfig, run_id: str, logs: Path) -> None:
-        self._session, self._job, self._run_id, self._logs = session, job, run_id, logs
+    def __init__(self, session: SessionFacts, job: JobConfig, run_id: str, logs: Path, size: int, first: int) -> None:
+        self._session, self._job, self._run_id, self._logs, self.size = session, job, run_id, logs, size
         self._secret = secrets.token_hex(32)
         failure = job.failure
         self._limits = Limits(failure.start_s, failure.hang_s, failure.lease_s, failure.shutdown_s)
         self._sys_path = tuple(str(Path(entry).absolute()) for entry in sys.path)
-        self._group = _plan(session, job, run_id)
+        self._group = self._plan()
         self._stage: Optional[SparkCall[list[str]]] = None
-        self._over = False
+        self._closed = self._over = False
         self._heard = time.monotonic()
         self._stage_over_at: Optional[float] = None
+        self.attempt = first - 1
+        self.ended: Optional[Ended] = None
         spec = DriverAgentSpec(
             run_id=run_id,
-            size=job.cluster.num_workers,
+            size=size,
             bind=session.driver_host,
             secret=self._secret,
             limits=self._limits,
@@ -81,6 +93,7 @@ class Gang:
             identity=topology.host_identity(),
             same_host=True,
             roles=self._group.driver,
+            first=first,
         )
         self._agent, self._channel = launch.driver_agent(spec, sys.executable)
 
@@ -90,8 +103,15 @@ class Gang:
     def __exit__(
         self, _kind: Optional[type[BaseException]], _error: Optional[BaseException], _: Optional[TracebackType]
     ) -> None:
+        self.close()
+
+    def close(self, why: str = "the driver gave up") -> None:
+        """End every process of the gang, and the stage; once."""
+        if self._closed:
+            return
+        self._closed = True
         if not self._over:
-            self._stop("the driver gave up")
+            self._stop(why)
         if self._stage is not None and not self._stage.done.wait(self._limits.shutdown_s):
             self._stage.cancel(_STOP_S)
         self._agent.stop()
@@ -99,12 +119,10 @@ class Gang:
     def begin(self, bundle: WorkerBundle) -> None:
         """Hand the driver's agent its orders and start the barrier stage."""
         address = self._listening()
-        slots = [[values.encode(role) for role in roles] for roles in self._group.slots]
-        self._channel.send({"do": "begin", "attempt": 1, "slots": slots, "bundle": values.encode(bundle)})
-        size = self._job.cluster.num_workers
+        self._send_begin(bundle)
         spec = AgentSpec(
             rank=0,
-            size=size,
+            size=self.size,
             run_id=self._run_id,
             address=address,
             secret=self._secret,
@@ -114,36 +132,85 @@ class Gang:
         )
         context = self._session.spark.sparkContext
         body = partial(task.run_slot, json.dumps(values.encode(spec)))
-        stage = context.parallelize(range(size), size).barrier().mapPartitions(body)
-        description = f"mxspark {self._job.job.name}: {size} workers"
+        stage = context.parallelize(range(self.size), self.size).barrier().mapPartitions(body)
+        description = f"mxspark {self._job.job.name}: {self.size} workers"
         self._stage = SparkCall(context, f"mxspark-{self._run_id}-gang", description, stage.collect)
 
+    def again(self, bundle: WorkerBundle) -> None:
+        """Begin the next attempt on the agents that are there."""
+        self._group = self._plan()
+        self._agent.sockets = topology.sockets(self._group.driver)
+        self._send_begin(bundle)
+
     def talk(self) -> Iterator[Reported]:
-        """Yield what agents and workers report until the attempt is over; ends after success.
+        """Yield what agents and workers report until the attempt is over, `Ended` being the last.
 
         Raises
         ------
-        MXSparkError
-            After a failure, of the kind its cause says.
+        ClusterError
+            If the driver's agent is gone or Spark ended the stage; the gang cannot go on then.
         """
-        while True:
+        self.ended = None
+        while self.ended is None:
             message = self._receive()
             if message is None:
                 continue
             who = message.pop("from", {"role": "driver", "rank": 0})
             event = events.from_wire(message)
-            yield Reported(str(who["role"]), int(who["rank"]), event)
             if isinstance(event, Ended):
-                self._over = True
-                if event.cause is not None:
-                    raise error_of(event.cause)
-                return
+                self.ended = event
+                self._over = event.cause is None
+            yield Reported(str(who["role"]), int(who["rank"]), event)
+
+    def whole(self) -> bool:
+        """Tell whether every agent lives, so that a next attempt can be made on them."""
+        running = self._stage is not None and not self._stage.done.is_set()
+        return running and not self._over and self.ended is not None and not self.ended.lost
+
+    def cancelled(self) -> Optional[str]:
+        """Return what Spark says if someone cancelled the stage or stopped the session; ask after :meth:`close`."""
+        error = self._stage.failed() if self._stage is not None else None
+        return compat.message_of(error) if error is not None and compat.is_cancelled(error) else None
+
+    def pause(self, seconds: float) -> None:
+        """Wait, and keep listening."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            self._receive()
 
     def committed(self, step: int) -> None:
         """Tell rank 0 that what it staged at `step` is published."""
         # the agent may have ended meanwhile; talk() then finds its last words, or their absence
         with contextlib.suppress(ConnectionError):
             self._channel.send({"do": "committed", "step": step})
+
+    def _plan(self) -> topology.Group:
+        """Place the roles of the next attempt and draw endpoints for them."""
+        cluster = self._job.cluster
+        return topology.plan_roles(
+            num_workers=self.size,
+            num_servers=cluster.servers_for(self.size),
+            servers_on_driver=cluster.servers_on_driver,
+            mode=self._job.transport.mode,
+            threads=cluster.threads_per_worker or self._session.task_cpus,
+            server_threads=cluster.server_threads,
+            host_address=self._session.driver_host,
+            run_tag=self._run_id,
+            extra_environment=cluster.environment,
+            free_ports=wire.free_ports,
+        )
+
+    def _send_begin(self, bundle: WorkerBundle) -> None:
+        self.attempt += 1
+        frame = {
+            "do": "begin",
+            "attempt": self.attempt,
+            "roles": values.encode(self._group.driver),
+            "slots": [values.encode(roles) for roles in self._group.slots],
+            "bundle": values.encode(bundle),
+        }
+        with contextlib.suppress(ConnectionError):  # talk() finds the agent's last words, or their absence
+            self._channel.send(frame)
 
     def _listening(self) -> tuple[str, int]:
         deadline = time.monotonic() + self._limits.start_s
@@ -195,12 +262,16 @@ class Gang:
             return
         error = self._stage.failed()
         if error is not None:
-            raise ClusterError(f"Spark ended the workers' stage: {error}") from error
+            raise self._stage_gone(f"Spark ended the workers' stage: {compat.message_of(error)}") from error
         self._stage_over_at = self._stage_over_at or time.monotonic()
         if time.monotonic() - self._stage_over_at > self._limits.shutdown_s:
-            raise ClusterError(
+            raise self._stage_gone(
                 f"the workers' stage is over and the driver's agent says nothing: {'; '.join(self._stage.result())}"
             )
+
+    def _stage_gone(self, why: str) -> ClusterError:
+        cause = Cause("stage", "driver", 0, os.uname().nodename, os.getpid(), why)
+        return ClusterError(cause.describe(), cause)
 
     def _stop(self, why: str) -> None:
         """Have the driver's agent end every role, and wait for its word that it has."""
@@ -212,26 +283,10 @@ class Gang:
                     message = self._channel.receive(_POLL_S)
                 except TimeoutError:
                     continue
-                if message is None or message.get("event") == "Ended":
+                if message is None:
                     return
         except OSError:
             return  # the agent is gone, and its roles with it
-
-
-def _plan(session: SessionFacts, job: JobConfig, run_id: str) -> topology.Group:
-    cluster = job.cluster
-    return topology.plan_roles(
-        num_workers=cluster.num_workers,
-        num_servers=cluster.servers,
-        servers_on_driver=cluster.servers_on_driver,
-        mode=job.transport.mode,
-        threads=cluster.threads_per_worker or session.task_cpus,
-        server_threads=cluster.server_threads,
-        host_address=session.driver_host,
-        run_tag=run_id,
-        extra_environment=cluster.environment,
-        free_ports=wire.free_ports,
-    )
 
 
 def _tail(logs: Path) -> str:

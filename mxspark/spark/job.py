@@ -25,6 +25,7 @@ from mxspark.report import progress as displays
 from mxspark.result import Result
 from mxspark.run import Phases, run_id
 from mxspark.spark import assemble, hadoop, inputs, session, spool_stage
+from mxspark.spark.attempts import Attempts, Data
 from mxspark.spark.call import SparkCall
 from mxspark.spark.gang import Gang
 from mxspark.spark.record import Recorder, run_info
@@ -137,11 +138,12 @@ class _Run:
             path, df, validation_df = self._check(df, validation_df)
         with contextlib.ExitStack() as stack:
             # started first, so that the scheduler comes up while the rows are spooled
-            gang = stack.enter_context(Gang(self.facts, self.job, self.run, self.scratch / "logs"))
+            self.stack = stack
+            gang = self._gang(self.job.cluster.num_workers, 1)
             with self.phases("spool"):
                 self.display.phase("spooling")
                 spools, columns = self._spool(df, validation_df, stack)
-                data = assemble.data_sets(self.job, *spools)
+                data, self.spools = assemble.data_sets(self.job, *spools), spools
             with self.phases("resume"):
                 recorder = self._own(path, spools, columns, data[0])
                 restore = recorder.restore
@@ -158,11 +160,22 @@ class _Run:
             self.display.phase("starting the workers")
             steps = data[0].plan.steps
             self.display.begin(steps, self.job.training.epochs, restore.step if restore else 0)
+            attempts = Attempts(
+                self.job,
+                self.facts,
+                gang,
+                self._gang,
+                bundle,
+                recorder,
+                self.display,
+                lambda: self._spool_again(df, validation_df),
+                self._folder("restore"),
+            )
             with recorder.keeping(self.phases):
-                gang.begin(bundle)
-                for reported in gang.talk():
-                    recorder.take(reported, gang.committed)
-                return recorder.succeeded()
+                return attempts.run()
+
+    def _gang(self, size: int, first: int) -> Gang:
+        return self.stack.enter_context(Gang(self.facts, self.job, self.run, self.scratch / "logs", size, first))
 
     def _check(self, df: Any, validation_df: Any) -> tuple[str, Any, Any]:
         """Return the job dir and the data, after all that can be found out before anything is submitted."""
@@ -218,6 +231,22 @@ class _Run:
         ready = call.result()
         stack.callback(_forgive, spool_stage.remove, ready, self.run)
         return ready
+
+    def _spool_again(self, df: Any, validation_df: Any) -> Data:
+        """Return the data for a new stage; what was lost with an executor is read once more."""
+        before = self.spools
+        if not all(map(spool_stage.is_there, [*before[0], *(before[1] or [])])):
+            self.display.phase("spooled rows were lost with an executor; spooling again")
+            self.spools, _ = self._spool(df, validation_df, self.stack)
+            for name, old, new in zip(("training", "validation"), before, self.spools):
+                if old is not None and new is not None and DataRecord.of(old) != DataRecord.of(new):
+                    raise DataError(
+                        f"the {name} rows had to be read again after an executor was lost, and they are others than "
+                        f"before ({DataRecord.of(new).rows} rows a partition where there were "
+                        f"{DataRecord.of(old).rows}, or other values), so the run cannot go on exactly; make the data "
+                        "frame deterministic, or write it to storage first"
+                    )
+        return assemble.data_sets(self.job, *self.spools)
 
     def _own(self, path: str, spools: Spools, columns: Columns, training: DataSet) -> Recorder:
         """Take the job dir over and find where to go on."""

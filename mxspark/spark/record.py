@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import json
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,15 +18,17 @@ from mxspark.bundle import Restore
 from mxspark.checkpoint import CheckpointStore, Found
 from mxspark.config import JobConfig
 from mxspark.errors import MXSparkError
-from mxspark.events import Beat, Ended, EpochEnd, Reported, Staged, Started
+from mxspark.events import Beat, Done, Ended, EpochEnd, Raised, Reported, RoleEnded, Staged, Started
+from mxspark.failure import STOP, Cause, Failed, Next
 from mxspark.jobdir import JobDir
 from mxspark.jobrecord import RunInfo, job_id
 from mxspark.plan import Plan
 from mxspark.publish import publish_model, read_model
 from mxspark.report.progress import Progress
-from mxspark.result import FAILED, INTERRUPTED, SUCCEEDED, Model, Result, summarise
+from mxspark.result import FAILED, INTERRUPTED, SUCCEEDED, Attempt, Model, Result, summarise
 from mxspark.run import Phases
 from mxspark.spark import assemble
+from mxspark.spark.losses import Losses
 from mxspark.storage import join
 
 
@@ -57,9 +60,11 @@ class Recorder:
         self._step = found.restore.step if found else 0
         self._journal_path = scratch / "events.jsonl"
         self._journal = self._journal_path.open("a", encoding="utf-8")
-        self._logs: dict[str, str] = {}
         self._phases = Phases()
         self._started_at: Optional[float] = None
+        self._losses = Losses(time.monotonic)
+        self._first = self._step  # of this attempt
+        self._progressed = False
         for warning in found.warnings if found else ():
             display.phase(f"warning: {warning}")
 
@@ -88,15 +93,43 @@ class Recorder:
         elif isinstance(event, EpochEnd) and reported.rank == 0:
             self._history.append(event)
             self._step = event.step
-        elif isinstance(event, Beat):
+        elif isinstance(event, (Beat, Done)):
             self._step = max(self._step, event.step)
+            self._losses.stepped()
         elif isinstance(event, Staged):
+            self._step = max(self._step, event.step)
             self._publish(event)
             committed(event.step)
         elif isinstance(event, Ended):
-            self._logs = event.logs
+            self._write_logs(event)
+        elif isinstance(event, Raised) or (isinstance(event, RoleEnded) and not event.expected):
+            self._losses.saw()
         if self._on_event is not None:
             self._on_event(reported)
+
+    def failed(self, cause: Cause, number: int, workers: int, whole: bool) -> Failed:
+        """Note that an attempt failed, and return what counts for what comes next."""
+        self._losses.failed(number, workers, cause, self._step)
+        return Failed(cause, self._first, self._progressed, whole)
+
+    def decided(self, step: Next, restore: Optional[Restore]) -> Attempt:
+        """Note what follows the attempt that failed last, and return all about it."""
+        resumed = restore.step if restore else 0
+        attempt = self._losses.decided(step, resumed)
+        if step.action != STOP:
+            self._step = self._first = resumed
+            self._progressed = False
+            self._history = [epoch for epoch in self._history if restore is not None and epoch.epoch < restore.epoch]
+        return attempt
+
+    def newest(self, into: Path) -> Optional[Restore]:
+        """Copy the newest good checkpoint below a new local folder; what is staged and not committed does not count."""
+        shutil.rmtree(into, ignore_errors=True)
+        found = self._store.newest(into)
+        for warning in found.warnings if found else ():
+            self._display.phase(f"warning: {warning}")
+        self._checkpoint = join(self._owned.checkpoints, found.name) if found else None
+        return found.restore if found else None
 
     @contextmanager
     def keeping(self, phases: Phases) -> Iterator[None]:
@@ -137,9 +170,20 @@ class Recorder:
         self._leave(result)
         return result
 
+    def _write_logs(self, ended: Ended) -> None:
+        """Keep the logs of an attempt; a storage that refuses must not hide how it ended."""
+        try:
+            for name, text in ended.logs.items():
+                self._owned.write_run_file(f"{name}.log", text.encode())
+        except (OSError, MXSparkError) as error:
+            self._display.phase(f"warning: logs of attempt {ended.attempt} are not kept: {error}")
+
     def _publish(self, staged: Staged) -> None:
         if staged.kind == "checkpoint":
+            began = time.monotonic()
             self._checkpoint = self._store.commit(staged).path
+            self._losses.kept(began)
+            self._progressed = True
         else:
             publish_model(self._owned, staged, "model" if staged.kind == "model" else "model-best")
 
@@ -162,6 +206,7 @@ class Recorder:
             model=self._model("model"),
             best_model=self._model("model-best"),
             events=join(self._owned.run_folder, "events.jsonl"),
+            attempts=tuple(self._losses.attempts),
         )
 
     def _model(self, name: str) -> Optional[Model]:
@@ -182,8 +227,6 @@ class Recorder:
         self._journal.close()
         try:
             self._owned.put_run_file(self._journal_path, "events.jsonl")
-            for name, text in self._logs.items():
-                self._owned.write_run_file(f"{name}.log", text.encode())
             self._owned.write_run_file("result.json", json.dumps(result.to_dict(), indent=1, allow_nan=False).encode())
         except (OSError, MXSparkError) as error:
             self._display.phase(f"warning: the run's folder is incomplete: {error}")

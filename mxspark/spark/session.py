@@ -95,6 +95,24 @@ def wait_for_slots(session: SessionFacts, workers: int, limit_s: float) -> None:
         time.sleep(0.2)
 
 
+def slots_for(session: SessionFacts, wanted: int, fewest: int, limit_s: float) -> int:
+    """Return how many workers to go on with after a loss: `wanted`, or what there is in the end, at least `fewest`.
+
+    Raises
+    ------
+    ClusterError
+        If there are fewer slots than that after `limit_s` seconds.
+    """
+    try:
+        wait_for_slots(session, wanted, limit_s)
+    except ClusterError:
+        have = _slots_now(session.spark)
+        if have < fewest:
+            raise
+        return min(have, wanted)
+    return wanted
+
+
 def remove_spools(session: SessionFacts, run: str) -> None:
     """Remove the spools of a run from this machine's local folders of Spark, also those of tasks that never answered.
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
+import os
 import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Union
 
+import numpy as np
 from pyspark import RDD
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -130,6 +133,18 @@ def remove(ready: Sequence[SpoolReady], run_id: str) -> None:
             left.append(error)
     if left:
         raise left[0]
+
+
+def is_there(part: SpoolReady) -> bool:
+    """Tell whether this host's files of a spooled partition are still there, each of its size."""
+    for file in part.files:
+        wanted = part.rows * math.prod(file.shape) * np.dtype(file.dtype).itemsize
+        try:
+            if os.stat(os.path.join(part.path, f"{file.name}.bin")).st_size != wanted:
+                return False
+        except OSError:
+            return False
+    return True
 
 
 def _run_frame(frame: DataFrame, task: SpoolTask) -> tuple[list[str], int]:

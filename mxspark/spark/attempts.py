@@ -1,0 +1,154 @@
+"""The loop of a run: attempt after attempt, until one succeeds or the policy says stop."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Optional
+
+from mxspark import failure
+from mxspark.bundle import DataSet, WorkerBundle
+from mxspark.config import JobConfig
+from mxspark.errors import ClusterError, MXSparkError
+from mxspark.events import Reported, Restarting
+from mxspark.failure import IN_PLACE, STAGE, STOP, Failed, Next, Policy
+from mxspark.report.progress import Progress
+from mxspark.result import Attempt, Result
+from mxspark.spark import session
+from mxspark.spark.gang import Gang, error_of
+from mxspark.spark.record import Recorder
+from mxspark.spark.session import SessionFacts
+
+log = logging.getLogger(__name__)
+
+Data = tuple[DataSet, Optional[DataSet]]
+
+
+class Attempts:
+    """All attempts of one run.
+
+    Parameters
+    ----------
+    gang : Gang
+        Started, not begun.
+    make_gang : callable
+        ``make_gang(size, first)`` returns the gang of a new stage.
+    bundle : WorkerBundle
+        For the first attempt.
+    spool_again : callable
+        Returns the data, spooled anew where spools were lost with an executor.
+    restores : Path
+        Local folder for checkpoints that are gone back to.
+    """
+
+    def __init__(
+        self,
+        job: JobConfig,
+        facts: SessionFacts,
+        gang: Gang,
+        make_gang: Callable[[int, int], Gang],
+        bundle: WorkerBundle,
+        recorder: Recorder,
+        display: Progress,
+        spool_again: Callable[[], Data],
+        restores: Path,
+    ) -> None:
+        self._job, self._facts, self._gang, self._make_gang = job, facts, gang, make_gang
+        self._bundle, self._recorder, self._display = bundle, recorder, display
+        self._spool_again, self._restores = spool_again, restores
+        self._policy = Policy(job.failure.max_restarts, job.failure.backoff_s)
+        self._failed: list[Failed] = []
+
+    def run(self) -> Result:
+        """Train to the end.
+
+        Raises
+        ------
+        MXSparkError
+            Of the kind the last attempt's cause says, when no further attempt is made.
+        """
+        self._gang.begin(self._bundle)
+        while (error := self._attempt()) is not None:
+            self._go_on(error)
+        return self._recorder.succeeded()
+
+    def _attempt(self) -> Optional[MXSparkError]:
+        """Follow an attempt to its end and return why it failed, None after success."""
+        try:
+            for reported in self._gang.talk():
+                self._recorder.take(reported, self._gang.committed)
+        except ClusterError as error:
+            if error.cause is None or self._gang.ended is not None:
+                raise
+            return error
+        ended = self._gang.ended
+        return error_of(ended.cause) if ended is not None and ended.cause is not None else None
+
+    def _go_on(self, error: MXSparkError) -> None:
+        """Begin the next attempt, or raise."""
+        assert error.cause is not None
+        gang = self._gang
+        whole = gang.whole()
+        self._failed.append(self._recorder.failed(error.cause, gang.attempt, gang.size, whole))
+        step = failure.decide(self._failed, self._policy)
+        if step.action == STAGE:
+            step = self._after_the_stage(step)
+        if step.action == STOP:
+            self._recorder.decided(step, None)
+            raise self._last_word(error, step)
+        restore = self._recorder.newest(self._restores / f"attempt-{gang.attempt + 1}")
+        self._bundle = dataclasses.replace(self._bundle, restore=restore)
+        attempt = self._recorder.decided(step, restore)
+        self._announce(attempt, step.wait_s)
+        if step.action == IN_PLACE:
+            gang.pause(step.wait_s)
+            gang.again(self._bundle)
+        else:
+            time.sleep(step.wait_s)
+            self._new_stage(error)
+
+    def _after_the_stage(self, step: Next) -> Next:
+        """End what is left of the gang; a stage that somebody cancelled is not started again."""
+        self._gang.close("slots are lost")
+        cancelled = self._gang.cancelled()
+        return Next(STOP, 0.0, f"the stage was cancelled in Spark: {cancelled}") if cancelled else step
+
+    def _new_stage(self, error: MXSparkError) -> None:
+        cluster, limit_s = self._job.cluster, self._job.failure.start_s
+        try:
+            size = session.slots_for(self._facts, cluster.num_workers, cluster.fewest_workers, limit_s)
+        except ClusterError as lack:
+            raise ClusterError(f"{error.message}\nno new stage can be started: {lack.message}", error.cause) from lack
+        training, validation = self._spool_again()
+        self._bundle = dataclasses.replace(
+            self._bundle, size=size, training_data=training, validation_data=validation
+        )  # fmt: skip
+        self._gang = self._make_gang(size, self._gang.attempt + 1)
+        self._gang.begin(self._bundle)
+
+    def _announce(self, attempt: Attempt, wait_s: float) -> None:
+        workers = attempt.workers
+        event = Restarting(
+            attempt.number + 1, attempt.how, workers, attempt.resumed, attempt.reached, wait_s, attempt.cause
+        )  # fmt: skip
+        self._recorder.take(Reported("driver", 0, event), lambda _step: None)
+        first = attempt.cause.describe().splitlines()[0]
+        where = "with the same agents" if attempt.how == IN_PLACE else "as a new stage"
+        self._display.phase(
+            f"attempt {attempt.number} failed at step {attempt.reached}: {first}; attempt {attempt.number + 1} goes on "
+            f"{where} from step {attempt.resumed} ({attempt.reason})"
+        )
+
+    def _last_word(self, error: MXSparkError, step: Next) -> MXSparkError:
+        """Return what is raised: the last cause, why there is no further attempt, and the causes before it."""
+        if not self._policy.max_restarts or error.cause is None or error.cause.kind == "interrupted":
+            return error
+        lines = [error.message, f"no further attempt is made: {step.reason}"]
+        lines += [
+            f"attempt {number} failed: {attempt.cause.describe().splitlines()[0]}"
+            for number, attempt in enumerate(self._failed[:-1], 1)
+        ]
+        return type(error)("\n".join(lines), error.cause)

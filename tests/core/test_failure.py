@@ -1,0 +1,107 @@
+"""What a run does after a failure: a table, and the account of what was lost."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Optional
+
+import pytest
+
+from mxspark.failure import IN_PLACE, STAGE, STOP, Cause, Failed, Next, Policy, decide
+from mxspark.spark.losses import Losses
+
+POLICY = Policy(max_restarts=3, backoff_s=2.0)
+KILLED = Cause("role", "worker", 1, "h", 7, "killed by SIGKILL", signal="SIGKILL")
+CRASHED = Cause("role", "worker", 1, "h", 7, "killed by SIGSEGV", signal="SIGSEGV")
+EXITED = Cause("role", "worker", 1, "h", 7, "ended with exit code 3", exit_code=3)
+
+
+def failed(cause: Cause = KILLED, began: int = 0, progressed: bool = False, whole: bool = True) -> Failed:
+    return Failed(cause, began, progressed, whole)
+
+
+def of_kind(kind: str) -> Failed:
+    return failed(Cause(kind, "worker", 0, "h", 7, "so it is"))
+
+
+@pytest.mark.parametrize("kind", ["role", "agent", "stage", "hang", "start"])
+def test_what_may_heal_is_tried_again_at_once(kind: str) -> None:
+    assert decide([of_kind(kind)], POLICY) == Next(IN_PLACE, 0.0, "restart 1 of 3")
+
+
+@pytest.mark.parametrize("kind", ["training", "input", "memory", "disk", "host", "internal", "interrupted", "new"])
+def test_what_would_come_again_is_not(kind: str) -> None:
+    step = decide([of_kind(kind)], POLICY)
+    assert (step.action, step.wait_s) == (STOP, 0.0) and step.reason
+
+
+def test_a_lost_agent_means_a_new_stage() -> None:
+    assert decide([failed(whole=False)], POLICY).action == STAGE
+
+
+def test_restarts_are_counted_and_wait_longer_each_time() -> None:
+    steps = [decide([failed()] * count, POLICY) for count in range(1, 6)]
+    assert [step.action for step in steps] == [IN_PLACE] * 3 + [STOP] * 2
+    assert [step.wait_s for step in steps[:3]] == [0.0, 2.0, 4.0]
+    assert steps[3].reason == "3 restarts without progress (failure.max_restarts = 3)"
+    assert decide([failed()] * 10, Policy(20, 2.0)).wait_s == 60.0, "no longer than that"
+    assert decide([failed()], Policy(0, 2.0)).action == STOP
+
+
+def test_progress_starts_the_count_anew() -> None:
+    history = [failed(), failed(), failed(), failed(progressed=True)]
+    assert decide(history, POLICY) == Next(IN_PLACE, 0.0, "restart 1 of 3")
+    assert decide([*history, failed()], POLICY) == Next(IN_PLACE, 2.0, "restart 2 of 3")
+    assert decide([*history, failed(), failed(), failed()], POLICY).action == STOP
+    assert decide([failed(progressed=True)] * 100, POLICY).action == IN_PLACE
+
+
+@pytest.mark.parametrize("cause", [CRASHED, EXITED, Cause("hang", "worker", 0, "h", 7, "no progress")])
+def test_its_own_doing_twice_on_the_same_way_is_no_chance(cause: Cause) -> None:
+    assert decide([failed(cause, 8)], POLICY).action == IN_PLACE
+    step = decide([failed(cause, 8), failed(replace(cause, pid=8), 8)], POLICY)
+    assert step.action == STOP and "twice in a row, both times between step 8 and the next checkpoint" in step.reason
+    assert decide([failed(cause, 8), failed(cause, 12)], POLICY).action == IN_PLACE, "it came further"
+    assert decide([failed(cause, 8, progressed=True), failed(cause, 8)], POLICY).action == IN_PLACE
+    assert decide([failed(cause, 8), failed(KILLED, 8), failed(cause, 8)], POLICY).action == IN_PLACE, "not in a row"
+
+
+def test_what_comes_from_outside_may_come_twice() -> None:
+    for cause in (KILLED, Cause("hang", "server", 0, "h", 7, "stopped", signal="SIGSTOP")):
+        assert decide([failed(cause, 8)] * 2, POLICY).action == IN_PLACE
+
+
+def test_every_second_counts_or_is_lost_to_one_failure() -> None:
+    now = [0.0]
+
+    def at(seconds: float) -> None:
+        now[0] = seconds
+
+    losses = Losses(lambda: now[0])
+    losses.stepped()  # of the first attempt: nothing was lost yet
+    losses.kept(10.0)
+    at(14.0)
+    losses.saw()
+    at(15.0)
+    losses.failed(1, 2, KILLED, 30)
+    assert losses.decided(Next(IN_PLACE, 0.0, "why"), 20).resumed == 20
+    at(18.0)
+    losses.failed(2, 2, KILLED, 20)  # before its first step
+    at(20.0)
+    losses.stepped()
+    at(25.0)
+    losses.failed(3, 2, KILLED, 24)
+    at(27.0)
+    losses.stepped()
+    assert [(attempt.number, attempt.down_s, attempt.lost_s) for attempt in losses.attempts] == [
+        (1, 4.0, 8.0),
+        (2, 2.0, 2.0),
+        (3, 2.0, 7.0),
+    ]
+
+
+def test_a_last_attempt_has_no_next_step() -> None:
+    losses = Losses(lambda: 1.0)
+    losses.failed(1, 2, KILLED, 3)
+    last: Optional[float] = losses.decided(Next(STOP, 0.0, "enough"), 0).down_s
+    assert last is None and losses.attempts[0].how == STOP

@@ -1,0 +1,114 @@
+"""Attempt after attempt on the same agents: what died is started anew, and nothing of before can disturb it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from gang import Gang, freeze, is_alive
+
+from mxspark import events
+from mxspark.specs import Limits
+
+SLOW = {"FAKE_STEPS": "100000"}
+VICTIMS = [("scheduler", 0), ("server", 0), ("server", 2), ("worker", 1)]
+
+
+@pytest.mark.parametrize(("role", "rank"), VICTIMS)
+def test_a_killed_role_is_followed_by_a_next_attempt_on_the_same_agents(tmp_path: Path, role: str, rank: int) -> None:
+    hanging = {("worker", 0): {"at": "middle", "do": "hang"}}  # only the kill can end the first attempt
+    with Gang(tmp_path, servers=3, on_driver=1, faults=hanging) as gang:
+        gang.start()
+        gang.until(lambda report: isinstance(report.event, events.Beat) and report.event.step >= 5)
+        victim, agents, everyone = gang.pid(role, rank), [slot.pid for slot in gang.slots], gang.tagged()
+        assert is_alive(victim) and len(everyone) == 6
+        os.kill(victim, signal.SIGKILL)
+        ended = gang.attempt_end()
+        assert not gang.tagged() and not [path for path in gang.sockets if os.path.lexists(path)]
+        assert ended.cause is not None and (ended.cause.role, ended.cause.rank, ended.attempt) == (role, rank, 1)
+        assert ended.lost == () and all(map(is_alive, agents))
+        cleared = [report.event for report in gang.reported if isinstance(report.event, events.Cleared)]
+        assert sorted((event.rank, event.attempt) for event in cleared) == [(0, 1), (1, 1)]
+        gang.again()
+        second = gang.attempt_end()
+        assert (second.cause, second.attempt, second.others) == (None, 2, ())
+        assert [slot.wait(5)["outcome"] for slot in gang.slots] == ["finished"] * 2
+        assert [slot.pid for slot in gang.slots] == agents
+    assert "worker-0.attempt-2" in second.logs and "worker-0" in ended.logs
+    assert (tmp_path / "logs" / "worker-0.log").exists() and (tmp_path / "logs" / "worker-0.attempt-2.log").exists()
+
+
+def test_many_attempts_leave_nothing_behind(tmp_path: Path) -> None:
+    with Gang(tmp_path, environment=SLOW) as gang:
+        gang.start()
+        for number in range(1, 8):
+            gang.until(lambda report: isinstance(report.event, events.Beat))
+            os.kill(gang.pid("worker", number % 2), signal.SIGKILL)
+            assert gang.attempt_end().attempt == number
+            assert not gang.tagged()
+            if number == 2:
+                before = [len(os.listdir(f"/proc/{slot.pid}/fd")) for slot in (*gang.slots, gang.driver)]
+            gang.again()
+        gang.until(lambda report: isinstance(report.event, events.Beat))
+        os.kill(gang.pid("server", 0), signal.SIGKILL)
+        gang.attempt_end()
+        final = [len(os.listdir(f"/proc/{slot.pid}/fd")) for slot in (*gang.slots, gang.driver)]
+        assert final == before, "descriptors leak from attempt to attempt"
+
+
+def test_an_agent_that_is_lost_between_two_attempts_fails_the_next_at_once(tmp_path: Path) -> None:
+    with Gang(tmp_path, environment=SLOW) as gang:
+        gang.start()
+        gang.until_all(events.Started, 2)
+        os.kill(gang.pid("worker", 0), signal.SIGKILL)
+        assert gang.attempt_end().lost == ()
+        gang.slots[1].kill()
+        assert gang.slots[1].wait(5)["outcome"] == "died"
+        gang.again()
+        ended = gang.attempt_end()
+        assert ended.attempt == 2 and ended.lost == (1,)
+        assert ended.cause is not None and (ended.cause.kind, ended.cause.rank) == ("agent", 1)
+        gang.channel.send({"do": "stop", "why": "no slot"})
+        assert gang.slots[0].wait(5)["outcome"] == "stopped"
+
+
+def test_an_agent_that_cannot_clear_is_lost_and_ended(tmp_path: Path) -> None:
+    limits = Limits(start_s=20, hang_s=20, lease_s=60, shutdown_s=5)
+    with Gang(tmp_path, limits=limits, environment=SLOW) as gang:
+        gang.start()
+        gang.until_all(events.Started, 2)
+        freeze(gang.slots[1].pid)
+        os.kill(gang.pid("worker", 0), signal.SIGKILL)
+        ended = gang.attempt_end()
+        assert ended.lost == (1,) and ended.cause is not None and ended.cause.rank == 0
+        gang.assert_nothing_left(0.0)
+        assert gang.slots[1].wait(5)["outcome"] == "died"
+
+
+def test_the_scheduler_may_die_before_the_slots_are_known(tmp_path: Path) -> None:
+    with Gang(tmp_path) as gang:
+        gang.until(lambda report: isinstance(report.event, events.RoleStarted))
+        os.kill(gang.pid("scheduler", 0), signal.SIGKILL)
+        ended = gang.attempt_end()
+        assert ended.cause is not None and ended.cause.role == "scheduler" and ended.lost == ()
+        gang.start()  # the driver has not read it yet
+        time.sleep(0.5)
+        gang.again()
+        assert gang.attempt_end().cause is None
+
+
+def test_a_driver_that_stops_after_a_failure_ends_the_agents(tmp_path: Path) -> None:
+    with Gang(tmp_path, environment=SLOW) as gang:
+        gang.start()
+        gang.until_all(events.Started, 2)
+        os.kill(gang.pid("worker", 0), signal.SIGKILL)
+        gang.attempt_end()
+        began = time.monotonic()
+        gang.channel.send({"do": "stop", "why": "no more"})
+        assert [slot.wait(5)["outcome"] for slot in gang.slots] == ["stopped"] * 2
+        while (frame := gang.channel.receive(5)) is not None:
+            assert frame.get("event") != "Ended", "it is said once an attempt"
+        assert gang.driver.wait(5)["outcome"] == "died" and time.monotonic() - began < 3

@@ -1,0 +1,155 @@
+"""Runs that heal: what died is started anew, and the model is, bit for bit, that of an undisturbed run."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from spark.drivers import Driver, assert_nothing_left, driver, running, wait_for
+
+FAILURE = {"start_s": 60.0, "hang_s": 60.0, "max_restarts": 3}
+OFTEN = {"every_steps": 4, "every_epochs": 1}
+HEALING: dict[str, Any] = {"checkpoint": OFTEN, "failure": FAILURE, "report": {"progress": "lines"}}
+CLUSTER = "local-cluster[2,1,1024]"
+
+
+def model(folder: Path) -> bytes:
+    """Return the trained parameters as MXNet wrote them."""
+    return (folder / "job/model/model-0000.params").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[bytes, dict[str, Any]]]:
+    """What the digits job gives when nothing happens."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    with driver(folder, "none", checkpoint=OFTEN) as run:
+        assert run.popen.wait(120) == 0, run.log
+        yield model(folder), run.outcome()
+
+
+def go(run: Driver) -> None:
+    """Let everything of this run pass the gate, now and later."""
+    (run.gates / "go").touch()
+
+
+def events_of(run: Driver) -> list[dict[str, Any]]:
+    path = run.outcome()["events"].removeprefix("file:")
+    return [json.loads(line) for line in Path(path).read_text().splitlines()]
+
+
+def assert_equal(run: Driver, undisturbed: tuple[bytes, dict[str, Any]]) -> None:
+    """The run is a success and its result that of the undisturbed one: parameters and metrics of every epoch."""
+    outcome = run.outcome()
+    assert (outcome["status"], outcome["epochs"], outcome["steps"]) == ("succeeded", 2, 24)
+    assert model(run.folder) == undisturbed[0]
+    for one, other in zip(outcome["history"], undisturbed[1]["history"]):
+        assert (one["epoch"], one["training"], one["validation"]) == (
+            other["epoch"],
+            other["training"],
+            other["validation"],
+        )
+    assert len(outcome["history"]) == 2
+
+
+@pytest.mark.parametrize(("victim", "moment"), [("worker", "middle"), ("server", "end"), ("scheduler", "middle")])
+def test_a_killed_role_is_healed_in_place(
+    tmp_path: Path, victim: str, moment: str, undisturbed: tuple[bytes, dict[str, Any]]
+) -> None:
+    with driver(tmp_path, moment, **HEALING) as run:
+        run.reached()
+        family, roles = run.family(), run.roles()
+        agents = {psutil.Process(pid).ppid() for pid in roles.values()}
+        pid = next(pid for (role, _), pid in sorted(roles.items()) if role == victim)
+        assert running(pid)
+        os.kill(pid, signal.SIGKILL)
+        go(run)
+        second = wait_for("the second attempt", lambda: len(found := run.roles()) == 5 and found)
+        assert not set(second.values()) & set(roles.values())
+        assert {psutil.Process(pid).ppid() for pid in second.values()} == agents, "the agents live on"
+        assert run.popen.wait(90) == 0, run.log
+        assert_nothing_left(run, family | set(second.values()), sockets=10)
+    assert_equal(run, undisturbed)
+    (attempt,) = run.outcome()["attempts"]
+    assert (attempt["how"], attempt["number"], attempt["cause"]["pid"]) == ("in place", 1, pid)
+    assert attempt["resumed"] == (8 if moment == "middle" else 20) and attempt["resumed"] <= attempt["reached"]
+    print(f"{victim} at {moment}: next step {attempt['down_s']:.2f} s after the death, {attempt['lost_s']:.2f} s lost")
+    assert 0 < attempt["down_s"] <= attempt["lost_s"]
+    (restarting,) = [line for line in events_of(run) if line["event"] == "Restarting"]
+    assert (restarting["how"], restarting["step"], restarting["cause"]["signal"]) == (
+        "in place",
+        attempt["resumed"],
+        "SIGKILL",
+    )
+    folder = Path(run.outcome()["events"].removeprefix("file:")).parent
+    assert {"worker-0.log", "worker-0.attempt-2.log"} <= {path.name for path in folder.iterdir()}
+    assert f"{victim} 0 on " in run.log and "attempt 2 goes on with the same agents from step" in run.log
+
+
+def executors(run: Driver) -> list[psutil.Process]:
+    """Return the executors' JVMs."""
+    every = (psutil.Process(pid) for pid in sorted(run.family()))
+    return [process for process in every if any("CoarseGrainedExecutorBackend" in word for word in process.cmdline())]
+
+
+def slot_agents(run: Driver) -> list[psutil.Process]:
+    """Return the agents of the slots, by what they are the parent of."""
+    parents = {psutil.Process(pid).ppid() for (role, _), pid in run.roles().items() if role == "worker"}
+    return [psutil.Process(pid) for pid in sorted(parents)]
+
+
+@pytest.mark.parametrize("victim", ["executor and its files", "task", "agent"])
+def test_a_lost_slot_is_healed_by_a_new_stage(
+    tmp_path: Path, victim: str, undisturbed: tuple[bytes, dict[str, Any]]
+) -> None:
+    """On executors of their own; with the executor the rows it spooled are lost too, and are read again."""
+    with driver(tmp_path, "middle", CLUSTER, **HEALING) as run:
+        run.reached()
+        family = run.family()
+        agent = slot_agents(run)[0]
+        doomed = {"executor and its files": lambda: executors(run)[0], "task": agent.parent, "agent": lambda: agent}
+        process = doomed[victim]()
+        assert process is not None and running(process.pid)
+        spools = list((tmp_path / "local").rglob("p0*"))
+        assert spools
+        process.kill()
+        if victim.startswith("executor"):
+            for path in spools:
+                shutil.rmtree(path)
+        go(run)
+        assert run.popen.wait(150) == 0, run.log
+        assert_nothing_left(run, family, sockets=None)
+    assert_equal(run, undisturbed)
+    (attempt,) = run.outcome()["attempts"]
+    assert (attempt["how"], attempt["workers"], attempt["resumed"]) == ("stage", 2, 8)
+    assert attempt["cause"]["kind"] in ("agent", "stage")
+    assert ("spooling again" in run.log) == victim.startswith("executor")
+    print(f"{victim}: next step {attempt['down_s']:.2f} s after the loss")
+
+
+def test_a_smaller_gang_goes_on_when_a_slot_is_lost_for_good(
+    tmp_path: Path, undisturbed: tuple[bytes, dict[str, Any]]
+) -> None:
+    """The one worker that is left trains all rows, at the same global batch: metrics say so exactly."""
+    sections = {**HEALING, "failure": {**FAILURE, "start_s": 20.0}, "cluster": {"min_workers": 1}}
+    with driver(tmp_path, "middle", CLUSTER, "shrinking.py", **sections) as run:
+        run.reached()
+        family = run.family()
+        (run.gates / "shrink").touch()
+        wait_for("the loss", lambda: len(executors(run)) == 1)
+        go(run)
+        assert run.popen.wait(200) == 0, run.log
+        assert_nothing_left(run, family, sockets=None)
+    outcome = run.outcome()
+    assert (outcome["status"], outcome["steps"]) == ("succeeded", 24)
+    started = [(line["role"], line["rank"]) for line in events_of(run) if line["event"] == "Started"]
+    assert started == [("worker", 0), ("worker", 1), ("worker", 0)] or started[2:] == [("worker", 0)]
+    for one, other in zip(outcome["history"], undisturbed[1]["history"]):
+        assert one["rows"] == other["rows"]
+        assert one["training"] == pytest.approx(other["training"], rel=1e-5)
