@@ -91,7 +91,8 @@ class Staged:
 class Raised:
     """The worker stops because of an exception. `who` is ``training`` (the user's code), ``input`` or ``mxspark``.
 
-    An agent says it too: of a role that broke its part (``role``), and of itself when it has to give up (``agent``).
+    Its agent makes ``memory`` or ``disk`` of that where one ran out. An agent says it too: of a role that broke its
+    part (``role``), and of itself when it has to give up (``agent``).
     """
 
     who: str
@@ -132,7 +133,10 @@ class RoleStarted:
 
 @dataclass(frozen=True)
 class RoleEnded:
-    """A role process ended; `expected` if it had leave to. `log` holds the last lines of its log."""
+    """A role process ended; `expected` if it had leave to. `log` holds the last lines of its log.
+
+    `why` is what its agent knows of the reason: that memory ran out.
+    """
 
     role: str
     rank: int
@@ -140,6 +144,21 @@ class RoleEnded:
     returncode: int
     expected: bool
     log: str
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What an agent found of a role when there was no progress.
+
+    `state` is the letter the kernel has for it (T: stopped by a signal), `inside` where its main thread stands in code
+    of the user, "" where it waits for others or that is not known.
+    """
+
+    role: str
+    rank: int
+    state: str
+    inside: str = ""
 
 
 @dataclass(frozen=True)
@@ -199,6 +218,7 @@ Event = Union[
     Joined,
     RoleStarted,
     RoleEnded,
+    Examined,
     Stopped,
     Cleared,
     Ended,
@@ -218,6 +238,7 @@ KINDS: dict[str, type[Any]] = {
         Joined,
         RoleStarted,
         RoleEnded,
+        Examined,
         Stopped,
         Cleared,
         Ended,

@@ -60,6 +60,29 @@ class Cause:
         return "\n".join(lines)
 
 
+def company(cause: Cause, others: Sequence[Cause]) -> list[str]:
+    """Return a line for each kind of failure that followed the first one, ranks that say the same together.
+
+    >>> other = Cause("role", "server", 1, "h", 7, "ended with exit code 1")
+    >>> company(Cause("training", "worker", 0, "h", 6, "KeyError: 'x'"), [other])
+    ['then: server 1: ended with exit code 1']
+    """
+    groups: dict[tuple[str, str], list[str]] = {}
+    for other in others:
+        if (other.role, other.rank, other.pid) != (
+            cause.role,
+            cause.rank,
+            cause.pid,
+        ):  # how it ended after its own words
+            groups.setdefault((other.role, other.message), []).append(str(other.rank))
+    return [
+        f"the same on {role} {', '.join(ranks)}"
+        if (role, message) == (cause.role, cause.message)
+        else f"then: {role} {', '.join(ranks)}: {message}"
+        for (role, message), ranks in groups.items()
+    ]
+
+
 def shorten(text: str, limit: int) -> str:
     """Return `text`, or its beginning and end with what was left out said in between, in about `limit` characters.
 

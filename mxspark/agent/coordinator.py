@@ -12,16 +12,17 @@ from typing import Optional
 from mxspark import events, topology, values, wire
 from mxspark.agent import decide, ending, process
 from mxspark.agent.hearing import understand
-from mxspark.agent.loop import Loop, Stream
+from mxspark.agent.loop import Loop, Stream, Timer
 from mxspark.agent.roles import Roles
 from mxspark.agent.server import ControlServer, Peer
+from mxspark.agent.suspects import blame
 from mxspark.failure import Cause
 from mxspark.specs import DriverAgentSpec, RoleSpec
 
 log = logging.getLogger(__name__)
 
 RANK = -1  # how the driver's agent is called among agents
-TICK_S, STACKS_S, CLEAR_S, STOP_S, FLUSH_S = 0.1, 0.7, 5.0, 5.0, 2.0
+TICK_S, STACKS_S, CLEAR_S, STOP_S, FLUSH_S = 0.1, 1.0, 5.0, 5.0, 2.0
 RESUME_S = 900.0  # for the driver to fetch a checkpoint and begin the next attempt
 SLOW_BYTES, STUCK_BYTES = 2**18, 2**26  # queued for the driver: from here beats are dropped, from there it is given up
 
@@ -37,13 +38,11 @@ class Coordinator:
 
     def __init__(self, loop: Loop, spec: DriverAgentSpec, environment: Mapping[str, str], driver: Stream) -> None:
         self._loop, self._spec, self._driver = loop, spec, driver
-        folder = Path(spec.log_dir)
-        os.makedirs(folder, exist_ok=True)
+        os.makedirs(folder := Path(spec.log_dir), exist_ok=True)
         process.log_to(folder / "agent-driver.log")
         self._attempt = decide.Attempt(
             spec.size, spec.limits, os.uname().nodename, spec.identity, spec.same_host, spec.first
         )
-        self._attempt.slot_of.update({(role.role, role.rank): None for role in spec.roles})
         self._plans: Optional[list[wire.Message]] = None
         self._sockets = topology.sockets(spec.roles)
         self._peers: dict[int, Peer] = {}
@@ -51,6 +50,7 @@ class Coordinator:
         self._stopped: set[int] = set()
         self._cause: Optional[Cause] = None
         self._over = False  # the attempt; the driver then says how to go on
+        self._patience: Timer
         self._ended = self._stopping = self._interrupted = False
         self._settings = process.Settings(
             sys.executable, spec.sys_path, process.base_environment(environment), folder, "", spec.entries
@@ -104,7 +104,7 @@ class Coordinator:
         self._stop_all(why)
 
     def _begin(self, frame: wire.Message) -> None:
-        number, slots = frame["attempt"], [values.decode(tuple[RoleSpec, ...], slot) for slot in frame["slots"]]
+        number, slots = frame["attempt"], values.decode(tuple[tuple[RoleSpec, ...], ...], frame["slots"])
         if number == self._attempt.number + 1 and self._over and len(slots) == self._spec.size:
             self._follow(values.decode(tuple[RoleSpec, ...], frame["roles"]))
         elif number != self._attempt.number or self._plans is not None or len(slots) != self._spec.size:
@@ -121,8 +121,8 @@ class Coordinator:
 
     def _follow(self, own_roles: tuple[RoleSpec, ...]) -> None:
         """Put the next attempt in the place of the one that is over."""
-        self._attempt = self._attempt.next()
-        self._attempt.slot_of.update({(role.role, role.rank): None for role in own_roles})
+        self._patience.cancel()
+        self._attempt = self._attempt.next(own_roles)
         self._plans, self._cause, self._over, self._logs = None, None, False, {}
         self._sockets = topology.sockets(own_roles)
         self._roles = self._no_roles()
@@ -207,12 +207,16 @@ class Coordinator:
         self._attempt.verdict = decide.FAIL
         self._cause = cause
         log.error("attempt %d failed: %s", self._attempt.number, cause.describe())
-        if cause.kind in ("hang", "start"):
-            self._roles.dump_stacks()
-            self._tell_agents({"do": "stacks"})
-            self._loop.after(STACKS_S, lambda: self._clear(cause.message))
-        else:
+        if cause.kind not in ("hang", "start"):
             self._clear(cause.message)
+            return
+        self._roles.dump_stacks()
+        self._tell_agents({"do": "stacks"})
+        self._loop.after(STACKS_S, lambda: self._blame(cause))
+
+    def _blame(self, cause: Cause) -> None:
+        self._cause = blame(self._attempt, cause)
+        self._clear(self._cause.message)
 
     def _clear(self, why: str) -> None:
         """End the roles of the attempt; the agents live on."""
@@ -264,13 +268,9 @@ class Coordinator:
         if self._attempt.verdict == decide.FINISH:
             self._end()
         else:
-            number = self._attempt.number
-            self._loop.after(RESUME_S, lambda: self._forget(number))
+            why = f"the driver did not say within {RESUME_S:g} s how to go on"
+            self._patience = self._loop.after(RESUME_S, lambda: self.interrupt(why))
             self._loop.after(0, self._act)
-
-    def _forget(self, number: int) -> None:
-        if self._over and number == self._attempt.number and not self._stopping:
-            self.interrupt(f"the driver did not say within {RESUME_S:g} s how to go on")
 
     def _end(self) -> None:
         if self._ended:

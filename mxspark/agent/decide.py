@@ -8,11 +8,18 @@ from typing import Optional
 
 from mxspark import events
 from mxspark.failure import Cause, describe_exit
-from mxspark.specs import Limits
+from mxspark.specs import DriverAgentSpec, Limits, RoleSpec
 from mxspark.topology import explain_difference
 
 WAIT, FAIL, FINISH, ENDED = "wait", "fail", "finish", "ended"
-KIND_OF_RAISED = {"training": "training", "input": "input", "mxspark": "internal", "agent": "agent"}
+KIND_OF_RAISED = {
+    "training": "training",
+    "input": "input",
+    "mxspark": "internal",
+    "agent": "agent",
+    "memory": "memory",
+    "disk": "disk",
+}
 Who = tuple[str, int]
 
 
@@ -63,6 +70,7 @@ class Attempt:
     started: set[Who] = field(default_factory=set)
     steps: dict[Who, int] = field(default_factory=dict)
     digests: dict[int, str] = field(default_factory=dict)
+    examined: dict[Who, events.Examined] = field(default_factory=dict)
     failures: list[Cause] = field(default_factory=list)
     own_roles_ended: bool = False
     verdict: str = WAIT
@@ -71,8 +79,8 @@ class Attempt:
         """Return all workers of the attempt."""
         return [("worker", rank) for rank in range(self.size)]
 
-    def next(self) -> Attempt:
-        """Return the attempt that follows this one on the same agents."""
+    def next(self, own_roles: Iterable[RoleSpec]) -> Attempt:
+        """Return the attempt that follows this one on the same agents; `own_roles` are those of the driver's agent."""
         return Attempt(
             self.size,
             self.limits,
@@ -80,16 +88,17 @@ class Attempt:
             self.identity,
             self.same_host,
             number=self.number + 1,
+            slot_of={(role.role, role.rank): None for role in own_roles},
             joined=self.joined,
             gone=self.gone,
         )
 
-    def lost(self) -> tuple[int, ...]:
+    def lost(self, cause: Optional[Cause]) -> tuple[int, ...]:
         """Return the slots that cannot take part in a next attempt: their agent is gone, or never came in time."""
         if self.verdict == FINISH:
             return ()
         absent = set(range(self.size)) - set(self.joined)
-        late = absent if self.failures and self.failures[0].kind == "start" else set()
+        late = absent if cause is not None and cause.kind == "start" else set()
         return tuple(sorted(set(self.gone) | late))
 
     def begin(self, slot_of: dict[Who, Optional[int]], now: float) -> None:
@@ -106,7 +115,7 @@ class Attempt:
             self.cleared.add(event.rank)  # it has nothing to clear
         if self.same_host and event.identity != self.identity:
             self.fail(
-                "start",
+                "host",
                 ("agent", event.rank),
                 f"it runs on {event.host}, the driver on {self.host}, and "
                 f"{explain_difference(self.identity, event.identity)}. "
@@ -128,6 +137,8 @@ class Attempt:
         elif isinstance(event, events.RoleEnded):
             if not event.expected:
                 self._ended(event)
+        elif isinstance(event, events.Examined):
+            self.examined[event.role, event.rank] = event
         elif isinstance(event, events.Stopped):
             self.gone.setdefault(event.rank, "its agent has ended")
         elif isinstance(event, events.Cleared):
@@ -146,7 +157,8 @@ class Attempt:
             if event.step is not None:
                 self.steps[who] = event.step  # newer than its last beat
             kind = KIND_OF_RAISED.get(event.who, "role")
-            text = event.message if event.who in ("role", "agent") else f"{event.type}: {event.message}"
+            plain = event.who in ("role", "agent", "memory", "disk")
+            text = event.message if plain else f"{event.type}: {event.message}"
             self.fail(kind, who, text, traceback=event.traceback)
             return
         if isinstance(event, events.Loaded):
@@ -169,7 +181,8 @@ class Attempt:
             words += " before its work was done"
         who = (event.role, event.rank)
         self.pids[who] = event.pid
-        self.fail("role", who, words, exit_code=code, signal=name, log_tail=event.log)
+        kind, words = ("memory", f"{words}: {event.why}") if event.why else ("role", words)
+        self.fail(kind, who, words, exit_code=code, signal=name, log_tail=event.log)
 
     def _host(self, who: Who) -> str:
         slot = who[1] if who[0] == "agent" else self.slot_of.get(who)
@@ -179,6 +192,12 @@ class Attempt:
 
     def _agent_pid(self, who: Who) -> int:
         return self.joined[who[1]].pid if who[0] == "agent" and who[1] in self.joined else 0
+
+
+def first_attempt(spec: DriverAgentSpec, host: str) -> Attempt:
+    """Return the first attempt of a gang, before the driver has begun it."""
+    own: dict[Who, Optional[int]] = {(role.role, role.rank): None for role in spec.roles}
+    return Attempt(spec.size, spec.limits, host, spec.identity, spec.same_host, spec.first, own)
 
 
 def decide(attempt: Attempt, now: float) -> Decision:
@@ -198,7 +217,8 @@ def decide(attempt: Attempt, now: float) -> Decision:
     return Decision(FINISH)
 
 
-def _cause(attempt: Attempt, kind: str, who: Who, message: str) -> Cause:
+def cause_of(attempt: Attempt, kind: str, who: Who, message: str) -> Cause:
+    """Return a failure of a role as `Attempt.fail` would note it."""
     probe = replace(attempt, failures=[])
     probe.fail(kind, who, message)
     return probe.failures[0]
@@ -220,7 +240,7 @@ def _late_start(attempt: Attempt, now: float) -> Optional[Cause]:
         what = "the group did not form"
     names = _grouped(missing)
     message = f"{what} within failure.start_s = {limit:g} s: {names}. Look at their logs, or raise failure.start_s"
-    return _cause(attempt, "start", missing[0][0], message)
+    return cause_of(attempt, "start", missing[0][0], message)
 
 
 _ONLY_WAITS = "waits for the others"
@@ -263,11 +283,11 @@ def _no_progress(attempt: Attempt, now: float) -> Optional[Cause]:
         + ", ".join(f"{rank} at step {attempt.steps[role, rank]}" for role, rank in attempt.workers())
         + ". The logs hold the stacks of all threads"
     )
-    return _cause(attempt, "hang", behind, message)
+    return cause_of(attempt, "hang", behind, message)
 
 
 def _differing(attempt: Attempt) -> Cause:
     digests = ", ".join(f"worker {rank}: {digest}" for rank, digest in sorted(attempt.digests.items()))
     reference = attempt.digests[0]
     odd = min(rank for rank, digest in attempt.digests.items() if digest != reference)
-    return _cause(attempt, "internal", ("worker", odd), f"parameters differ between ranks at the end ({digests})")
+    return cause_of(attempt, "internal", ("worker", odd), f"parameters differ between ranks at the end ({digests})")

@@ -61,7 +61,7 @@ def ended(attempt: Attempt, cause: Optional[Cause], logs: Mapping[str, str], suf
         tuple(others[:OTHERS_LIMIT]),
         {name: text[-room:] for name, text in logs.items()},
         attempt.number,
-        attempt.lost(),
+        attempt.lost(cause),
     )
 
 

@@ -250,15 +250,6 @@ def _started_with(wanted: bytes) -> Iterator[int]:
                     yield int(entry)
 
 
-def run_state(pid: int) -> str:
-    """Return what a process is doing as the kernel says it: state letter and where it waits."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-        return f"state {state}, waits in {Path(f'/proc/{pid}/wchan').read_text() or '?'}"
-    except OSError:
-        return "gone"
-
-
 def log_to(path: Path) -> None:
     """Let this agent's own words, and a traceback if it comes to that, go to a file, not to the starter's terminal."""
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Callable, Optional
 
 from mxspark import events, wire
-from mxspark.agent import process
+from mxspark.agent import examine, process
 from mxspark.agent.loop import Loop, Stream
 from mxspark.agent.process import RoleProcess, Settings
 from mxspark.failure import describe_exit
@@ -27,6 +27,8 @@ FROM_ROLES = (
 )
 TAIL_BYTES, TAIL_LINES, LOG_BYTES = 8192, 40, 65536
 KILL_S = 2.0
+STACKS_S = 0.4  # for the processes to write their stacks
+MEMORY_S = 1.0
 
 Report = Callable[[Optional[tuple[str, int]], events.Event], None]
 
@@ -53,6 +55,8 @@ class Roles:
         self._all: list[RoleProcess] = []
         self._streams: dict[str, Stream] = {}
         self._leaving = self._killed = self._emptied = self._dumped = False
+        self._oom_kills = [examine.oom_kills()] * 2  # before, and lately
+        self._look_at_memory()
         self.left: list[str] = []
 
     def start(self, specs: Sequence[RoleSpec]) -> None:
@@ -90,15 +94,28 @@ class Roles:
                 self._complain(role.spec, "WrongSocket", problem)
 
     def dump_stacks(self) -> None:
-        """Write to each log what the kernel knows of the role, and make workers add the stacks of their threads."""
+        """Write to each log what the kernel knows of the role, make it add the stacks of its threads, and report."""
         self._dumped = True
+        states = {role.name: examine.state(role.pid) for role in self._running}
         for role in self._running:
             with contextlib.suppress(OSError), open(role.log, "a") as log:
-                log.write(f"mxspark: process {role.pid}: {process.run_state(role.pid)}\n")
-            if role.spec.role == "worker":
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(role.pid, signal.SIGUSR1)
-                    os.kill(role.pid, signal.SIGCONT)  # a stopped process would print nothing
+                log.write(f"mxspark: process {role.pid}: state {states[role.name] or 'gone'}\n")
+                log.writelines(f"mxspark:   {line}\n" for line in examine.threads(role.pid))
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(role.pid, signal.SIGUSR1)
+                os.kill(role.pid, signal.SIGCONT)  # a stopped process would print nothing
+        self._loop.after(STACKS_S, lambda: self._examined(states))
+
+    def _examined(self, states: dict[str, str]) -> None:
+        for role in list(self._running):
+            inside = examine.user_frame(process.tail(role.log, LOG_BYTES)) if role.spec.role == "worker" else None
+            state = states.get(role.name, "")
+            self._report(None, events.Examined(role.spec.role, role.spec.rank, state, inside or ""))
+
+    def _look_at_memory(self) -> None:
+        if not self._emptied:
+            self._oom_kills = [self._oom_kills[1], examine.oom_kills()]
+            self._loop.after(MEMORY_S, self._look_at_memory)
 
     def leave(self, shutdown_s: float) -> None:
         """Let the roles end by themselves; kill those that did not after `shutdown_s`."""
@@ -148,6 +165,8 @@ class Roles:
             kind = type(event).__name__
             self._complain(role.spec, "ValueError", f"it reported {kind}, which is not for a role to say")
             return
+        if isinstance(event, events.Raised):
+            event = examine.explain(event, role.pid)
         self._report((role.spec.role, role.spec.rank), event)
         if isinstance(event, events.Formed) and event.rank != role.spec.rank:
             message = f"it is rank {role.spec.rank} but the group made it rank {event.rank}"
@@ -172,8 +191,18 @@ class Roles:
         if self._leaving and not self._killed and returncode != 0:
             self.left.append(f"{role.name} (pid {role.pid}) {describe_exit(returncode)[2]} while shutting down")
         text = process.tail(role.log, TAIL_BYTES, TAIL_LINES)
-        self._report(None, events.RoleEnded(role.spec.role, role.spec.rank, role.pid, returncode, expected, text))
+        why = "" if expected else self._why(returncode, role, text)
+        event = events.RoleEnded(role.spec.role, role.spec.rank, role.pid, returncode, expected, text, why)
+        self._report(None, event)
         self._check_empty()
+
+    def _why(self, returncode: int, role: RoleProcess, log: str) -> str:
+        """Return in words that memory ran out, "" if nothing says so."""
+        if returncode == -signal.SIGKILL:
+            if examine.oom_kills() > self._oom_kills[0]:
+                return f"the kernel ended a process for lack of memory just then ({examine.memory_limits(role.pid)})"
+            return ""
+        return examine.killed_for_memory(role.pid, log) or ""
 
     def _kill_stragglers(self) -> None:
         if self._running and not self._killed:

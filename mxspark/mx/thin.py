@@ -7,8 +7,10 @@ runs, a second thread of a server waits for the rank: ps-lite publishes it as th
 from __future__ import annotations
 
 import ctypes
+import faulthandler
 import importlib.util
 import os
+import signal
 import sys
 import threading
 import time
@@ -47,6 +49,8 @@ def refuse(head: int, body: bytes) -> None:
 def main() -> None:
     """Be the role that the environment names, until the group ends."""
     began = time.monotonic()
+    faulthandler.enable()
+    faulthandler.register(signal.SIGUSR1, all_threads=True)
     channel = wire.Channel.from_fd(int(os.environ[CHANNEL_VARIABLE]))
     # Present from the start, so that ps-lite replaces the value and never moves the table of variables under a reader.
     os.environb[RANK_VARIABLE] = NO_RANK

@@ -85,7 +85,10 @@ class Attempts:
                 raise
             return error
         ended = self._gang.ended
-        return error_of(ended.cause) if ended is not None and ended.cause is not None else None
+        if ended is None or ended.cause is None:
+            return None
+        failed = error_of(ended.cause)
+        return type(failed)("\n".join([failed.message, *failure.company(ended.cause, ended.others)]), ended.cause)
 
     def _go_on(self, error: MXSparkError) -> None:
         """Begin the next attempt, or raise."""

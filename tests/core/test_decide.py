@@ -6,8 +6,9 @@ import pytest
 
 from mxspark import events
 from mxspark.agent import decide
+from mxspark.agent.suspects import blame
 from mxspark.failure import Cause
-from mxspark.specs import Limits
+from mxspark.specs import Limits, RoleSpec
 
 IDENTITY = "boot/1:2/0"
 LIMITS = Limits(start_s=10, hang_s=5, lease_s=3, shutdown_s=4)
@@ -158,3 +159,59 @@ def test_another_host_or_user_is_refused(identity: str, words: str) -> None:
     made = decide.Attempt(2, LIMITS, "driver-host", IDENTITY, False)
     made.join(joined(1, identity))
     assert decide.decide(made, 0.0) == WAIT
+
+
+def examined(made: decide.Attempt, *found: tuple[str, int, str, str]) -> None:
+    for role, rank, state, inside in found:
+        made.record(None, events.Examined(role, rank, state, inside), 9.0)
+
+
+@pytest.mark.parametrize(
+    ("found", "role", "rank", "words"),
+    [
+        ([("worker", 0, "S", "f (a.py, line 1)"), ("server", 0, "T", "")], "server", 0, "stopped by a signal"),
+        ([("worker", 0, "S", "f (a.py, line 1)"), ("worker", 1, "D", "")], "worker", 1, "blocked in the kernel"),
+        ([("worker", 0, "S", ""), ("worker", 1, "R", "f (a.py, line 1)")], "worker", 1, "is in f (a.py, line 1)"),
+        ([("worker", 0, "S", ""), ("worker", 1, "S", "")], "worker", 0, "no progress since step 0"),
+    ],
+)
+def test_who_is_at_fault_when_nothing_moves(
+    found: list[tuple[str, int, str, str]], role: str, rank: int, words: str
+) -> None:
+    made = attempt()
+    cause = cause_at(made, 9.0)
+    examined(made, *found)
+    blamed = blame(made, cause)
+    assert (blamed.kind, blamed.role, blamed.rank) == ("hang", role, rank)
+    assert words in blamed.message and "no progress since step 0" in blamed.message
+    assert blamed.signal == ("SIGSTOP" if found[1][2] == "T" else None)
+
+
+def test_the_next_attempt_keeps_the_agents_and_nothing_else() -> None:
+    made = attempt()
+    made.lose(1, "gone")
+    assert made.lost(None) == (1,)
+    following = made.next([RoleSpec("scheduler", 0, {}, None)])
+    assert (following.number, following.slot_of) == (2, {("scheduler", 0): None})
+    assert not (following.pids or following.steps or following.failures or following.cleared or following.begun_at)
+    following.begin(dict(SLOT_OF), 20.0)
+    assert cause_at(following, 20.0).message == "gone", "lost between the attempts"
+
+
+def test_agents_that_have_cleared_count_only_for_their_attempt() -> None:
+    made = attempt()
+    made.verdict, made.own_roles_ended = decide.FAIL, True
+    made.record(None, events.Cleared(0, 1), 5.0)
+    made.record(None, events.Cleared(1, 7), 5.0)
+    assert decide.decide(made, 5.0) == WAIT
+    made.record(None, events.Cleared(1, 1), 5.0)
+    assert decide.decide(made, 5.0) == decide.Decision(decide.ENDED) and made.lost(None) == ()
+    made.verdict = decide.FINISH
+    assert decide.decide(made, 5.0) == WAIT, "after success the agents end"
+
+
+def test_slots_that_never_came_in_time_are_lost_too() -> None:
+    made = decide.Attempt(2, LIMITS, "h", IDENTITY, True)
+    made.begin(dict(SLOT_OF), 0.0)
+    made.join(joined(0))
+    assert made.lost(cause_at(made, 11.0)) == (1,) and made.lost(None) == ()

@@ -93,7 +93,7 @@ def test_a_worker_that_spoils_it(tmp_path: Path, deed: str, kind: str, words: st
 def test_the_last_words_of_a_worker_come_before_its_end(tmp_path: Path) -> None:
     with Gang(tmp_path, faults={("worker", 1): {"at": "middle", "do": "raise"}}, environment=SLOW) as gang:
         gang.start()
-        gang.until_all(events.Started, 2)
+        gang.until(gang.saw(events.Started, "worker", 1))
         freeze(gang.slots[1].pid)  # so that both are there when the agent looks
         deadline = time.monotonic() + 10
         while is_alive(gang.pid("worker", 1)) and time.monotonic() < deadline:
@@ -136,8 +136,54 @@ def test_a_stopped_worker_is_named_and_shows_its_stacks(tmp_path: Path) -> None:
         gang.until(lambda report: isinstance(report.event, events.Beat) and report.rank == 1)
         freeze(gang.pid("worker", 1))
         cause = gang.end().cause
-    assert cause is not None and (cause.kind, cause.rank) == ("hang", 1)
+    assert cause is not None and (cause.kind, cause.rank, cause.signal) == ("hang", 1, "SIGSTOP")
+    assert "it was stopped by a signal (state T in /proc) and the others wait for it" in cause.message
     assert "state T" in cause.log_tail and "Current thread" in cause.log_tail
+
+
+@pytest.mark.parametrize("role", ["server", "scheduler"])
+def test_a_stopped_role_is_named_and_not_the_workers_that_wait(tmp_path: Path, role: str) -> None:
+    limits = Limits(start_s=20, hang_s=1.0, lease_s=10, shutdown_s=5)
+    waiting = {("worker", rank): {"at": "middle", "do": "hang"} for rank in (0, 1)}
+    with Gang(tmp_path, limits=limits, faults=waiting) as gang:
+        gang.start()
+        gang.until_all(events.Started, 2)
+        freeze(gang.pid(role, 0))
+        ended = gang.end()
+    cause = ended.cause
+    assert cause is not None and (cause.kind, cause.role, cause.rank, cause.signal) == ("hang", role, 0, "SIGSTOP")
+    assert cause.pid == gang.pid(role, 0) and "no progress since step" in cause.message
+    for name in ("scheduler-0", "server-0", "server-1", "worker-0", "worker-1"):
+        assert "most recent call first" in ended.logs[name], f"the stacks of {name} are in the report"
+
+
+def test_a_worker_in_endless_code_of_the_user_is_named(tmp_path: Path) -> None:
+    limits = Limits(start_s=20, hang_s=1.0, lease_s=10, shutdown_s=5)
+    faults = {("worker", 0): {"at": "middle", "do": "wait"}, ("worker", 1): {"at": "middle", "do": "hang"}}
+    with Gang(tmp_path, limits=limits, faults=faults) as gang:
+        cause = gang.start().end().cause
+    assert cause is not None and (cause.kind, cause.role, cause.rank) == ("hang", "worker", 1)
+    assert "its main thread is in hang (" in cause.message and "fake_roles.py, line" in cause.message
+
+
+@pytest.mark.parametrize(
+    ("deed", "kind", "words"),
+    [
+        ("no memory", "memory", "out of memory ("),
+        ("no room", "disk", "the disk mounted at /dev"),
+        ("crash", "role", "killed by SIGSEGV"),
+        ("bad alloc", "memory", "killed by SIGABRT: out of memory ("),
+    ],
+)
+def test_the_kind_of_a_cause(tmp_path: Path, deed: str, kind: str, words: str) -> None:
+    with Gang(tmp_path, faults={("worker", 1): {"at": "middle", "do": deed}}, environment=SLOW) as gang:
+        cause = gang.start().end().cause
+    assert cause is not None and (cause.kind, cause.role, cause.rank) == (kind, "worker", 1)
+    assert words in cause.message
+    if kind == "memory":
+        assert "GiB of memory on this host" in cause.message
+    if deed == "crash":
+        assert "Fatal Python error: Segmentation fault" in cause.log_tail and "in crash" in cause.log_tail
 
 
 def test_a_role_that_never_comes_is_named(tmp_path: Path) -> None:
@@ -198,7 +244,7 @@ def test_another_host_is_refused_with_words(tmp_path: Path) -> None:
     with Gang(tmp_path, identity=ours) as gang:
         cause = gang.start().end().cause
         gang.assert_nothing_left()
-    assert cause is not None and cause.kind == "start" and cause.role == "agent"
+    assert cause is not None and cause.kind == "host" and cause.role == "agent"
     assert "they are different hosts" in cause.message and "transport.mode: tcp" in cause.message
 
 

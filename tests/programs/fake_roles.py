@@ -6,6 +6,7 @@ a server ends when all workers have left. ``FAKE`` is JSON: ``{"at": phase, "do"
 
 from __future__ import annotations
 
+import ctypes
 import faulthandler
 import json
 import os
@@ -15,6 +16,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 
 from mxspark import events, wire
 
@@ -41,6 +43,7 @@ def listen() -> socket.socket:
 
 def waiter() -> None:
     """Be a scheduler or a server."""
+    faulthandler.register(signal.SIGUSR1)
     channel = wire.Channel.from_fd(int(os.environ["MXSPARK_CHANNEL"]))
     here("start", channel)
     server = listen()
@@ -57,6 +60,7 @@ def waiter() -> None:
 
 def worker() -> None:
     """Be a worker."""
+    faulthandler.enable()
     faulthandler.register(signal.SIGUSR1)
     channel = wire.Channel.from_fd(int(os.environ["MXSPARK_CHANNEL"]))
     say = lambda event: channel.send(events.to_wire(event))  # noqa: E731
@@ -104,6 +108,32 @@ def hang(_channel: wire.Channel) -> None:
     """Do nothing any more, in a function that a stack shows."""
     while True:
         time.sleep(1)
+
+
+def wait(channel: wire.Channel) -> None:
+    """Wait for the others, inside a function of mxspark."""
+    channel.receive(60)
+
+
+def raised(kind: str, message: str) -> Callable[[wire.Channel], None]:
+    """Return what tells of an exception and ends."""
+
+    def deed(channel: wire.Channel) -> None:
+        channel.send(events.to_wire(events.Raised("training", kind, message, "", 7)))
+        sys.exit(1)
+
+    return deed
+
+
+def crash(_channel: wire.Channel) -> None:
+    """Read where nothing is."""
+    ctypes.string_at(0)
+
+
+def bad_alloc(_channel: wire.Channel) -> None:
+    """End as a C++ program does that finds no memory."""
+    os.write(2, b"terminate called after throwing an instance of 'std::bad_alloc'\n  what():  std::bad_alloc\n")
+    os.abort()
 
 
 def raise_error(channel: wire.Channel) -> None:
@@ -167,6 +197,11 @@ def show_limit(_channel: wire.Channel) -> None:
 DEEDS = {
     "show limit": show_limit,
     "hang": hang,
+    "wait": wait,
+    "no memory": raised("MemoryError", "Unable to allocate 7.45 GiB for an array"),
+    "no room": raised("OSError", "[Errno 28] No space left on device: '/dev/shm/there/is/none'"),
+    "crash": crash,
+    "bad alloc": bad_alloc,
     "raise": raise_error,
     "exit 0": lambda _channel: sys.exit(0),
     "exit 3": lambda _channel: sys.exit(3),

@@ -78,7 +78,8 @@ def test_a_killed_role_is_healed_in_place(
     assert_equal(run, undisturbed)
     (attempt,) = run.outcome()["attempts"]
     assert (attempt["how"], attempt["number"], attempt["cause"]["pid"]) == ("in place", 1, pid)
-    assert attempt["resumed"] == (8 if moment == "middle" else 20) and attempt["resumed"] <= attempt["reached"]
+    assert attempt["resumed"] in ((8,) if moment == "middle" else (20, 24))  # the last may still be committed
+    assert attempt["resumed"] <= attempt["reached"]
     print(f"{victim} at {moment}: next step {attempt['down_s']:.2f} s after the death, {attempt['lost_s']:.2f} s lost")
     assert 0 < attempt["down_s"] <= attempt["lost_s"]
     (restarting,) = [line for line in events_of(run) if line["event"] == "Restarting"]
