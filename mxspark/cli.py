@@ -29,7 +29,7 @@ from rich.console import Console
 
 from mxspark import __version__
 from mxspark.config import JobConfig
-from mxspark.errors import EXIT_INTERRUPTED, InputError, InternalError, MXSparkError
+from mxspark.errors import EXIT_INTERRUPTED, ClusterError, InputError, InternalError, MXSparkError
 from mxspark.failure import Cause
 from mxspark.report.summary import print_summary
 from mxspark.result import FAILED, INTERRUPTED, Result
@@ -44,6 +44,12 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("--config", required=True, metavar="FILE", help="the job; conf/job.yaml documents every key")
     train.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a key of the job")
     train.add_argument("--result", metavar="FILE", help="write the outcome as one JSON object")
+    janitor = commands.add_parser("janitor", help="list what dead runs left on this host")
+    janitor.add_argument(
+        "folders", nargs="*", metavar="FOLDER", help="local folders of Spark, beside the temporary one"
+    )
+    janitor.add_argument("--remove", action="store_true", help="remove it")
+    janitor.add_argument("--older-than", type=float, default=1.0, metavar="HOURS", help="leave younger folders alone")
     return top
 
 
@@ -54,6 +60,8 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         given = parser().parse_args(sys.argv[1:] if arguments is None else arguments)
     except SystemExit as stop:
         return _tell_launcher("MXSPARK_EXIT_FILE", int(stop.code or 0))
+    if given.command == "janitor":
+        return _tell_launcher("MXSPARK_EXIT_FILE", _janitor(given.folders, given.remove, given.older_than * 3600))
     _find_modules_beside(given.config)
     result, code = _train(given.config, given.set)
     if given.result:
@@ -61,6 +69,21 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     _tell_launcher("MXSPARK_EXIT_FILE", code)
     print_summary(result, Console(stderr=code != 0))
     return code
+
+
+def _janitor(folders: Sequence[str], remove: bool, old_s: float) -> int:
+    """List what dead runs left, and remove it if asked to."""
+    from mxspark.agent import janitor
+
+    local = [folder for folder in os.environ.get("SPARK_LOCAL_DIRS", "").split(",") if folder]
+    found = janitor.find([*local, *folders], old_s)
+    for left in found:
+        print(f"{left.kind:8} {left.name}  {left.detail}")
+    problems = janitor.remove(found) if remove else []
+    for problem in problems:
+        print(f"mxspark: {problem}", file=sys.stderr)
+    print(f"{len(found)} left by dead runs" + (f", {len(problems)} could not be removed" if problems else ""))
+    return ClusterError.exit_code if problems else 0
 
 
 def _find_modules_beside(config: str) -> None:

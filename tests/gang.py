@@ -54,9 +54,10 @@ class Gang:
         environment: Optional[dict[str, str]] = None,
         identity: Optional[str] = None,
         entries: Optional[dict[str, str]] = None,
+        run_id: Optional[str] = None,
     ) -> None:
         self.folder, self.size, self.attempt = folder, workers, 1
-        self.run_id = f"run-{secrets.token_hex(6)}"
+        self.run_id = run_id or f"run-{secrets.token_hex(6)}"
         self.secret = secrets.token_hex(32)
         self.past: list[str] = []
         self.plan = partial(

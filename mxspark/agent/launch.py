@@ -128,7 +128,7 @@ class AgentHandle:
 def slot_agent(spec: AgentSpec, python: str = sys.executable) -> AgentHandle:
     """Start the agent of a slot; it lives as long as the handle, or until its work is done."""
     scratch = Path(tempfile.gettempdir(), f"mxspark-{secrets.token_hex(8)}")
-    popen = _start(spec.sys_path, python, subprocess.PIPE, subprocess.PIPE)
+    popen = _start(spec.run_id, spec.sys_path, python, subprocess.PIPE, subprocess.PIPE)
     pipe: Optional[IO[bytes]] = popen.stdin
     popen.stdin = None  # ours: it is the lifeline, `communicate` must not close it
     assert pipe is not None
@@ -146,7 +146,7 @@ def driver_agent(spec: DriverAgentSpec, python: str = sys.executable) -> tuple[A
     """Start the driver's agent; the channel carries commands to it and its reports back."""
     ours, theirs = socket.socketpair()
     with theirs:
-        popen = _start(spec.sys_path, python, theirs.fileno(), subprocess.DEVNULL)
+        popen = _start(spec.run_id, spec.sys_path, python, theirs.fileno(), subprocess.DEVNULL)
     channel = wire.Channel(ours)
     handle = AgentHandle(popen, channel, sockets=topology.sockets(spec.roles))
     try:
@@ -157,10 +157,11 @@ def driver_agent(spec: DriverAgentSpec, python: str = sys.executable) -> tuple[A
     return handle, channel
 
 
-def _start(sys_path: tuple[str, ...], python: str, stdin: int, stdout: int) -> subprocess.Popen[bytes]:
+def _start(run_id: str, sys_path: tuple[str, ...], python: str, stdin: int, stdout: int) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [python, "-I", "-S", "-c", BOOT, json.dumps(sys_path)],
         stdin=stdin,
         stdout=stdout,
         start_new_session=True,
+        env={**os.environ, process.AGENT_TAG: run_id},
     )

@@ -21,6 +21,7 @@ from mxspark.specs import RoleSpec
 
 CHANNEL_VARIABLE = "MXSPARK_CHANNEL"
 SYS_PATH_VARIABLE = "MXSPARK_SYS_PATH"
+AGENT_TAG = "MXSPARK_AGENT_OF"  # in the environment of every agent; roles have `topology.RUN_TAG`
 KEPT_VARIABLES = ("PATH", "HOME", "USER", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH")
 KEPT_PREFIX = "LC_"
 # A worker runs the user's code and gets a whole interpreter; the thin roles start quicker without the site module.
