@@ -78,7 +78,7 @@ def test_a_killed_role_is_healed_in_place(
     assert_equal(run, undisturbed)
     (attempt,) = run.outcome()["attempts"]
     assert (attempt["how"], attempt["number"], attempt["cause"]["pid"]) == ("in place", 1, pid)
-    assert attempt["resumed"] in ((8,) if moment == "middle" else (20, 24))  # the last may still be committed
+    assert attempt["resumed"] >= (8 if moment == "middle" else 20), "what is staged may still be committed"
     assert attempt["resumed"] <= attempt["reached"]
     print(f"{victim} at {moment}: next step {attempt['down_s']:.2f} s after the death, {attempt['lost_s']:.2f} s lost")
     assert 0 < attempt["down_s"] <= attempt["lost_s"]
@@ -128,7 +128,8 @@ def test_a_lost_slot_is_healed_by_a_new_stage(
         assert_nothing_left(run, family, sockets=None)
     assert_equal(run, undisturbed)
     (attempt,) = run.outcome()["attempts"]
-    assert (attempt["how"], attempt["workers"], attempt["resumed"]) == ("stage", 2, 8)
+    assert (attempt["how"], attempt["workers"]) == ("stage", 2)
+    assert attempt["resumed"] >= 8, "until the loss is noticed the run goes on, and may commit another checkpoint"
     assert attempt["cause"]["kind"] in ("agent", "stage")
     assert ("spooling again" in run.log) == victim.startswith("executor")
     print(f"{victim}: next step {attempt['down_s']:.2f} s after the loss")
