@@ -17,8 +17,8 @@ class Cause:
     kind : str
         ``role`` (a role process ended), ``agent`` (the process that owned roles is gone), ``stage`` (Spark ended the
         stage), ``training`` (the user's code raised), ``input`` (the data or the job dir), ``memory`` (out of memory),
-        ``disk`` (no room on one), ``hang``, ``start`` (did not form in time), ``host`` (roles cannot meet there),
-        ``internal`` (our own mistake), ``interrupted`` (the driver asked for the end).
+        ``disk`` (no room on one), ``limit`` (files or processes), ``hang``, ``start`` (did not form in time), ``host``
+        (roles cannot meet there), ``internal`` (our own mistake), ``interrupted`` (the driver asked for the end).
     role : str
         ``scheduler``, ``server``, ``worker`` or ``agent``.
     rank : int
@@ -184,6 +184,7 @@ _HOPELESS = {
     "input": "the data or the job dir would be the same again",
     "memory": "it would run out of memory again",
     "disk": "the disk would be full again",
+    "limit": "it would meet the limit again",
     "host": "the roles could not meet there again",
     "internal": "it is a mistake of mxspark's own, please report it",
     "interrupted": "the end was asked for",

@@ -19,6 +19,7 @@ KIND_OF_RAISED = {
     "agent": "agent",
     "memory": "memory",
     "disk": "disk",
+    "limit": "limit",
 }
 Who = tuple[str, int]
 
@@ -157,7 +158,7 @@ class Attempt:
             if event.step is not None:
                 self.steps[who] = event.step  # newer than its last beat
             kind = KIND_OF_RAISED.get(event.who, "role")
-            plain = event.who in ("role", "agent", "memory", "disk")
+            plain = event.who in ("role", "agent", "memory", "disk", "limit")
             text = event.message if plain else f"{event.type}: {event.message}"
             self.fail(kind, who, text, traceback=event.traceback)
             return

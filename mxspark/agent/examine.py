@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 import resource
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Optional
 
@@ -21,7 +22,10 @@ _PATH = re.compile(r"'(/[^'\n]+)'")
 _NO_MEMORY = re.compile(
     r"\bMemoryError\b|std::bad_alloc|Cannot allocate memory|[Ff]ailed to allocate (?:CPU )?[Mm]emory|\[Errno 12\]"
 )
-_NO_ROOM = re.compile(r"No space left on device|Disk quota exceeded|\[Errno (?:28|122)\]")
+_NO_ROOM = re.compile(r"No space left on device|Disk quota exceeded|\[Errno (?:28|122)\]|Write incomplete")
+_NO_FILES = re.compile(r"Too many open files|\[Errno (?:23|24)\]")
+_NO_PROCESS = re.compile(r"Resource temporarily unavailable|\[Errno 11\]|can't start new thread")
+_FULL_BYTES = 2**20
 
 
 def state(pid: int) -> str:
@@ -104,14 +108,34 @@ def oom_kills() -> int:
     return count
 
 
-def explain(event: events.Raised, pid: int) -> events.Raised:
-    """Return what a role raised, with the limit it met where it ran out of memory or of room on a disk."""
+def explain(event: events.Raised, pid: int, folders: Sequence[str]) -> events.Raised:
+    """Return what a role raised, with the limit it met where memory, a disk, files or processes ran out.
+
+    Parameters
+    ----------
+    pid : int
+        The role, or its agent if it could not be started.
+    folders : sequence of str
+        Where it writes; looked at when a full disk is not named.
+    """
     text = f"{event.type}: {event.message}"
     if _NO_MEMORY.search(text):
-        return _replace(event, "memory", f"out of memory ({memory_limits(pid)}): {event.message}")
+        return replace(event, who="memory", message=f"out of memory ({memory_limits(pid)}): {event.message}")
     if _NO_ROOM.search(text):
-        return _replace(event, "disk", f"{event.message}; {disk_of(event.message)}")
+        return replace(event, who="disk", message=f"{event.message}; {disk_of(event.message, folders)}")
+    if _NO_FILES.search(text):
+        return replace(event, who="limit", message=f"{event.message}; {_limit(pid, 'NOFILE', 'ulimit -n')}")
+    if _NO_PROCESS.search(text):
+        return replace(event, who="limit", message=f"{event.message}; {_limit(pid, 'NPROC', 'ulimit -u')}")
     return event
+
+
+def _limit(pid: int, name: str, command: str) -> str:
+    try:
+        soft, hard = resource.prlimit(pid, getattr(resource, f"RLIMIT_{name}"))
+    except OSError:
+        soft, hard = resource.getrlimit(getattr(resource, f"RLIMIT_{name}"))
+    return f"RLIMIT_{name} is {soft} (at most {hard}) for this user's processes: raise it ({command})"
 
 
 def killed_for_memory(pid: int, log: str) -> Optional[str]:
@@ -120,26 +144,25 @@ def killed_for_memory(pid: int, log: str) -> Optional[str]:
     return f"out of memory ({memory_limits(pid)})" if _NO_MEMORY.search(last) else None
 
 
-def disk_of(message: str) -> str:
-    """Name the disk that a message about a lack of room is about."""
+def disk_of(message: str, folders: Sequence[str] = ()) -> str:
+    """Name the disk that a message about a lack of room is about, else those of `folders` that are full."""
     match = _PATH.search(message)
-    if match is None:
-        return "no path is named; look for a full local disk, /tmp or /dev/shm (df -h)"
-    path = Path(match.group(1))
+    if match is not None:
+        return f"{_room(Path(match.group(1)))[1]}: make room, or point the folder elsewhere"
+    full = {words for free, words in map(_room, map(Path, folders)) if free < _FULL_BYTES}
+    return f"{'; '.join(sorted(full)) or 'a local disk, /tmp or /dev/shm is full (df -h)'}: make room"
+
+
+def _room(path: Path) -> tuple[int, str]:
+    """Return the bytes left on the disk a path is on, and that in words."""
     while not path.exists() and path != path.parent:
         path = path.parent
-    mount = path
+    mount = path.resolve()
     while not os.path.ismount(mount) and mount != mount.parent:
         mount = mount.parent
     room = os.statvfs(path)
-    return (
-        f"the disk mounted at {mount} has {_gib(room.f_bavail * room.f_frsize)} of "
-        f"{_gib(room.f_blocks * room.f_frsize)} left: make room, or point the folder elsewhere"
-    )
-
-
-def _replace(event: events.Raised, who: str, message: str) -> events.Raised:
-    return events.Raised(who, event.type, message, event.traceback, event.step)
+    free = room.f_bavail * room.f_frsize
+    return free, f"the disk mounted at {mount} has {_gib(free)} of {_gib(room.f_blocks * room.f_frsize)} left"
 
 
 def _groups() -> Iterator[Path]:

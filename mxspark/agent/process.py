@@ -31,6 +31,7 @@ BOOT = (
     "sys.path[:] = given + [path for path in sys.path if path not in given]; "
     "module, _, name = sys.argv[1].partition(':'); sys.exit(getattr(importlib.import_module(module), name)())"
 )
+LOG_LIMIT, LOG_KEPT = 64 * 2**20, 2**20
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -168,6 +169,22 @@ def tail(path: Path, max_bytes: int, max_lines: Optional[int] = None) -> str:
         return f"(no log: {error})"
     lines = text.splitlines(keepends=True)
     return "".join(lines if max_lines is None else lines[-max_lines:])
+
+
+def trim(path: Path) -> None:
+    """Cut a log that is too long down to its beginning and its end; the role that writes it goes on at the new end."""
+    with contextlib.suppress(OSError):
+        size = os.stat(path).st_size
+        if size <= LOG_LIMIT:
+            return
+        with open(path, "rb") as log:
+            head = log.read(LOG_KEPT)
+            log.seek(size - LOG_KEPT)
+            tail = log.read(LOG_KEPT)
+        os.truncate(path, 0)
+        with open(path, "ab") as log:
+            dropped = size - len(head) - len(tail)
+            log.write(head + b"\nmxspark: %d bytes of this log are dropped here\n" % dropped + tail)
 
 
 def socket_problem(path: str) -> Optional[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import tempfile
 from collections.abc import Sequence
 from typing import Callable, Optional
 
@@ -28,7 +29,7 @@ FROM_ROLES = (
 TAIL_BYTES, TAIL_LINES, LOG_BYTES = 8192, 40, 65536
 KILL_S = 2.0
 STACKS_S = 0.4  # for the processes to write their stacks
-MEMORY_S = 1.0
+LOOK_S = 1.0
 
 Report = Callable[[Optional[tuple[str, int]], events.Event], None]
 
@@ -55,8 +56,9 @@ class Roles:
         self._all: list[RoleProcess] = []
         self._streams: dict[str, Stream] = {}
         self._leaving = self._killed = self._emptied = self._dumped = False
+        self._folders = (str(settings.log_dir), tempfile.gettempdir(), "/dev/shm")
         self._oom_kills = [examine.oom_kills()] * 2  # before, and lately
-        self._look_at_memory()
+        self._look_around()
         self.left: list[str] = []
 
     def start(self, specs: Sequence[RoleSpec]) -> None:
@@ -67,7 +69,8 @@ class Roles:
             try:
                 role = process.start(spec, self._settings)
             except OSError as error:
-                self._complain(spec, "NotStarted", f"it could not be started: {error}")
+                raised = events.Raised("role", "NotStarted", f"it could not be started: {error}", "")
+                self._report((spec.role, spec.rank), examine.explain(raised, os.getpid(), self._folders))
                 return
             self._running.append(role)
             self._all.append(role)
@@ -112,10 +115,12 @@ class Roles:
             state = states.get(role.name, "")
             self._report(None, events.Examined(role.spec.role, role.spec.rank, state, inside or ""))
 
-    def _look_at_memory(self) -> None:
+    def _look_around(self) -> None:
         if not self._emptied:
             self._oom_kills = [self._oom_kills[1], examine.oom_kills()]
-            self._loop.after(MEMORY_S, self._look_at_memory)
+            for role in self._running:
+                process.trim(role.log)
+            self._loop.after(LOOK_S, self._look_around)
 
     def leave(self, shutdown_s: float) -> None:
         """Let the roles end by themselves; kill those that did not after `shutdown_s`."""
@@ -166,7 +171,7 @@ class Roles:
             self._complain(role.spec, "ValueError", f"it reported {kind}, which is not for a role to say")
             return
         if isinstance(event, events.Raised):
-            event = examine.explain(event, role.pid)
+            event = examine.explain(event, role.pid, self._folders)
         self._report((role.spec.role, role.spec.rank), event)
         if isinstance(event, events.Formed) and event.rank != role.spec.rank:
             message = f"it is rank {role.spec.rank} but the group made it rank {event.rank}"

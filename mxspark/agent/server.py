@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import socket
 from typing import Callable, Optional
@@ -12,6 +13,7 @@ from mxspark.agent.loop import READ, Loop, Stream, Timer
 HANDSHAKE_S = 10.0
 MAX_STRANGERS = 64
 BACKLOG = 128
+FULL_S = 0.5  # between two looks whether a descriptor is free
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +67,11 @@ class ControlServer:
         )
         self._socket.setblocking(False)
         self.address: tuple[str, int] = self._socket.getsockname()[:2]
-        loop.watch(self._socket.fileno(), READ, lambda _events: self._accept())
+        self._listen()
+
+    def _listen(self) -> None:
+        if self._socket.fileno() >= 0:
+            self._loop.watch(self._socket.fileno(), READ, lambda _events: self._accept())
 
     def know(self, peer: Peer) -> None:
         """The peer has said who it is: its time limit is over."""
@@ -88,6 +94,9 @@ class ControlServer:
             connection, address = self._socket.accept()
         except OSError as error:  # gone already, or no descriptor left
             log.warning("a connection could not be accepted: %s", error)
+            if error.errno in (errno.EMFILE, errno.ENFILE):  # it stays in the queue, and would wake us without end
+                self._loop.watch(self._socket.fileno(), 0, lambda _events: None)
+                self._loop.after(FULL_S, self._listen)
             return
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if len(self._strangers) >= MAX_STRANGERS:  # one that means well needs milliseconds, and comes back

@@ -110,8 +110,8 @@ class Gang:
         if self._closed:
             return
         self._closed = True
-        if not self._over:
-            self._stop(why)
+        if not self._over and not self._stop(why):
+            self._agent.kill()  # left alone it would take itself for orphaned, and remove the run's files
         if self._stage is not None and not self._stage.done.wait(self._limits.shutdown_s):
             self._stage.cancel(_STOP_S)
         self._agent.stop()
@@ -273,8 +273,8 @@ class Gang:
         cause = Cause("stage", "driver", 0, os.uname().nodename, os.getpid(), why)
         return ClusterError(cause.describe(), cause)
 
-    def _stop(self, why: str) -> None:
-        """Have the driver's agent end every role, and wait for its word that it has."""
+    def _stop(self, why: str) -> bool:
+        """Have the driver's agent end every role and itself; True once it has."""
         try:
             self._channel.send({"do": "stop", "why": why})
             deadline = time.monotonic() + _STOP_S
@@ -284,9 +284,10 @@ class Gang:
                 except TimeoutError:
                     continue
                 if message is None:
-                    return
+                    return True
         except OSError:
-            return  # the agent is gone, and its roles with it
+            return True  # the agent is gone, and its roles with it
+        return False
 
 
 def _tail(logs: Path) -> str:

@@ -60,6 +60,7 @@ class Recorder:
         self._step = found.restore.step if found else 0
         self._journal_path = scratch / "events.jsonl"
         self._journal = self._journal_path.open("a", encoding="utf-8")
+        self._lost_events = 0
         self._phases = Phases()
         self._started_at: Optional[float] = None
         self._losses = Losses(time.monotonic)
@@ -220,12 +221,17 @@ class Recorder:
 
     def _write(self, reported: Reported) -> None:
         line = {"time": time.time(), "role": reported.role, "rank": reported.rank, **events.to_wire(reported.event)}
-        self._journal.write(json.dumps(line) + "\n")
+        try:
+            self._journal.write(json.dumps(line) + "\n")
+        except OSError as error:  # a full disk; training can go on without
+            if not self._lost_events:
+                self._display.phase(f"warning: events are no longer written to {self._journal_path}: {error}")
+            self._lost_events += 1
 
     def _leave(self, result: Result) -> None:
         """Write the run's folder; a storage that refuses must not hide what ended the run."""
-        self._journal.close()
         try:
+            self._journal.close()
             self._owned.put_run_file(self._journal_path, "events.jsonl")
             self._owned.write_run_file("result.json", json.dumps(result.to_dict(), indent=1, allow_nan=False).encode())
         except (OSError, MXSparkError) as error:

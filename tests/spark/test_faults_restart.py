@@ -90,7 +90,10 @@ def test_a_killed_role_is_healed_in_place(
     )
     folder = Path(run.outcome()["events"].removeprefix("file:")).parent
     assert {"worker-0.log", "worker-0.attempt-2.log"} <= {path.name for path in folder.iterdir()}
-    assert f"{victim} 0 on " in run.log and "attempt 2 goes on with the same agents from step" in run.log
+    assert (
+        f"{victim} {attempt['cause']['rank']} on " in run.log
+        and "attempt 2 goes on with the same agents from step" in run.log
+    )
 
 
 def executors(run: Driver) -> list[psutil.Process]:
