@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -98,8 +99,13 @@ def test_a_killed_role_is_healed_in_place(
 
 def executors(run: Driver) -> list[psutil.Process]:
     """Return the executors' JVMs."""
-    every = (psutil.Process(pid) for pid in sorted(run.family()))
-    return [process for process in every if any("CoarseGrainedExecutorBackend" in word for word in process.cmdline())]
+    found = []
+    for pid in sorted(run.family()):
+        with contextlib.suppress(psutil.Error):  # it ended while we looked
+            process = psutil.Process(pid)
+            if any("CoarseGrainedExecutorBackend" in word for word in process.cmdline()):
+                found.append(process)
+    return found
 
 
 def slot_agents(run: Driver) -> list[psutil.Process]:
