@@ -135,7 +135,7 @@ class RoleStarted:
 class RoleEnded:
     """A role process ended; `expected` if it had leave to. `log` holds the last lines of its log.
 
-    `why` is what its agent knows of the reason: that memory ran out.
+    `why` is what its agent knows of the reason, and `lack` the kind of cause that makes it: memory, a disk or a limit.
     """
 
     role: str
@@ -145,6 +145,7 @@ class RoleEnded:
     expected: bool
     log: str
     why: str = ""
+    lack: str = ""
 
 
 @dataclass(frozen=True)

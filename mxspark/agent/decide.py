@@ -182,7 +182,7 @@ class Attempt:
             words += " before its work was done"
         who = (event.role, event.rank)
         self.pids[who] = event.pid
-        kind, words = ("memory", f"{words}: {event.why}") if event.why else ("role", words)
+        kind, words = (event.lack, f"{words}: {event.why}") if event.lack else ("role", words)
         self.fail(kind, who, words, exit_code=code, signal=name, log_tail=event.log)
 
     def _host(self, who: Who) -> str:

@@ -89,8 +89,8 @@ def memory_limits(pid: int) -> str:
         pass  # it is gone; the other limits are those of its group
     group = _group_limit()
     if group is not None:
-        found.append(f"cgroup memory.max {_gib(group)}")
-    total = re.search(r"MemTotal:\s+(\d+) kB", Path("/proc/meminfo").read_text())
+        found.append(f"cgroup memory limit {_gib(group)}")
+    total = re.search(r"MemTotal:\s+(\d+) kB", _read(Path("/proc/meminfo")))
     if total:
         found.append(f"{_gib(int(total.group(1)) * 1024)} of memory on this host")
     return ", ".join(found)
@@ -99,11 +99,8 @@ def memory_limits(pid: int) -> str:
 def oom_kills() -> int:
     """Return how often the kernel has ended a process for lack of memory, on this host and in this cgroup."""
     count = 0
-    for path in (Path("/proc/vmstat"), *(folder / "memory.events" for folder in _groups())):
-        try:
-            match = re.search(r"^oom_kill (\d+)$", path.read_text(), re.MULTILINE)
-        except OSError:
-            continue
+    for text in (_read(Path("/proc/vmstat")), *_of_groups("memory", "memory.events", "memory.oom_control")):
+        match = re.search(r"^oom_kill (\d+)$", text, re.MULTILINE)
         count += int(match.group(1)) if match else 0
     return count
 
@@ -135,13 +132,21 @@ def _limit(pid: int, name: str, command: str) -> str:
         soft, hard = resource.prlimit(pid, getattr(resource, f"RLIMIT_{name}"))
     except OSError:
         soft, hard = resource.getrlimit(getattr(resource, f"RLIMIT_{name}"))
-    return f"RLIMIT_{name} is {soft} (at most {hard}) for this user's processes: raise it ({command})"
+    words = f"RLIMIT_{name} is {soft} (at most {hard}) for this user's processes: raise it ({command})"
+    most = min((int(text) for text in _of_groups("pids", "pids.max") if text.strip().isdigit()), default=None)
+    return f"{words}; cgroup pids.max is {most}" if name == "NPROC" and most is not None else words
 
 
-def killed_for_memory(pid: int, log: str) -> Optional[str]:
-    """Return in words that a process which has ended was out of memory, if its last lines say so."""
+def lack_of(pid: int, log: str, folders: Sequence[str]) -> tuple[str, str]:
+    """Return what an ended process had run out of, if its last lines say so: a kind of cause, and words."""
     last = "\n".join(log.splitlines()[-20:])
-    return f"out of memory ({memory_limits(pid)})" if _NO_MEMORY.search(last) else None
+    if _NO_MEMORY.search(last):
+        return "memory", f"out of memory ({memory_limits(pid)})"
+    if _NO_ROOM.search(last):
+        return "disk", disk_of(last, folders)
+    if _NO_FILES.search(last):
+        return "limit", _limit(pid, "NOFILE", "ulimit -n")
+    return ("limit", _limit(pid, "NPROC", "ulimit -u")) if _NO_PROCESS.search(last) else ("", "")
 
 
 def disk_of(message: str, folders: Sequence[str] = ()) -> str:
@@ -162,30 +167,37 @@ def _room(path: Path) -> tuple[int, str]:
         mount = mount.parent
     room = os.statvfs(path)
     free = room.f_bavail * room.f_frsize
+    if room.f_files and not room.f_favail:
+        return 0, f"the disk mounted at {mount} has none of its {room.f_files} inodes left"
     return free, f"the disk mounted at {mount} has {_gib(free)} of {_gib(room.f_blocks * room.f_frsize)} left"
 
 
-def _groups() -> Iterator[Path]:
-    """Yield the folders of this process's cgroup and of those above it."""
-    try:
-        line = next(line for line in Path("/proc/self/cgroup").read_text().splitlines() if line.startswith("0::"))
-    except (OSError, StopIteration):
-        return
-    folder = _CGROUP / line[3:].lstrip("/")
-    while folder != _CGROUP.parent:
-        yield folder
-        folder = folder.parent
+def _of_groups(controller: str, *names: str) -> Iterator[str]:
+    """Yield what files of this process's cgroup and of those above it say: of v2, and of v1's `controller`."""
+    for line in _read(Path("/proc/self/cgroup")).splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers and controller not in controllers.split(","):
+            continue
+        root = _CGROUP / controllers if controllers else _CGROUP
+        folder = root / path.lstrip("/")
+        while folder != root.parent:
+            yield from (_read(folder / name) for name in names if (folder / name).exists())
+            folder = folder.parent
 
 
 def _group_limit() -> Optional[int]:
     """Return the smallest limit on memory of the cgroups this process is in."""
-    limits = []
-    for path in (*(folder / "memory.max" for folder in _groups()), _CGROUP / "memory/memory.limit_in_bytes"):
-        try:
-            limits.append(int(path.read_text()))
-        except (OSError, ValueError):  # no such file, or "max"
-            continue
+    texts = _of_groups("memory", "memory.max", "memory.limit_in_bytes")
+    limits = [int(text) for text in texts if text.strip().isdigit()]  # else "max"
     return min((limit for limit in limits if limit < 2**60), default=None)
+
+
+def _read(path: Path) -> str:
+    """Return what a small file of the kernel says, "" if it is not there or not for us."""
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
 
 
 def _gib(count: int) -> str:

@@ -56,7 +56,7 @@ class Roles:
         self._all: list[RoleProcess] = []
         self._streams: dict[str, Stream] = {}
         self._leaving = self._killed = self._emptied = self._dumped = False
-        self._folders = (str(settings.log_dir), tempfile.gettempdir(), "/dev/shm")
+        self._folders = (str(settings.log_dir), tempfile.gettempdir(), "/tmp", "/dev/shm")
         self._oom_kills = [examine.oom_kills()] * 2  # before, and lately
         self._look_around()
         self.left: list[str] = []
@@ -196,18 +196,19 @@ class Roles:
         if self._leaving and not self._killed and returncode != 0:
             self.left.append(f"{role.name} (pid {role.pid}) {describe_exit(returncode)[2]} while shutting down")
         text = process.tail(role.log, TAIL_BYTES, TAIL_LINES)
-        why = "" if expected else self._why(returncode, role, text)
-        event = events.RoleEnded(role.spec.role, role.spec.rank, role.pid, returncode, expected, text, why)
+        lack, why = ("", "") if expected else self._lack(returncode, role, text)
+        event = events.RoleEnded(role.spec.role, role.spec.rank, role.pid, returncode, expected, text, why, lack)
         self._report(None, event)
         self._check_empty()
 
-    def _why(self, returncode: int, role: RoleProcess, log: str) -> str:
-        """Return in words that memory ran out, "" if nothing says so."""
-        if returncode == -signal.SIGKILL:
-            if examine.oom_kills() > self._oom_kills[0]:
-                return f"the kernel ended a process for lack of memory just then ({examine.memory_limits(role.pid)})"
-            return ""
-        return examine.killed_for_memory(role.pid, log) or ""
+    def _lack(self, returncode: int, role: RoleProcess, log: str) -> tuple[str, str]:
+        """Return what had run out, as a kind of cause and in words; empty if nothing says so."""
+        if returncode != -signal.SIGKILL:
+            return examine.lack_of(role.pid, log, self._folders)
+        if examine.oom_kills() > self._oom_kills[0]:
+            limits = examine.memory_limits(role.pid)
+            return "memory", f"the kernel ended a process for lack of memory just then ({limits})"
+        return "", ""
 
     def _kill_stragglers(self) -> None:
         if self._running and not self._killed:

@@ -159,6 +159,43 @@ def flood_log(_channel: wire.Channel) -> None:
         os.write(1, bytes(range(256)) * 4096)
 
 
+def flood_lines(_channel: wire.Channel) -> None:
+    """Log a million and a half lines, 96 MB, as a loop with a print in it does."""
+    for number in range(15):
+        sys.stdout.write(
+            "".join(f"step {number}: row {row:08}: this and that, and the loss: nan {row}\n" for row in range(100_000))
+        )
+    sys.stdout.flush()
+
+
+def bloat(_channel: wire.Channel) -> None:
+    """Use memory until something happens."""
+    kept = []
+    while True:
+        kept.append(bytes(range(256)) * 4096)
+
+
+def open_files(channel: wire.Channel) -> None:
+    """Open files until there are no more, and do not handle it."""
+    kept = []
+    try:
+        while True:
+            kept.append(os.open(os.devnull, os.O_RDONLY))
+    except OSError as error:
+        channel.send(events.to_wire(events.Raised("training", "OSError", str(error), "", 7)))
+        os._exit(1)
+
+
+def fork(channel: wire.Channel) -> None:
+    """Start processes until there are no more, and do not handle it."""
+    try:
+        while True:
+            subprocess.Popen(["sleep", "600"])
+    except OSError as error:
+        channel.send(events.to_wire(events.Raised("training", type(error).__name__, str(error), "", 7)))
+        sys.exit(1)
+
+
 def flood_channel(channel: wire.Channel) -> None:
     """Beat as fast as it goes, with some weight, for two seconds."""
     beat = events.to_wire(events.Beat(1, 0, 1, 1.0, 0.0, "x" * 1000))
@@ -207,6 +244,10 @@ DEEDS = {
     "exit 3": lambda _channel: sys.exit(3),
     "spawn": spawn,
     "flood log": flood_log,
+    "flood lines": flood_lines,
+    "bloat": bloat,
+    "open files": open_files,
+    "fork": fork,
     "flood channel": flood_channel,
     "garbage": garbage,
     "not a frame": not_a_frame,
