@@ -21,7 +21,6 @@ import signal
 import sys
 import traceback
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Optional
 
@@ -111,7 +110,7 @@ def _train(config: str, overrides: Sequence[str]) -> tuple[Result, int]:
         return getattr(stop, "result", None) or nothing_yet, EXIT_INTERRUPTED
     except MXSparkError as error:
         reached = error.result or Result(FAILED, run, error.message)
-        return replace(reached, cause=error.cause or _cause_of(error)), error.exit_code
+        return reached.failed(error.cause or _cause_of(error)), error.exit_code
     except Exception:
         text = traceback.format_exc()
         return Result(FAILED, run, f"a mistake of mxspark's own, please report it:\n{text}"), InternalError.exit_code

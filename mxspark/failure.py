@@ -60,6 +60,34 @@ class Cause:
         return "\n".join(lines)
 
 
+_AGAIN = "start the same command again: it goes on from the newest checkpoint"
+_REMEDIES = {
+    "role": f"{_AGAIN}. If the log shows no reason, ask who sent the signal: dmesg -T, the cluster manager's log",
+    "agent": f"{_AGAIN}. Look at the executor's log (yarn logs, or the Spark UI) for why its process ended",
+    "stage": f"{_AGAIN}, unless somebody cancelled it on purpose. The Spark UI and the executors' logs say more",
+    "training": "mend the code the traceback points to, then start the same command again: it goes on from the newest "
+    "checkpoint",
+    "input": "mend what is named, then start the same command again",
+    "memory": "give a worker more memory (spark.executor.memoryOverhead on YARN, the container's limit elsewhere), or "
+    f"let it need less (a smaller training.batch_size, fewer workers a host), then {_AGAIN}",
+    "disk": f"make room on the disk that is named, or point spark.local.dir to another one, then {_AGAIN}",
+    "limit": f"raise the limit that is named for the user the executors run as, then {_AGAIN}",
+    "hang": "the log holds the stacks of every thread: see what they wait for. If a step really takes that long, raise "
+    f"failure.hang_s; else {_AGAIN}",
+    "start": "see who is named and the log of each: no slot, a slow disk, or a slow host? Raise failure.start_s, or "
+    f"{_AGAIN}",
+    "host": "run all tasks on the driver's host, as one user, with one /tmp",
+    "internal": "please report it with this message and the run's folder",
+    "interrupted": _AGAIN,
+    "driver": "mend what is named, then start the same command again",
+}
+
+
+def remedy(cause: Cause) -> str:
+    """Return what the user can do about a failure."""
+    return _REMEDIES.get(cause.kind, _AGAIN)
+
+
 def company(cause: Cause, others: Sequence[Cause]) -> list[str]:
     """Return a line for each kind of failure that followed the first one, ranks that say the same together.
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from mxspark import values
 from mxspark.events import EpochEnd
-from mxspark.failure import Cause
+from mxspark.failure import Cause, remedy
 
 if TYPE_CHECKING:
     from mxspark.storage import Storage
@@ -114,6 +114,8 @@ class Result:
         The run's events as JSON lines.
     cause : Cause or None
         After a failure, what failed first.
+    remedy : str
+        After a failure, what to do about it.
     attempts : tuple of Attempt
         Those that failed, with their causes and the seconds they cost; empty for an undisturbed run.
     """
@@ -133,7 +135,12 @@ class Result:
     best_model: Optional[Model] = None
     events: Optional[str] = None
     cause: Optional[Cause] = None
+    remedy: str = ""
     attempts: tuple[Attempt, ...] = ()
+
+    def failed(self, cause: Cause) -> Result:
+        """Return this outcome with what failed first and what to do about it."""
+        return replace(self, cause=cause, remedy=remedy(cause))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the outcome as one JSON object, as ``--result`` writes it."""

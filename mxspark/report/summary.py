@@ -38,6 +38,8 @@ def rows(result: Result) -> list[tuple[str, str]]:
         after = "" if attempt.lost_s is None else f"; {attempt.lost_s:.1f} s lost"
         what = attempt.cause.describe().splitlines()[0]
         lines.append((f"attempt {attempt.number}", f"failed at step {attempt.reached}: {what}{after}"))
+    if result.remedy:
+        lines.append(("next", result.remedy))
     places = {
         "model": result.model.path if result.model else None,
         "best model": result.best_model.path if result.best_model else None,

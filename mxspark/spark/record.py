@@ -9,7 +9,6 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Callable, Optional
 
@@ -37,6 +36,10 @@ def run_info(run: str, path: str) -> RunInfo:
     user = getpass.getuser()
     started = time.strftime("%Y-%m-%dT%H:%M:%S%z")
     return RunInfo(run, job_id(path, user), user, os.uname().nodename, os.getpid(), started)
+
+
+#: What ``failure.json`` holds of a result.
+FAILURE = ("run_id", "message", "cause", "attempts", "remedy", "epochs", "steps", "checkpoint", "events")
 
 
 class Recorder:
@@ -144,7 +147,8 @@ class Recorder:
             self._leave(reached)
             raise
         except MXSparkError as error:
-            error.result = replace(self._result(FAILED, error.message), cause=error.cause)
+            reached = self._result(FAILED, error.message)
+            error.result = reached.failed(error.cause) if error.cause else reached
             self._leave(error.result)
             raise
         except BaseException as error:
@@ -233,6 +237,12 @@ class Recorder:
         try:
             self._journal.close()
             self._owned.put_run_file(self._journal_path, "events.jsonl")
-            self._owned.write_run_file("result.json", json.dumps(result.to_dict(), indent=1, allow_nan=False).encode())
+            self._owned.write_run_file("result.json", _json(outcome := result.to_dict()))
+            if result.cause is not None:
+                self._owned.write_run_file("failure.json", _json({key: outcome[key] for key in FAILURE}))
         except (OSError, MXSparkError) as error:
             self._display.phase(f"warning: the run's folder is incomplete: {error}")
+
+
+def _json(value: dict[str, object]) -> bytes:
+    return json.dumps(value, indent=1, allow_nan=False).encode()

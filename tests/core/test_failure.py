@@ -7,7 +7,11 @@ from typing import Optional
 
 import pytest
 
-from mxspark.failure import IN_PLACE, STAGE, STOP, Cause, Failed, Next, Policy, decide
+from mxspark import failure
+from mxspark.agent.decide import KIND_OF_RAISED
+from mxspark.failure import IN_PLACE, STAGE, STOP, Cause, Failed, Next, Policy, decide, remedy
+from mxspark.report.summary import rows
+from mxspark.result import FAILED, Result
 from mxspark.spark.losses import Losses
 
 POLICY = Policy(max_restarts=3, backoff_s=2.0)
@@ -105,3 +109,13 @@ def test_a_last_attempt_has_no_next_step() -> None:
     losses.failed(1, 2, KILLED, 3)
     last: Optional[float] = losses.decided(Next(STOP, 0.0, "enough"), 0).down_s
     assert last is None and losses.attempts[0].how == STOP
+
+
+def test_every_kind_of_cause_has_a_remedy_of_its_own_and_the_summary_shows_it() -> None:
+    documented = Cause.__doc__.split("kind : str")[1].split("role : str")[0]  # type: ignore[union-attr]
+    kinds = {*KIND_OF_RAISED.values(), *failure.HEALING, *failure._HOPELESS}
+    assert all(f"``{kind}``" in documented for kind in kinds)
+    remedies = {kind: remedy(Cause(kind, "worker", 0, "h", 7, "so it is")) for kind in kinds}
+    assert len(set(remedies.values())) == len(kinds)
+    result = Result(FAILED, "run", "sad").failed(CRASHED)
+    assert ("next", remedies["role"]) in rows(result) and result.to_dict()["remedy"] == remedies["role"]

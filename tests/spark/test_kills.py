@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from pathlib import Path
@@ -27,6 +28,8 @@ def test_a_killed_role_ends_the_run(tmp_path: Path, victim: str, moment: str) ->
     cause = outcome["cause"]
     assert (outcome["status"], cause["role"], cause["pid"], cause["signal"]) == ("failed", victim, pid, "SIGKILL")
     assert f"{victim} {cause['rank']} on " in run.log and f"(pid {pid}): killed by SIGKILL" in run.log
+    kept = json.loads((tmp_path / "job/runs" / outcome["run_id"] / "failure.json").read_text())
+    assert (kept["cause"], kept["remedy"]) == (cause, outcome["remedy"])
 
 
 @pytest.mark.parametrize("moment", ["start", "middle", "end"])
