@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -102,6 +103,7 @@ class Attempts:
         if step.action == STOP:
             self._recorder.decided(step, None)
             raise self._last_word(error, step)
+        shutil.rmtree(self._restores, ignore_errors=True)  # that of an attempt before; nobody reads it any more
         restore = self._recorder.newest(self._restores / f"attempt-{gang.attempt + 1}")
         self._bundle = dataclasses.replace(self._bundle, restore=restore)
         attempt = self._recorder.decided(step, restore)
