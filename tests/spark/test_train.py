@@ -16,7 +16,7 @@ from spark.drivers import driver
 from spark.jobs import DIGITS, digits, mlp, train
 
 import mxspark
-from mxspark.events import Reported
+from mxspark.events import Reported, Started
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -252,3 +252,19 @@ def test_executors_of_their_own(tmp_path: Path) -> None:
         assert (outcome["status"], outcome["epochs"], outcome["steps"]) == ("succeeded", 2, 24)
         models.append((tmp_path / name / "job/model/model-0000.params").read_bytes())
     assert models[0] == models[1]
+
+
+def test_a_run_cancelled_in_spark_ends_and_is_not_started_again(spark: SparkSession, tmp_path: Path) -> None:
+    cancelled: list[int] = []
+
+    def cancel(reported: Reported) -> None:
+        if isinstance(reported.event, Started) and not cancelled:
+            cancelled.append(1)
+            spark.sparkContext.cancelAllJobs()
+
+    job = digits(tmp_path / "job", training={"epochs": 400}, failure={"max_restarts": 3})
+    with pytest.raises(mxspark.ClusterError, match="cancelled") as caught:
+        mxspark.train(None, job, on_event=cancel)
+    assert cancelled and caught.value.result is not None
+    assert [attempt.how for attempt in caught.value.result.attempts] == ["stop"]
+    assert spark.range(100).count() == 100, "the session is of use"
