@@ -158,9 +158,10 @@ class Attempt:
             if event.step is not None:
                 self.steps[who] = event.step  # newer than its last beat
             kind = KIND_OF_RAISED.get(event.who, "role")
-            plain = event.who in ("role", "agent", "memory", "disk", "limit")
+            plain = event.who in ("role", "agent", "input", "memory", "disk", "limit")
             text = event.message if plain else f"{event.type}: {event.message}"
-            self.fail(kind, who, text, traceback=event.traceback)
+            # of an error in the input the message says all, and the way through our code nothing
+            self.fail(kind, who, text, traceback="" if event.who == "input" else event.traceback)
             return
         if isinstance(event, events.Loaded):
             self.loaded.add(who)
@@ -182,7 +183,7 @@ class Attempt:
             words += " before its work was done"
         who = (event.role, event.rank)
         self.pids[who] = event.pid
-        kind, words = (event.lack, f"{words}: {event.why}") if event.lack else ("role", words)
+        kind, words = (event.lack, f"{words.split(' (')[0]}: {event.why}") if event.lack else ("role", words)
         self.fail(kind, who, words, exit_code=code, signal=name, log_tail=event.log)
 
     def _host(self, who: Who) -> str:
