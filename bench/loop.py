@@ -118,7 +118,7 @@ def bare(name, rows, workers):
 
     from mxspark.bundle import Component, Function, TrainingSpec
     from mxspark.mx import network
-    from mxspark.mx.exchange import KVStoreExchange
+    from mxspark.mx.exchange_kvstore import KVStoreExchange
     from mxspark.mx.optimizer import Updater
 
     exchange = KVStoreExchange(int(os.environ["TEST_RANK"]), workers)

@@ -129,7 +129,7 @@ class WorkerBundle:
     staging : str
         Local folder rank 0 may write to; every staged folder is one of its children.
     exchange : str
-        ``kvstore``.
+        ``hierarchical`` or ``kvstore``.
     """
 
     run_id: str

@@ -14,6 +14,55 @@ ENTRIES = {
 
 
 @dataclass(frozen=True)
+class Meeting:
+    """Where the workers of one host find each other, with ``training.exchange: hierarchical``.
+
+    Attributes
+    ----------
+    hosts : tuple of tuple of int
+        The ranks of every host; the first of each leads it.
+    members : tuple of int
+        The ranks of this one.
+    socket : str
+        Path at which the leader's agent hands descriptors to the other agents.
+    """
+
+    hosts: tuple[tuple[int, ...], ...]
+    members: tuple[int, ...]
+    socket: str
+
+
+@dataclass(frozen=True)
+class Inherited:
+    """Descriptors a worker gets from its agent: memory it shares with the workers of its host, and sockets to them.
+
+    Attributes
+    ----------
+    hosts : tuple of tuple of int
+        As in `Meeting`.
+    segments : tuple of int
+        One for each worker of this host, in order of rank; empty where a worker is alone.
+    totals : int
+        The segment the sums go to.
+    peers : tuple of (int, int)
+        Rank of each other worker of this host, and the socket to it.
+    """
+
+    hosts: tuple[tuple[int, ...], ...]
+    segments: tuple[int, ...] = ()
+    totals: int = -1
+    peers: tuple[tuple[int, int], ...] = ()
+
+    def descriptors(self) -> tuple[int, ...]:
+        """Return all of them."""
+        return (*self.segments, *(fd for _, fd in self.peers), *([self.totals] if self.totals >= 0 else []))
+
+
+#: How a worker is told of its `Inherited`, as JSON.
+INHERITED = "MXSPARK_INHERITED"
+
+
+@dataclass(frozen=True)
 class RoleSpec:
     """One role process of an attempt.
 
@@ -28,12 +77,15 @@ class RoleSpec:
         needs to live (PATH, HOME, locale) and nothing else of its own environment.
     socket : str or None
         Path of the unix socket it must bind, with ``transport.mode: local``.
+    meeting : Meeting or None
+        Of a worker that sums inside its host.
     """
 
     role: str
     rank: int
     environment: dict[str, str]
     socket: Optional[str]
+    meeting: Optional[Meeting] = None
 
 
 @dataclass(frozen=True)

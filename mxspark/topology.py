@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Callable, Optional
 
-from mxspark.specs import RoleSpec
+from mxspark.hosts import Groups
+from mxspark.specs import Meeting, RoleSpec
 
 SOCKET_FOLDER = Path("/tmp")  # compiled into ps-lite
 FIRST_LABEL = 999_999
@@ -65,17 +66,29 @@ class Group:
 
 
 def sockets(roles: Sequence[RoleSpec]) -> list[str]:
-    """Return the paths of the sockets that roles bind."""
-    return [role.socket for role in roles if role.socket]
+    """Return the paths of the sockets that roles bind, and of those at which their agents meet."""
+    meetings = {role.meeting.socket for role in roles if role.meeting}
+    return [*(role.socket for role in roles if role.socket), *sorted(meetings)]
 
 
 @dataclass(frozen=True)
 class Endpoints:
-    """Where the roles of one attempt listen: ports (or names of sockets) in order of rank."""
+    """Where the roles of one attempt listen: ports (or names of sockets) in order of ps-lite's rank.
+
+    `meetings` are the names at which the agents of each host meet.
+    """
 
     scheduler: int
     servers: tuple[int, ...]
     workers: tuple[int, ...]
+    meetings: tuple[int, ...] = ()
+
+    @classmethod
+    def of(cls, numbers: Sequence[int], counts: Sequence[int]) -> Endpoints:
+        """Deal out numbers: one to the scheduler, then to so many servers, workers and meetings."""
+        ends = [sum(counts[:place]) for place in range(len(counts) + 1)]
+        _, servers, workers, meetings = (tuple(numbers[a:b]) for a, b in zip(ends, ends[1:]))
+        return cls(numbers[0], servers, workers, meetings)
 
 
 def draw_sockets(count: int, draw: Callable[[int, int], int], folder: Path = SOCKET_FOLDER) -> list[int]:
@@ -106,6 +119,7 @@ def plan_roles(
     server_threads: int,
     host_address: str,
     run_tag: str,
+    hosts: Optional[Groups] = None,
     extra_environment: Optional[Mapping[str, str]] = None,
     draw: Optional[Callable[[int, int], int]] = None,
     free_ports: Optional[Callable[[str, int], Sequence[int]]] = None,
@@ -124,6 +138,9 @@ def plan_roles(
         Numeric IPv4 address the roles bind with ``tcp``.
     run_tag : str
         Marks every process of the run.
+    hosts : tuple of tuple of int or None
+        Ranks of each host, whose workers sum among themselves; its first is then the one worker ps-lite knows of it.
+        None makes every worker one of ps-lite's. Without servers (one host only) there is no ps-lite at all.
     extra_environment : mapping
         Variables the job names, for every role.
     draw, free_ports : callable
@@ -134,17 +151,20 @@ def plan_roles(
     ValueError
         If the counts cannot be, or `extra_environment` names a variable that belongs to mxspark.
     """
-    _check(num_workers, num_servers, servers_on_driver, extra_environment or {})
-    numbers = _numbers(num_workers + num_servers + 1, mode, host_address, draw, free_ports)
-    ends = Endpoints(numbers[0], tuple(numbers[1 : num_servers + 1]), tuple(numbers[num_servers + 1 :]))
+    _check(num_workers, num_servers, servers_on_driver, hosts, extra_environment or {})
+    leaders = [members[0] for members in hosts] if hosts else list(range(num_workers))
+    counts = (1, num_servers, len(leaders) if num_servers else 0, len(hosts or ()))
+    ends = Endpoints.of(_numbers(sum(counts), mode, host_address, draw, free_ports), counts)
     common = {**MALLOC, **(extra_environment or {}), RUN_TAG: run_tag}
     make = _Maker(ends, None if mode == "local" else host_address, common)
-    servers = [make.role("server", rank, port, server_threads) for rank, port in enumerate(ends.servers)]
-    slots = tuple(
-        (make.role("worker", rank, port, threads), *servers[servers_on_driver + rank :: num_workers])
-        for rank, port in enumerate(ends.workers)
-    )
-    return Group((make.role("scheduler", 0, ends.scheduler, 1), *servers[:servers_on_driver]), slots)
+    workers = [make.worker(rank, hosts, leaders, threads) for rank in range(num_workers)]
+    return _group(workers, make.servers(server_threads), servers_on_driver)
+
+
+def _group(workers: Sequence[RoleSpec], scheduler_and_servers: Sequence[RoleSpec], on_driver: int) -> Group:
+    """Put the scheduler and the first servers beside the driver, and let the other servers go round the slots."""
+    first, servers = scheduler_and_servers[: on_driver + 1], scheduler_and_servers[on_driver + 1 :]
+    return Group(tuple(first), tuple((worker, *servers[worker.rank :: len(workers)]) for worker in workers))
 
 
 def _numbers(
@@ -170,6 +190,23 @@ class _Maker:
     address: Optional[str]
     common: Mapping[str, str]
 
+    def servers(self, omp_threads: int) -> list[RoleSpec]:
+        """Return the scheduler and all servers, nothing without servers."""
+        made = [self.role("server", rank, port, omp_threads) for rank, port in enumerate(self.ends.servers)]
+        return [self.role("scheduler", 0, self.ends.scheduler, 1), *made] if made else []
+
+    def worker(self, rank: int, hosts: Optional[Groups], leaders: Sequence[int], omp_threads: int) -> RoleSpec:
+        if rank in leaders and self.ends.workers:
+            place = leaders.index(rank)
+            made = self.role("worker", place, self.ends.workers[place], omp_threads)
+        else:
+            made = RoleSpec("worker", rank, {**self.common, "OMP_NUM_THREADS": str(omp_threads)}, None)
+        if hosts is None:
+            return made
+        place = next(place for place, members in enumerate(hosts) if rank in members)
+        path = str(SOCKET_FOLDER / str(self.ends.meetings[place]))
+        return replace(made, rank=rank, meeting=Meeting(hosts, hosts[place], path))
+
     def role(self, kind: str, rank: int, port: int, omp_threads: int) -> RoleSpec:
         environment = {
             **self.common,
@@ -192,8 +229,11 @@ def _label(kind: str, rank: int) -> str:
     return f"{kind}{FIRST_LABEL - rank:06d}"
 
 
-def _check(num_workers: int, num_servers: int, servers_on_driver: int, extra: Mapping[str, str]) -> None:
-    if num_workers < 1 or num_servers < 1 or not 0 <= servers_on_driver <= num_servers:
+def _check(
+    num_workers: int, num_servers: int, servers_on_driver: int, hosts: Optional[Groups], extra: Mapping[str, str]
+) -> None:
+    fewest = 0 if hosts is not None and len(hosts) == 1 else 1
+    if num_workers < 1 or num_servers < fewest or not 0 <= servers_on_driver <= num_servers:
         raise ValueError(
             f"at least one worker and one server are needed, and no more servers on the driver than there are: "
             f"num_workers={num_workers}, num_servers={num_servers}, servers_on_driver={servers_on_driver}"

@@ -17,7 +17,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Optional
 
-from mxspark.specs import RoleSpec
+from mxspark import values
+from mxspark.specs import INHERITED, Inherited, RoleSpec
 
 CHANNEL_VARIABLE = "MXSPARK_CHANNEL"
 SYS_PATH_VARIABLE = "MXSPARK_SYS_PATH"
@@ -85,7 +86,7 @@ def adopt_orphans() -> None:
     _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def start(spec: RoleSpec, settings: Settings) -> RoleProcess:
+def start(spec: RoleSpec, settings: Settings, inherited: Optional[Inherited] = None) -> RoleProcess:
     """Start a role. Call from the main thread: the kernel ends the role when that *thread* ends.
 
     Raises
@@ -109,11 +110,11 @@ def start(spec: RoleSpec, settings: Settings) -> RoleProcess:
                     settings.entries[spec.role],
                     f"{spec.role}-{spec.rank}",
                 ],
-                env=_environment(spec, settings, theirs.fileno()),
+                env=_environment(spec, settings, theirs.fileno(), inherited),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                pass_fds=(theirs.fileno(),),
+                pass_fds=(theirs.fileno(), *(inherited.descriptors() if inherited else ())),
                 preexec_fn=lambda: _bind_to(agent),
             )
     except BaseException:
@@ -122,8 +123,10 @@ def start(spec: RoleSpec, settings: Settings) -> RoleProcess:
     return RoleProcess(spec, popen, log, ours)
 
 
-def _environment(spec: RoleSpec, settings: Settings, channel: int) -> dict[str, str]:
+def _environment(spec: RoleSpec, settings: Settings, channel: int, inherited: Optional[Inherited]) -> dict[str, str]:
+    extra = {} if inherited is None else {INHERITED: json.dumps(values.encode(inherited))}
     return {
+        **extra,
         **settings.environment,
         **spec.environment,
         SYS_PATH_VARIABLE: json.dumps(settings.sys_path),

@@ -14,7 +14,7 @@ from mxspark.agent import examine, process
 from mxspark.agent.loop import Loop, Stream
 from mxspark.agent.process import RoleProcess, Settings
 from mxspark.failure import describe_exit
-from mxspark.specs import RoleSpec
+from mxspark.specs import Inherited, RoleSpec
 
 FROM_ROLES = (
     events.Loaded,
@@ -61,13 +61,13 @@ class Roles:
         self._look_around()
         self.left: list[str] = []
 
-    def start(self, specs: Sequence[RoleSpec]) -> None:
-        """Start every role; one that cannot be started is a failure of that role."""
+    def start(self, specs: Sequence[RoleSpec], inherited: Optional[Inherited] = None) -> None:
+        """Start every role; one that cannot be started is a failure of that role. The worker gets `inherited`."""
         for spec in specs:
             if self._killed:  # a report of the last one can have ended the attempt
                 return
             try:
-                role = process.start(spec, self._settings)
+                role = process.start(spec, self._settings, inherited if spec.role == "worker" else None)
             except OSError as error:
                 raised = events.Raised("role", "NotStarted", f"it could not be started: {error}", "")
                 self._report((spec.role, spec.rank), examine.explain(raised, os.getpid(), self._folders))

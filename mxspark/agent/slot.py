@@ -8,15 +8,17 @@ import os
 import shutil
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Optional
+from typing import Optional, Union
 
 from mxspark import events, topology, values, wire
-from mxspark.agent import process
+from mxspark.agent import examine, meeting, process
 from mxspark.agent.loop import Loop, Stream
+from mxspark.agent.meeting import Guest, Host
 from mxspark.agent.roles import Roles
-from mxspark.specs import AgentSpec, RoleSpec
+from mxspark.specs import AgentSpec, Inherited, RoleSpec
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +48,7 @@ class SlotAgent:
         process.log_to(folder / f"{prefix}agent-{spec.rank}.log")
         self._roles = self._no_roles(0)
         self._clearing: Optional[int] = None
+        self._meeting: Union[Host, Guest, None] = None
         self._upstream: Optional[Stream] = None
         self._joined = self._finishing = False
         self._heard = loop.now()
@@ -124,6 +127,7 @@ class SlotAgent:
         elif do == "clear" and not self.outcome:
             log.warning("attempt %s is over: %s", frame["attempt"], frame["why"])
             self._clearing = int(frame["attempt"])
+            self._part()
             self._roles.kill()
         elif do == "stop":
             self._end(STOPPED, str(frame.get("why", "")))
@@ -139,8 +143,38 @@ class SlotAgent:
     def _start(self, attempt: wire.Message) -> None:
         roles = values.decode(tuple[RoleSpec, ...], attempt["roles"])
         self._roles = self._no_roles(int(attempt["attempt"]))
-        self._roles.start(roles)
-        self._roles.tell_workers({"do": "train", "rank": self._spec.rank, "bundle": attempt["bundle"]})
+        found = next((role.meeting for role in roles if role.meeting), None)
+        go = partial(self._go, roles, attempt["bundle"])
+        if found is None or len(found.members) == 1:
+            go(Inherited(found.hosts) if found else None)
+            return
+        secret = bytes.fromhex(self._spec.secret)
+        if self._spec.rank != found.members[0]:
+            self._meeting = Guest(self._loop, found, self._spec.rank, secret, go, self._not_met)
+            return
+        try:
+            self._meeting = host = Host(self._loop, found, self._spec.rank, secret)
+        except OSError as error:
+            self._not_met(f"the workers of this host cannot meet: {error}")
+            return
+        go(host.own)
+        host.started()
+
+    def _go(self, roles: Sequence[RoleSpec], bundle: object, inherited: Optional[Inherited]) -> None:
+        self._roles.start(roles, inherited)
+        self._roles.tell_workers({"do": "train", "rank": self._spec.rank, "bundle": bundle})
+        if inherited is not None and isinstance(self._meeting, Guest):
+            meeting.close(inherited.descriptors())
+
+    def _not_met(self, why: str) -> None:
+        raised = events.Raised("role", "NotMet", why, "")
+        self._report(("worker", self._spec.rank), examine.explain(raised, os.getpid(), (str(topology.SOCKET_FOLDER),)))
+
+    def _part(self) -> None:
+        """Leave the meeting of the attempt, if it is still going on."""
+        if self._meeting is not None:
+            self._meeting.close()
+            self._meeting = None
 
     def _report(self, who: Optional[tuple[str, int]], event: events.Event) -> None:
         if self._upstream is None or (isinstance(event, events.Beat) and self._upstream.queued_bytes > SLOW_BYTES):
@@ -168,6 +202,7 @@ class SlotAgent:
         if not self.outcome:
             log.warning("%s: %s", outcome, why)
             self.outcome = {"outcome": outcome, "message": why}
+            self._part()
             self._roles.kill()
 
     def _all_ended(self) -> None:

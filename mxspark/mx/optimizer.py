@@ -106,8 +106,10 @@ class Updater:
         self._progress = Progress(self._optimizer, f"optimizer {component.name}", _NOT_PROGRESS)
         self._schedule_progress = Progress(self._schedule, "schedule " + (schedule.name if schedule else ""))
 
-    def update(self, rows: int) -> None:
-        """Apply the gradients, each a sum over `rows` rows, to every parameter that has one.
+    def update(self, rows: int, gradients: Optional[Sequence[mx.nd.NDArray]] = None) -> None:
+        """Apply gradients, each a sum over `rows` rows, to every parameter that takes one.
+
+        `gradients` are in the order of those parameters; their own unless given.
 
         The stock updater's agreement with ``gluon.Trainer.step(rows)`` is what keeps every optimizer's arithmetic.
         """
@@ -117,7 +119,7 @@ class Updater:
         trained = self._trained()
         self._stock(
             [index for index, _ in trained],
-            [param.list_grad()[0] for _, param in trained],
+            [param.list_grad()[0] for _, param in trained] if gradients is None else list(gradients),
             [param.list_data()[0] for _, param in trained],
         )
         if self._optimizer.lr_scheduler is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import faulthandler
+import json
 import logging
 import os
 import signal
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Optional
 
 from mxspark import events, values
 from mxspark.bundle import WorkerBundle
-from mxspark.errors import InputError
+from mxspark.specs import INHERITED, Inherited
 from mxspark.wire import Channel
 
 if TYPE_CHECKING:
@@ -80,7 +81,8 @@ class _Work:
         _end(0)
 
     def _train(self) -> None:
-        from mxspark.mx.exchange import KVStoreExchange
+        from mxspark.mx.exchange_hierarchical import HierarchicalExchange
+        from mxspark.mx.exchange_kvstore import KVStoreExchange
         from mxspark.mx.gluon_loop import GluonLoop
 
         start = time.monotonic()
@@ -88,10 +90,12 @@ class _Work:
         rank, bundle = int(order["rank"]), values.decode(WorkerBundle, order["bundle"])
         self._seconds["bundle"] = time.monotonic() - start
         logging.basicConfig(level=logging.INFO, format=f"worker {rank} %(asctime)s %(levelname)s %(name)s: %(message)s")
-        if bundle.exchange != "kvstore":
-            raise InputError(f"training.exchange is {bundle.exchange!r}; this version has 'kvstore'")
         start = time.monotonic()
-        self._exchange = KVStoreExchange(rank, bundle.size)
+        if bundle.exchange == "hierarchical":
+            given = values.decode(Inherited, json.loads(os.environ[INHERITED]))
+            self._exchange = HierarchicalExchange(rank, bundle.size, given, has_store="DMLC_ROLE" in os.environ)
+        else:
+            self._exchange = KVStoreExchange(rank, bundle.size)
         self._seconds["form"] = time.monotonic() - start
         self._line.send(events.Formed(rank, self._seconds["form"]))
         self._loop = GluonLoop(bundle, self._exchange, self._line, self._seconds)

@@ -88,11 +88,12 @@ class Stepper:
             with autograd.record():
                 outputs, losses = forward(network, batch)
             losses.backward(_row_weights(batch.rows, losses))
-        self._exchange.sum_gradients(network.trained)
-        with training_code():
-            self._updater.update(batch.rows.global_rows)
+            _clear_stale(network.trained)
         self._issued = _Issued(batch.rows, outputs, losses)
-        self._read(before)
+        self._read(before)  # the engine is at work on this step meanwhile
+        sums = self._exchange.sum_gradients(network.trained)
+        with training_code():
+            self._updater.update(batch.rows.global_rows, sums)
 
     def settle(self) -> None:
         """Read the numbers of the step still out, so that all counts are of the same step."""
@@ -106,6 +107,16 @@ class Stepper:
             count(self._metrics, issued.batch, issued.outputs, issued.losses)
         self.done += 1
         self.rows += issued.batch.real_rows
+
+
+def _clear_stale(trained: Sequence[Any]) -> None:
+    """Set gradients of parameters the loss did not depend on to what they are: zero. MXNet leaves those of before."""
+    for parameter in trained:
+        data = parameter.data()
+        if data._fresh_grad:
+            data._fresh_grad = False
+        else:
+            parameter.zero_grad()
 
 
 def _row_weights(batch: Batch, losses: mx.nd.NDArray) -> Optional[mx.nd.NDArray]:

@@ -108,7 +108,7 @@ def worker_bundle(
         checkpoint=CheckpointSpec(job.checkpoint.every_epochs, job.checkpoint.every_steps),
         restore=restore,
         staging=staging,
-        exchange=job.training.exchange,
+        exchange=job.exchange,
     )
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Optional
 
-from mxspark import events, topology, values, wire
+from mxspark import events, hosts, topology, values, wire
 from mxspark.agent import launch
 from mxspark.bundle import AgentSpec, DriverAgentSpec, Limits, WorkerBundle
 from mxspark.config import JobConfig
@@ -32,7 +32,7 @@ from mxspark.events import Ended, Reported
 from mxspark.failure import Cause
 from mxspark.spark import compat, task
 from mxspark.spark.call import SparkCall
-from mxspark.spark.session import SessionFacts
+from mxspark.spark.session import SessionFacts, pretended_hosts
 
 _POLL_S = 0.2
 _STOP_S = 8.0
@@ -187,9 +187,11 @@ class Gang:
     def _plan(self) -> topology.Group:
         """Place the roles of the next attempt and draw endpoints for them."""
         cluster = self._job.cluster
+        summing = hosts.groups(self.size, min(pretended_hosts(), self.size))
         return topology.plan_roles(
             num_workers=self.size,
-            num_servers=cluster.servers_for(self.size),
+            num_servers=self._job.servers_for(self.size, len(summing)),
+            hosts=summing if self._job.exchange == "hierarchical" else None,
             servers_on_driver=cluster.servers_on_driver,
             mode=self._job.transport.mode,
             threads=cluster.threads_per_worker or self._session.task_cpus,

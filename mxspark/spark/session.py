@@ -13,6 +13,7 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 
+from mxspark import hosts
 from mxspark.errors import ClusterError, ConfigError, InputError
 from mxspark.spool import run_folder_name
 
@@ -146,3 +147,8 @@ def _slots_now(spark: SparkSession) -> int:
     context: Any = spark.sparkContext._jsc.sc()
     profile = context.resourceProfileManager().defaultResourceProfile()
     return int(context.maxNumConcurrentTasks(profile))
+
+
+def pretended_hosts() -> int:
+    """Return as how many hosts this machine counts: 1 but in tests."""
+    return int(os.environ.get(hosts.PRETENDED, "1"))

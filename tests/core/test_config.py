@@ -33,7 +33,7 @@ def test_yaml_and_python_make_the_same_object() -> None:
     raw = digits()
     raw["training"]["epochs"], raw["cluster"]["num_workers"] = 3, 4
     assert JobConfig.from_dict(raw) == from_file
-    assert (from_file.training.epochs, from_file.cluster.num_workers, from_file.cluster.servers) == (3, 4, 2)
+    assert (from_file.training.epochs, from_file.cluster.num_workers, from_file.servers_for(4)) == (3, 4, 2)
 
 
 def test_it_is_frozen() -> None:
@@ -66,7 +66,7 @@ def test_every_problem_at_once_with_key_value_and_remedy() -> None:
     ("changes", "message"),
     [
         ({"training__batch_size": 1}, "training.batch_size: 1 rows cannot be divided over cluster.num_workers=2"),
-        ({"cluster__servers_on_driver": 3}, "servers_on_driver=3 is more than the 2 servers there are"),
+        ({"cluster__servers_on_driver": 3}, "servers_on_driver: 3 is more than the 2 servers there are"),
         ({"training__network": "lenet"}, r"training.network: expected a function or its dotted path .*found 'lenet'"),
         ({"training__loss": 3}, "training.loss: expected a name, a mapping with a name, or a function; found 3"),
         ({"training__best_by": "auc"}, r"best_by is 'auc', but the metrics are \['loss', 'accuracy'\]"),
@@ -140,7 +140,7 @@ def test_the_documented_job_is_complete_and_says_the_true_defaults() -> None:
             said = documented[name][key]
             named = getattr(true, "name", true) if key in ("initializer",) else true
             assert said == (list(named) if isinstance(named, tuple) else named) or (name, key) in SHOWN_BY_EXAMPLE
-    from mxspark.config import Feature, Label, Validation
+    from mxspark.sections import Feature, Label, Validation
 
     assert set(documented["data"]["features"]["pixels"]) == keys_of(Feature)
     assert set(documented["data"]["label"]["digit"]) == keys_of(Label)

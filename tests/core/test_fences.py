@@ -21,11 +21,11 @@ FENCES = {
     "py4j": ("spark/",),
     "mxnet": ("mx/",),
     "subprocess": ("agent/", "launch/", "submit.py"),
-    "socket": ("wire.py", "agent/"),
+    "socket": ("wire.py", "agent/", "mx/peers.py"),
     "ssl": ("wire.py", "agent/", "launch/"),  # the launcher fetches the installer
     "pickle": ("bundle.py",),
     "cloudpickle": ("bundle.py",),
-    "pydantic": ("config.py", "problems.py"),
+    "pydantic": ("config.py", "sections.py", "problems.py"),
 }
 # entry points, the launcher, and the two modules that read the environment for the driver
 READS_ENVIRONMENT = (

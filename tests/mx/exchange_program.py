@@ -15,11 +15,14 @@ mx = import_mxnet()
 import numpy as np  # noqa: E402
 from mxnet import gluon  # noqa: E402
 
+from mxspark import values  # noqa: E402
 from mxspark.errors import InternalError, TrainingCodeError  # noqa: E402
-from mxspark.mx.exchange import KVStoreExchange  # noqa: E402
+from mxspark.mx.exchange_hierarchical import HierarchicalExchange  # noqa: E402
+from mxspark.mx.exchange_kvstore import KVStoreExchange  # noqa: E402
+from mxspark.specs import INHERITED, Inherited  # noqa: E402
 
 faulthandler.register(signal.SIGUSR1)
-RANK, SIZE = int(os.environ["TEST_RANK"]), int(os.environ["DMLC_NUM_WORKER"])
+RANK, SIZE = int(os.environ["TEST_RANK"]), int(os.environ["TEST_SIZE"])
 
 
 def parameter(name, value, **options):
@@ -36,9 +39,16 @@ def refused(call):
     return "nothing was raised"
 
 
+def make():
+    if INHERITED in os.environ:
+        given = values.decode(Inherited, json.loads(os.environ[INHERITED]))
+        return HierarchicalExchange(RANK, SIZE, given, has_store="DMLC_ROLE" in os.environ)
+    return KVStoreExchange(RANK, SIZE)
+
+
 def main():
     said = {"wrong rank": None}
-    exchange = KVStoreExchange(RANK, SIZE)
+    exchange = make()
     weight = parameter("weight", np.full((3, 2), 10.0 + RANK))
     half = parameter("half", np.full((2,), 1.5 + RANK), dtype="float16")
     mean = parameter("mean", [1.0 + RANK], grad_req="null")
@@ -50,9 +60,11 @@ def main():
     weight.grad()[:] = 2.0**RANK
     half.grad()[:] = 0.5
     big.grad()[:] = RANK + 1
-    for _ in range(2):  # in place: the second adds what the first left
-        exchange.sum_gradients([weight, half, big])
-    said["gradients"] = [sorted({float(x) for x in p.grad().asnumpy().ravel()}) for p in (weight, half, big)]
+    sums = exchange.sum_gradients([weight, half, big])
+    said["gradients"] = [sorted({float(x) for x in total.asnumpy().ravel()}) for total in sums]
+    weight.grad()[:] = 2.0
+    sums = exchange.sum_gradients([weight, half, big])
+    said["again"] = sums[0].asnumpy().ravel()[0].item()
     mean.data()[:] = RANK
     exchange.average([mean])
     said["mean"] = mean.data().asnumpy().tolist()

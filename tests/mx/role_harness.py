@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import selectors
 import signal
@@ -19,9 +20,11 @@ from typing import Any, Optional
 import numpy as np
 
 from mxspark import events, topology, values
+from mxspark.agent import meeting
 from mxspark.bundle import CheckpointSpec, Component, DataSet, Function, Restore, TrainingSpec, WorkerBundle
+from mxspark.hosts import Groups, groups
 from mxspark.plan import TRAINING, VALIDATION, Plan
-from mxspark.specs import ENTRIES
+from mxspark.specs import ENTRIES, INHERITED, Inherited
 from mxspark.spool import ColumnSpec, SpoolFile, SpoolReady
 from mxspark.wire import Channel
 
@@ -151,6 +154,7 @@ class Group:
         threads: int = 1,
         entry: str = ENTRIES["worker"],
         environment: Optional[dict[str, str]] = None,
+        hosts: Optional[int] = None,
     ) -> None:
         self.size, self.entry, self.environment = size, entry, environment or {}
         self.channels: list[Channel] = []
@@ -168,14 +172,21 @@ class Group:
             server_threads=1,
             host_address="127.0.0.1",
             run_tag="test",
+            hosts=groups(size, hosts) if hosts else None,
         )
+        every = groups(size, hosts) if hosts else ()
+        self.inherited = {rank: given for members in every for rank, given in _meet(every, members).items()}
         self.unused: list[Channel] = []
         for role in group.driver:
             self.others.append(self._start(role, logs / f"{role.role}{role.rank}.log", self.unused))
         for (role, *_), log in zip(group.slots, self.logs):
-            self.workers.append(self._start(role, log, self.channels))
+            self.workers.append(self._start(role, log, self.channels, self.inherited.get(role.rank)))
+        for given in self.inherited.values():
+            meeting.close(given.descriptors())
 
-    def _start(self, role: Any, log: Path, channels: list[Channel]) -> subprocess.Popen[bytes]:
+    def _start(
+        self, role: Any, log: Path, channels: list[Channel], given: Optional[Inherited] = None
+    ) -> subprocess.Popen[bytes]:
         ours, theirs = socket.socketpair()
         channels.append(Channel(ours))
         self.sockets.append(role.socket)
@@ -183,12 +194,14 @@ class Group:
         module, _, function = entry.partition(":")
         path = f"{ROOT}:{HERE}:{ROOT / 'bench'}"
         environment = {**role.environment, **self.environment, "PATH": os.environ["PATH"], "PYTHONPATH": path}
-        environment.update(MXSPARK_CHANNEL=str(theirs.fileno()), TEST_RANK=str(role.rank))
+        if given is not None:
+            environment[INHERITED] = json.dumps(values.encode(given))
+        environment.update(MXSPARK_CHANNEL=str(theirs.fileno()), TEST_RANK=str(role.rank), TEST_SIZE=str(self.size))
         with theirs, open(log, "wb") as out:
             return subprocess.Popen(
                 [sys.executable, "-c", f"import {module}; {module}.{function}()"],
                 env=environment,
-                pass_fds=(theirs.fileno(),),
+                pass_fds=(theirs.fileno(), *(given.descriptors() if given else ())),
                 stdout=out,
                 stderr=out,
                 stdin=subprocess.DEVNULL,
@@ -214,19 +227,29 @@ class Group:
             Path(path).unlink(missing_ok=True)
 
 
+def _meet(hosts: Groups, members: tuple[int, ...]) -> dict[int, Inherited]:
+    """Make what agents would hand down to the workers of one host; nothing where one is alone."""
+    return meeting.make(hosts, members) if len(members) > 1 else {members[0]: Inherited(hosts)}
+
+
 def run_group(
     bundle: WorkerBundle,
     size: int,
     *,
     servers: int = 1,
     threads: int = 1,
+    hosts: Optional[int] = None,
     stop: Callable[[int, Any], bool] = lambda rank, event: False,
     commit: Callable[[events.Staged], bool] = lambda staged: True,
 ) -> Outcome:
-    """Run one attempt to its end, or kill it all as soon as `stop(rank, event)` says so."""
+    """Run one attempt to its end, or kill it all as soon as `stop(rank, event)` says so.
+
+    `hosts` is on how many hosts the workers pretend to be, and sum among themselves; None goes through servers alone.
+    """
     logs = Path(bundle.staging).parent / f"logs-{time.monotonic_ns()}"
     outcome = Outcome([[] for _ in range(size)])
-    with Group(size, logs, servers, threads) as group:
+    bundle = replace(bundle, exchange="hierarchical" if hosts else "kvstore")
+    with Group(size, logs, servers, threads, hosts=hosts) as group:
         group.train(bundle)
         if _follow(group, outcome, stop, commit):
             _finish(group)

@@ -6,7 +6,7 @@ import os
 import sys
 
 import mxnet as mx
-from mxnet import gluon
+from mxnet import autograd, gluon
 from mxnet.gluon import nn
 
 
@@ -107,3 +107,27 @@ def raises_on_rank_1():
     if os.environ["TEST_RANK"] == "1":
         raise RuntimeError("only here")
     return mlp()
+
+
+class SometimesUsed(gluon.HybridBlock):
+    """Has a layer that only every other step uses; MXNet then leaves its gradient as it was."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.other, self.head = nn.Dense(8), nn.Dense(8), nn.Dense(10)
+        self.steps = 0
+
+    def hybrid_forward(self, F, x):
+        self.steps += autograd.is_recording()
+        hidden = self.one(x)
+        return self.head(hidden if F is mx.nd and self.steps % 2 else hidden + self.other(x))
+
+
+def sometimes_used():
+    return SometimesUsed()
+
+
+def other_on_rank_1():
+    net = nn.HybridSequential()
+    net.add(nn.Dense(16 if os.environ["TEST_RANK"] == "1" else 8), nn.Dense(10))
+    return net

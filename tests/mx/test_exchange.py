@@ -8,8 +8,8 @@ import pytest
 from role_harness import Group
 
 
-def talk(tmp_path, size, function="main", servers=1):
-    with Group(size, tmp_path, servers=servers, entry=f"exchange_program:{function}") as group:
+def talk(tmp_path, size, function="main", servers=1, hosts=None):
+    with Group(size, tmp_path, servers=servers, entry=f"exchange_program:{function}", hosts=hosts) as group:
         for process in group.workers:
             process.wait(60)
         for process in group.others if function == "main" else ():
@@ -19,10 +19,13 @@ def talk(tmp_path, size, function="main", servers=1):
     return said, codes, [process.returncode for process in group.others]
 
 
-@pytest.mark.parametrize(("size", "servers"), [(1, 1), (3, 2)])
-def test_exchange(tmp_path, size, servers):
-    said, codes, others = talk(tmp_path, size, servers=servers)
-    assert codes == [0] * size and others == [0] * (servers + 1), "all roles leave in order"
+@pytest.mark.parametrize(
+    ("size", "servers", "hosts"), [(1, 1, None), (3, 2, None), (1, 0, 1), (3, 0, 1), (3, 1, 1), (3, 1, 2), (3, 2, 3)]
+)
+def test_exchange(tmp_path, size, servers, hosts):
+    """Through the servers (None), or inside so many pretended hosts first."""
+    said, codes, others = talk(tmp_path, size, servers=servers, hosts=hosts)
+    assert codes == [0] * size and others == [0] * (servers + 1 if servers else 0), "all roles leave in order"
     for one in said:
         assert one["sparse"] == (
             "the parameters sparse are sparse or have sparse gradients, which cannot be summed over workers; create "
@@ -30,7 +33,8 @@ def test_exchange(tmp_path, size, servers):
         )
         assert one["broadcast"] == [10.0, 1.5, 1.0, 1.0], "rank 0's values, in every dtype"
         first = float(sum(2.0**rank for rank in range(size)))
-        assert one["gradients"] == [[first * size], [0.5 * size * size], [sum(range(1, size + 1)) * float(size)]]
+        assert one["gradients"] == [[first], [0.5 * size], [float(sum(range(1, size + 1)))]]
+        assert one["again"] == 2.0 * size
         assert one["mean"] == [sum(range(size)) / size]
         added = {1: [1e16, 1.0, 0.1], 3: [(1e16 + 1.0) - 1e16, (1.0 + 1e16) - 1e16, (0.1 + 0.2) + 0.3]}
         assert one["sum"] == added[size], "added in order of rank, bit for bit"

@@ -85,15 +85,17 @@ class Driver:
         )
         assert self.popen.poll() is None, self.log
 
-    def roles(self) -> dict[tuple[str, str], int]:
-        """Return pids by (role, ps-lite label), from the processes' own environments; remember their sockets."""
+    def roles(self) -> dict[tuple[str, int], int]:
+        """Return pids by (role, rank), from the processes' own words and environments; remember their sockets."""
         found = {}
         for process in psutil.process_iter():
             try:
                 environment = process.environ()
-                if environment.get("GATE_FOLDER") == str(self.gates) and "DMLC_ROLE" in environment:
-                    found[environment["DMLC_ROLE"], environment["DMLC_NODE_HOST"]] = process.pid
-                    self.sockets.add(Path("/tmp", environment["PORT"]))
+                role, _, rank = (process.cmdline() or [""])[-1].partition("-")
+                if environment.get("GATE_FOLDER") == str(self.gates) and role in ("scheduler", "server", "worker"):
+                    found[role, int(rank)] = process.pid
+                    if "PORT" in environment:  # a worker that does not lead its host has none
+                        self.sockets.add(Path("/tmp", environment["PORT"]))
             except psutil.Error:
                 continue
         return found
@@ -117,7 +119,7 @@ def running(pid: int) -> bool:
         return False
 
 
-def assert_nothing_left(run: Driver, family: set[int], sockets: Optional[int] = 5) -> None:
+def assert_nothing_left(run: Driver, family: set[int], sockets: Optional[int] = 4) -> None:
     wait_for("the end of every process", lambda: not [pid for pid in family if running(pid)], GONE_S)
     wait_for("the end of every role", lambda: not run.roles(), GONE_S)
     assert sockets is None or len(run.sockets) == sockets

@@ -20,8 +20,7 @@ train(Path({folder!r}), training={{"network": "spark.gates:network", "metrics": 
 AFTER = "print('still', spark.range(100).count() * 7)"
 
 
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM], ids=lambda stop: stop.name)
-@pytest.mark.parametrize("moment", ["start", "middle"])
+@pytest.mark.parametrize(("moment", "stop"), [("start", signal.SIGINT), ("middle", signal.SIGTERM)])
 def test_a_script(tmp_path: Path, moment: str, stop: signal.Signals) -> None:
     with driver(tmp_path, moment) as run:
         run.reached()

@@ -11,9 +11,24 @@ import psutil
 import pytest
 from spark.drivers import GONE_S, Driver, assert_nothing_left, driver, running, wait_for
 
+LONG = pytest.mark.long
+DEATHS = [
+    ("scheduler", "start"),
+    ("server", "middle"),
+    ("worker", "end"),
+    *(
+        pytest.param(victim, moment, marks=LONG)
+        for victim, moments in {
+            "scheduler": ("middle", "end"),
+            "server": ("start", "end"),
+            "worker": ("start", "middle"),
+        }.items()
+        for moment in moments
+    ),
+]
 
-@pytest.mark.parametrize("moment", ["start", "middle", "end"])
-@pytest.mark.parametrize("victim", ["scheduler", "server", "worker"])
+
+@pytest.mark.parametrize(("victim", "moment"), DEATHS)
 def test_a_killed_role_ends_the_run(tmp_path: Path, victim: str, moment: str) -> None:
     with driver(tmp_path, moment) as run:
         run.reached()
@@ -32,7 +47,7 @@ def test_a_killed_role_ends_the_run(tmp_path: Path, victim: str, moment: str) ->
     assert (kept["cause"], kept["remedy"]) == (cause, outcome["remedy"])
 
 
-@pytest.mark.parametrize("moment", ["start", "middle", "end"])
+@pytest.mark.parametrize("moment", [pytest.param("start", marks=LONG), "middle", pytest.param("end", marks=LONG)])
 def test_a_killed_driver_takes_everything_with_it(tmp_path: Path, moment: str) -> None:
     with driver(tmp_path, moment) as run:
         run.reached()

@@ -1,0 +1,118 @@
+"""Where each parameter lies in the memory that the workers of a host share.
+
+Every worker has a segment (its gradients, and what else it gives to be summed), and there is one for the totals. All
+have one layout: trained parameters first, then statistics, those of one dtype side by side: few long runs to add.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from mxnet.gluon import Parameter
+    from numpy.typing import NDArray
+
+ALIGNMENT = 64  # bytes: a cache line, and what oneDNN likes
+BLOCK_BYTES = 2**17  # summed at once: the blocks of all workers stay in a core's cache
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a parameter lies: bytes from the start of a segment, shape, dtype."""
+
+    offset: int
+    shape: tuple[int, ...]
+    dtype: str
+
+    @property
+    def nbytes(self) -> int:
+        """Its size without padding."""
+        return int(np.prod(self.shape, dtype=np.int64)) * np.dtype(self.dtype).itemsize
+
+    def view(self, memory: Any) -> NDArray[Any]:
+        """Return the array that lies here in a segment."""
+        count = int(np.prod(self.shape, dtype=np.int64))
+        return np.frombuffer(memory, dtype=self.dtype, count=count, offset=self.offset).reshape(self.shape)
+
+
+@dataclass(frozen=True)
+class Run:
+    """Parameters of one dtype side by side: first byte, byte after the last, dtype."""
+
+    start: int
+    stop: int
+    dtype: str
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The places of all parameters, by name, and the runs that trained ones and statistics make."""
+
+    places: dict[str, Place]
+    trained: tuple[Run, ...]
+    statistics: tuple[Run, ...]
+    nbytes: int
+
+    @classmethod
+    def of(cls, parameters: Sequence[Parameter]) -> Layout:
+        """Lay out parameters in their own order within each dtype."""
+        places: dict[str, Place] = {}
+        at = 0
+        runs: list[list[Run]] = [[], []]
+        for kind, chosen in enumerate(_split(parameters)):
+            for dtype in sorted({np.dtype(p.dtype).name for p in chosen}):
+                start = at
+                for parameter in (p for p in chosen if np.dtype(p.dtype).name == dtype):
+                    place = places[parameter.name] = Place(at, tuple(parameter.shape), dtype)
+                    at += -(-place.nbytes // ALIGNMENT) * ALIGNMENT
+                runs[kind].append(Run(start, at, dtype))
+        return cls(places, tuple(runs[0]), tuple(runs[1]), max(at, ALIGNMENT))
+
+    @property
+    def digest(self) -> bytes:
+        """Tells layouts apart: of shapes, dtypes and order, not of names, which Gluon counts through."""
+        return hashlib.sha256(repr([tuple(vars(place).values()) for place in self.places.values()]).encode()).digest()
+
+
+def _split(parameters: Sequence[Parameter]) -> tuple[list[Parameter], list[Parameter]]:
+    return [p for p in parameters if p.grad_req != "null"], [p for p in parameters if p.grad_req == "null"]
+
+
+def map_segment(fd: int, nbytes: int) -> mmap.mmap:
+    """Map a segment that has been given its size; the descriptor is closed."""
+    try:
+        return mmap.mmap(fd, nbytes)
+    finally:
+        os.close(fd)
+
+
+class Sum:
+    """Adds one worker's share of some runs: block by block, in order of rank, into the totals."""
+
+    def __init__(self, runs: Sequence[Run], segments: Sequence[Any], totals: Any, share: int, shares: int) -> None:
+        self._blocks: list[tuple[NDArray[Any], list[NDArray[Any]]]] = []
+        for run in runs:
+            lines = (run.stop - run.start) // ALIGNMENT
+            first, last = (run.start + lines * part // shares * ALIGNMENT for part in (share, share + 1))
+            for start in range(first, last, BLOCK_BYTES):
+                stop = min(start + BLOCK_BYTES, last)
+                parts = [_block(segment, start, stop, run.dtype) for segment in segments]
+                self._blocks.append((_block(totals, start, stop, run.dtype), parts))
+
+    def __call__(self) -> None:
+        """Add."""
+        for total, parts in self._blocks:
+            np.add(parts[0], parts[1], out=total)
+            for part in parts[2:]:
+                np.add(total, part, out=total)
+
+
+def _block(memory: Any, start: int, stop: int, dtype: str) -> NDArray[Any]:
+    return np.frombuffer(memory, dtype=dtype, count=(stop - start) // np.dtype(dtype).itemsize, offset=start)
