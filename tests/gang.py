@@ -21,6 +21,7 @@ import psutil
 
 from mxspark import events, topology, values, wire
 from mxspark.agent import launch
+from mxspark.hosts import groups
 from mxspark.specs import AgentSpec, DriverAgentSpec, Limits, RoleSpec
 
 TESTS = Path(__file__).resolve().parent
@@ -55,6 +56,7 @@ class Gang:
         identity: Optional[str] = None,
         entries: Optional[dict[str, str]] = None,
         run_id: Optional[str] = None,
+        hosts: Optional[int] = None,
     ) -> None:
         self.folder, self.size, self.attempt = folder, workers, 1
         self.run_id = run_id or f"run-{secrets.token_hex(6)}"
@@ -70,6 +72,7 @@ class Gang:
             server_threads=1,
             host_address="127.0.0.1",
             run_tag=self.run_id,
+            hosts=groups(workers, hosts) if hosts else None,
             extra_environment=environment,
         )
         self.group = _spoil(self.plan(), faults or {})

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 ALIGNMENT = 64  # bytes: a cache line, and what oneDNN likes
-BLOCK_BYTES = 2**17  # summed at once: the blocks of all workers stay in a core's cache
+BLOCK_BYTES = 2**18  # summed at once: the blocks of all workers stay in a core's cache
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ import sys
 import time
 from collections.abc import Callable
 
-from mxspark import events, wire
+from mxspark import events, values, wire
+from mxspark.specs import INHERITED, Inherited
 
 ROLE = os.environ.get("DMLC_ROLE", "")
 FAULT = json.loads(os.environ.get("FAKE", "{}"))
@@ -33,10 +34,10 @@ def here(phase: str, channel: wire.Channel) -> None:
 
 
 def listen() -> socket.socket:
-    """Bind the role's own socket."""
-    port = os.environ["PORT"] if ROLE != "scheduler" else os.environ["DMLC_PS_ROOT_PORT"]
+    """Bind the role's own socket, if it has one."""
+    port = os.environ.get("DMLC_PS_ROOT_PORT" if ROLE == "scheduler" else "PORT")
     server = socket.socket(socket.AF_UNIX)
-    server.bind(f"/tmp/{port}")
+    server.bind(f"/tmp/{port}" if port else "")
     server.listen(64)
     return server
 
@@ -128,6 +129,19 @@ def raised(kind: str, message: str) -> Callable[[wire.Channel], None]:
 def crash(_channel: wire.Channel) -> None:
     """Read where nothing is."""
     ctypes.string_at(0)
+
+
+def share(_channel: wire.Channel) -> None:
+    """Write into one's own segment, meet the others, and print what all segments hold."""
+    given = values.decode(Inherited, json.loads(os.environ[INHERITED]))
+    rank = int(sys.argv[-1].partition("-")[2])
+    os.pwrite(given.segments[rank], f"of {rank}".encode(), 0)
+    peers = [socket.socket(fileno=fd) for _, fd in given.peers]
+    for peer in peers:
+        peer.sendall(b"m")
+    for peer in peers:
+        assert peer.recv(1) == b"m"
+    print("segments:", [os.pread(fd, 9, 0).decode() for fd in given.segments], flush=True)
 
 
 def bad_alloc(_channel: wire.Channel) -> None:
@@ -239,6 +253,7 @@ DEEDS = {
     "no room": raised("OSError", "[Errno 28] No space left on device: '/dev/shm/there/is/none'"),
     "crash": crash,
     "bad alloc": bad_alloc,
+    "share": share,
     "raise": raise_error,
     "exit 0": lambda _channel: sys.exit(0),
     "exit 3": lambda _channel: sys.exit(3),

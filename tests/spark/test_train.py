@@ -16,7 +16,7 @@ from spark.drivers import driver
 from spark.jobs import DIGITS, digits, mlp, train
 
 import mxspark
-from mxspark.events import Reported, Started
+from mxspark.events import Reported, RoleStarted, Started
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -268,3 +268,20 @@ def test_a_run_cancelled_in_spark_ends_and_is_not_started_again(spark: SparkSess
     assert cancelled and caught.value.result is not None
     assert [attempt.how for attempt in caught.value.result.attempts] == ["stop"]
     assert spark.range(100).count() == 100, "the session is of use"
+
+
+@pytest.mark.parametrize(("workers", "hosts"), [(4, 2)])
+def test_hosts_that_are_pretended_train_the_same_model(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int, hosts: int
+) -> None:
+    """Each host sums inside, the leaders of the hosts through one server a host."""
+    training = {"optimizer": {"name": "sgd", "learning_rate": 0.1, "momentum": 0.9}}
+    alone = train(tmp_path / "alone", cluster={"num_workers": 1, "num_servers": 0}, training=training)
+    monkeypatch.setenv("MXSPARK_PRETENDED_HOSTS", str(hosts))
+    started: list[Reported] = []
+    job = digits(tmp_path / "hosts", cluster={"num_workers": workers, "num_servers": None}, training=training)
+    result = mxspark.train(None, job, on_event=started.append)
+    roles = [report.event.role for report in started if isinstance(report.event, RoleStarted)]
+    assert sorted(roles) == ["scheduler", *["server"] * hosts, *["worker"] * workers]
+    ours, theirs = values_of(result, tmp_path / "a"), values_of(alone, tmp_path / "b")
+    assert distance(ours, theirs) < 1e-6

@@ -1,0 +1,140 @@
+"""The workers of a host get memory they share, through their agents, and nobody else does."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from gang import Gang
+
+from mxspark import events
+from mxspark.agent import launch, meeting
+from mxspark.agent.loop import Loop
+from mxspark.specs import Inherited, Limits, Meeting
+
+SHARE = {("worker", rank): {"at": "formed", "do": "share"} for rank in range(3)}
+SLOW = {"FAKE_STEPS": "100000"}
+SECRET = b"s" * 32
+
+
+def meeting_of(gang: Gang) -> Meeting:
+    found = {role.meeting for role in gang.roles if role.meeting is not None}
+    assert len(found) == 1
+    return found.pop()
+
+
+def memfds(pid: int) -> list[str]:
+    """Return the shared segments a process has open."""
+    return [name for name in map(os.readlink, Path(f"/proc/{pid}/fd").iterdir()) if "memfd:mxspark" in name]
+
+
+@pytest.mark.parametrize("servers", [0, 1])
+def test_workers_share_memory_and_agents_keep_none(tmp_path: Path, servers: int) -> None:
+    with Gang(tmp_path, workers=3, servers=servers, hosts=1, faults=SHARE, environment=SLOW) as gang:
+        gang.start()
+        gang.until_all(events.Started, 3)
+        logs = [(tmp_path / f"logs/worker-{rank}.log").read_text() for rank in range(3)]
+        assert [log.strip() for log in logs] == ["segments: ['of 0', 'of 1', 'of 2']"] * 3
+        assert [len(memfds(gang.pid("worker", rank))) for rank in range(3)] == [4] * 3
+        assert not [name for slot in gang.slots for name in memfds(slot.pid)], "gone with the last worker"
+        assert not os.path.lexists(meeting_of(gang).socket), "once all have met nobody can come"
+        gang.channel.send({"do": "stop", "why": "seen enough"})
+        gang.attempt_end()
+
+
+def test_each_attempt_has_memory_of_its_own(tmp_path: Path) -> None:
+    with Gang(tmp_path, workers=2, servers=1, hosts=1, faults=dict(list(SHARE.items())[:2]), environment=SLOW) as gang:
+        gang.start()
+        gang.until_all(events.Started, 2)
+        first, path = gang.pid("worker", 0), meeting_of(gang).socket
+        inodes = {os.stat(f"/proc/{first}/fd/{fd}").st_ino for fd in os.listdir(f"/proc/{first}/fd")}
+        psutil.Process(gang.pid("worker", 1)).kill()
+        assert gang.attempt_end().cause is not None
+        gang.again(faults=dict(list(SHARE.items())[:2]))
+        gang.until_all(events.Started, 4)
+        second = gang.pid("worker", 0)
+        again = {os.stat(f"/proc/{second}/fd/{fd}").st_ino for fd in os.listdir(f"/proc/{second}/fd")}
+        assert path != meeting_of(gang).socket and len(memfds(second)) == 3
+        assert not {inode for inode in inodes & again if inode in _segments(second)}
+        gang.channel.send({"do": "stop", "why": "seen enough"})
+        gang.attempt_end()
+
+
+def _segments(pid: int) -> set[int]:
+    folder = Path(f"/proc/{pid}/fd")
+    return {os.stat(fd).st_ino for fd in folder.iterdir() if "memfd:mxspark" in os.readlink(fd)}
+
+
+def test_strangers_are_sent_away_and_the_workers_still_meet(tmp_path: Path) -> None:
+    """Without the secret, with too few bytes, or twice: nobody gets a descriptor who should not."""
+    limits = Limits(start_s=20, hang_s=20, lease_s=10, shutdown_s=5)
+    with Gang(tmp_path, workers=2, servers=1, hosts=1, limits=limits, faults=dict(list(SHARE.items())[:2])) as gang:
+        gang.start(ranks=[0])  # the leader waits for the other
+        gang.until(gang.saw(events.Joined, "agent", 0))
+        path = meeting_of(gang).socket
+        for answer in (b"", b"x" * 7, b"\0\0\0\1" + secrets.token_bytes(64), secrets.token_bytes(200)):
+            assert stranger(path, answer) == (b"", [])
+        mode = os.lstat(path).st_mode
+        assert stat.S_ISSOCK(mode) and not mode & 0o077, "for this user alone"
+        gang.slots.append(launch.slot_agent(gang.slot_spec(1), sys.executable))
+        assert gang.end().cause is None
+
+
+def stranger(path: str, answer: bytes) -> tuple[bytes, list[int]]:
+    """Come to a meeting, answer the nonce with some bytes, and return what comes back."""
+    deadline = time.monotonic() + 10
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
+        sock.settimeout(5)
+        while sock.connect_ex(path):
+            assert time.monotonic() < deadline, "nobody is there"
+            time.sleep(0.005)
+        assert len(sock.recv(100)) == meeting.NONCE_BYTES
+        sock.send(answer) if answer else sock.shutdown(socket.SHUT_WR)
+        data, fds, _, _ = socket.recv_fds(sock, 100, 10)
+        return data, list(fds)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs another user")
+def test_another_user_cannot_come(tmp_path: Path) -> None:
+    loop = Loop()
+    place = Meeting(((0, 1),), (0, 1), f"/tmp/{2**31 - 77}")
+    host = meeting.Host(loop, place, 0, SECRET)
+    try:
+        code = f"import os, socket; os.setuid(65534); socket.socket(1, socket.SOCK_SEQPACKET).connect({place.socket!r})"
+        said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20)
+        assert "PermissionError" in said.stderr
+    finally:
+        host.started()
+        host.close()
+    assert not os.path.lexists(place.socket)
+
+
+def test_a_false_leader_is_found_out(tmp_path: Path) -> None:
+    """It does not know the secret; the guest says so and takes nothing."""
+    loop, path = Loop(), str(tmp_path / "s")
+    place = Meeting(((0, 1),), (0, 1), path)
+    false = meeting.Host(loop, place, 0, b"another" + SECRET)
+    false._understand = lambda answer, nonce: (1, answer[4:-32])  # type: ignore[method-assign]
+    taken: list[Inherited] = []
+    said: list[str] = []
+
+    def failed(why: str) -> None:
+        said.append(why)
+        loop.stop()
+
+    before = len(os.listdir("/proc/self/fd"))
+    meeting.Guest(loop, place, 1, SECRET, taken.append, failed)
+    loop.after(10, loop.stop)
+    loop.run()
+    assert not taken and "is not the agent of worker 0: a wrong answer" in said[0]
+    assert len(os.listdir("/proc/self/fd")) <= before, "what came with the answer is closed"
+    false.started()
+    false.close()
