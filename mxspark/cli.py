@@ -28,7 +28,15 @@ from rich.console import Console
 
 from mxspark import __version__
 from mxspark.config import JobConfig
-from mxspark.errors import EXIT_INTERRUPTED, ClusterError, InputError, InternalError, MXSparkError
+from mxspark.errors import (
+    EXIT_INTERRUPTED,
+    ClusterError,
+    InputError,
+    InternalError,
+    MXSparkError,
+    OwnerLives,
+    TakenOver,
+)
 from mxspark.failure import Cause
 from mxspark.report.summary import print_summary
 from mxspark.result import FAILED, INTERRUPTED, Result
@@ -42,6 +50,8 @@ def parser() -> argparse.ArgumentParser:
     train = commands.add_parser("train", help="train the job of a YAML file")
     train.add_argument("--config", required=True, metavar="FILE", help="the job; conf/job.yaml documents every key")
     train.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a key of the job")
+    train.add_argument("--job-id", metavar="ID", help="who the job is (job.id); default: Airflow's, else dir and user")
+    train.add_argument("--take-over", action="store_true", help="end a run of another job that owns job.dir")
     train.add_argument("--result", metavar="FILE", help="write the outcome as one JSON object")
     janitor = commands.add_parser("janitor", help="list what dead runs left on this host")
     janitor.add_argument(
@@ -62,7 +72,9 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     if given.command == "janitor":
         return _tell_launcher("MXSPARK_EXIT_FILE", _janitor(given.folders, given.remove, given.older_than * 3600))
     _find_modules_beside(given.config)
-    result, code = _train(given.config, given.set)
+    identity = [f"job.id={json.dumps(given.job_id)}"] if given.job_id else []
+    take_over = ["job.take_over=true"] if given.take_over else []
+    result, code = _train(given.config, [*given.set, *identity, *take_over])
     if given.result:
         Path(given.result).write_text(json.dumps(result.to_dict(), indent=2, allow_nan=False) + "\n")
     _tell_launcher("MXSPARK_EXIT_FILE", code)
@@ -119,6 +131,7 @@ def _train(config: str, overrides: Sequence[str]) -> tuple[Result, int]:
 def _cause_of(error: MXSparkError) -> Cause:
     """Describe an error that no role process is behind."""
     kind = "input" if isinstance(error, InputError) else "driver"
+    kind = "owner" if isinstance(error, (OwnerLives, TakenOver)) else kind
     return Cause(kind, "driver", 0, os.uname().nodename, os.getpid(), error.message.splitlines()[0])
 
 

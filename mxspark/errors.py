@@ -7,6 +7,8 @@
     │   ├── ConfigError                    every problem of a configuration at once
     │   ├── DataError                      what the rows or the columns hold
     │   └── JobDirError                    the job dir cannot be used for this job
+    │       ├── OwnerLives                 a run of another job is at work in it
+    │       └── TakenOver                  a later run has taken it from this one
     ├── TrainingCodeError (RuntimeError)   the user's network, loss or data code     exit code 3
     ├── ClusterError (RuntimeError)        a role, a slot, a host, the network       exit code 4
     │   ├── RoleDied                       a role process ended before its work did
@@ -77,6 +79,14 @@ class DataError(InputError):
 
 class JobDirError(InputError):
     """The job dir cannot be written, or it belongs to another job."""
+
+
+class OwnerLives(JobDirError):
+    """A run of another identity is at work in the job dir; it is named, and so is the flag that takes over."""
+
+
+class TakenOver(JobDirError):
+    """A later run owns the job dir now: this one publishes nothing more and ends; trying again would go on for ever."""
 
 
 class TrainingCodeError(MXSparkError, RuntimeError):

@@ -18,7 +18,8 @@ class Cause:
         ``role`` (a role process ended), ``agent`` (the process that owned roles is gone), ``stage`` (Spark ended the
         stage), ``training`` (the user's code raised), ``input`` (the data or the job dir), ``memory`` (out of memory),
         ``disk`` (no room on one), ``limit`` (files or processes), ``hang``, ``start`` (did not form in time), ``host``
-        (roles cannot meet there), ``internal`` (our own mistake), ``interrupted`` (the driver asked for the end).
+        (roles cannot meet there), ``internal`` (our own mistake), ``interrupted`` (the driver asked for the end),
+        ``owner`` (another run owns the job dir).
     role : str
         ``scheduler``, ``server``, ``worker`` or ``agent``.
     rank : int
@@ -79,6 +80,7 @@ _REMEDIES = {
     "host": "run all tasks on the driver's host, as one user, with one /tmp",
     "internal": "please report it with this message and the run's folder",
     "interrupted": _AGAIN,
+    "owner": "let the run that is named do its work. If it is a mistake, stop it; --take-over ends it from here",
     "driver": "mend what is named, then start the same command again",
 }
 

@@ -3,7 +3,8 @@
 ::
 
     <job dir>/_job.json                   what is fixed between runs; written once
-    <job dir>/_terms/t000007              created without overwriting: one run owns a term
+    <job dir>/_terms/t000007              created without overwriting: one run owns a term, and touches it
+    <job dir>/_terms/t000007-over         the owner of the term has ended
     <job dir>/_tmp/t000007/               everything the owner of the term has not published yet
     <job dir>/runs/<run id>/              configuration, events, logs, report of a run
     <job dir>/checkpoints/s00001200-t000007/
@@ -22,10 +23,10 @@ import uuid
 from pathlib import Path
 from typing import Optional
 
-from mxspark.errors import InternalError, JobDirError, MXSparkError
+from mxspark.errors import InternalError, JobDirError, MXSparkError, TakenOver
 from mxspark.jobrecord import JobRecord, JobSettings, RunInfo, differences, with_known_shapes
 from mxspark.storage import Storage, join
-from mxspark.terms import TERM, TERMS, read_owner, take_term, term_name, terms
+from mxspark.terms import TERM, TERMS, Claim, describe, read_owner, term_name, terms
 
 log = logging.getLogger(__name__)
 
@@ -122,19 +123,23 @@ class JobDir:
         self.run_folder = join(path, _RUNS, run.run_id)
 
     @classmethod
-    def own(cls, storage: Storage, path: str, record: JobRecord, run: RunInfo) -> JobDir:
+    def own(cls, storage: Storage, path: str, record: JobRecord, run: RunInfo, claim: Optional[Claim] = None) -> JobDir:
         """Take the job dir over: check the record, take the next term, put the earlier owner's unfinished work away.
+
+        With `claim`, which may have looked at the owner before, a live one of another job is not replaced.
 
         Raises
         ------
         JobDirError
-            If the job dir belongs to a job that differs from `record`, or another run took it over meanwhile.
+            If the job dir belongs to a job that differs from `record` (OwnerLives: to a run that is at work), or
+            another run took it over meanwhile (TakenOver).
         """
         qualified = preflight(storage, path)
         _settle_record(storage, qualified, record, run)
         for name in (TERMS, _CHECKPOINTS, _RUNS):
             storage.make_folder(join(qualified, name))
-        job_dir = cls(storage, qualified, take_term(storage, qualified, run), run)
+        term = (claim or Claim(storage, qualified, run)).take()
+        job_dir = cls(storage, qualified, term, run)
         storage.make_folder(job_dir.tmp)
         job_dir._put_away_earlier()
         # an owner that came between our term and our folder has not seen the folder; then we see its term
@@ -147,13 +152,13 @@ class JobDir:
 
         Raises
         ------
-        JobDirError
+        TakenOver
             If one has; it is named.
         """
         newest = max(terms(self.storage, self.path), default=0)
         if newest > self.term:
-            who = read_owner(self.storage, self.path, newest)
-            raise JobDirError(
+            who = describe(read_owner(self.storage, self.path, newest))
+            raise TakenOver(
                 f"another run owns the job dir {self.path}: term {newest}, {who}; this run had term {self.term} and "
                 "must not publish any more. Let the other run finish, or stop it and start again"
             )
@@ -233,6 +238,7 @@ def _probe(storage: Storage, path: str) -> None:
     storage.make_folder(draft)
     try:
         storage.create(join(draft, "file"), b"probe")
+        _probe_times(storage, draft)
         storage.make_folder(target)
         try:
             storage.rename(draft, target)
@@ -247,6 +253,17 @@ def _probe(storage: Storage, path: str) -> None:
     finally:
         for folder in (draft, target):
             storage.remove(folder, recursive=True)
+
+
+def _probe_times(storage: Storage, draft: str) -> None:
+    (before,) = storage.list(draft)
+    storage.touch(join(draft, "file"))
+    (after,) = storage.list(draft)
+    if before.changed == after.changed:
+        raise JobDirError(
+            f"the filesystem of {draft} keeps no modification times, by which other runs see that this one lives; set "
+            "job.dir to a folder on hdfs:// or a local disk"
+        )
 
 
 def _settle_record(storage: Storage, path: str, record: JobRecord, run: RunInfo) -> None:

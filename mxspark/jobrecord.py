@@ -111,6 +111,8 @@ class RunInfo:
         Of the driver.
     started : str
         When, as ISO 8601 text with the offset to UTC.
+    lease_s : float
+        How long it may not have been seen to live before another job may replace it.
     """
 
     run_id: str
@@ -119,6 +121,7 @@ class RunInfo:
     host: str
     pid: int
     started: str
+    lease_s: float = 30.0
 
     def describe(self) -> str:
         """Return who, where and since when in a few words."""

@@ -27,6 +27,8 @@ class JobSection(Section):
 
     name: str = Field("job", pattern=r"^[A-Za-z0-9][\w.-]*$", max_length=100)
     dir: str = Field("runs/job", min_length=1)
+    id: Optional[str] = Field(None, pattern=r"^[A-Za-z0-9][\w.-]*$", max_length=250)
+    take_over: bool = False
 
 
 class Feature(Section):

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Callable, Optional, Protocol, Union
 
@@ -24,17 +24,25 @@ _AWS_LIKE = ("s3", "s3a", "s3n", "bos", "cos", "cosn", "ks3", "obs", "oci", "oss
 _OBJECT_STORES = frozenset((*_AWS_LIKE, "abfs", "abfss", "adl", "gs", "wasb", "wasbs"))
 
 
+class NoRoom(JobDirError):
+    """A full disk or a quota: the user can mend it, also while the run goes on."""
+
+
 class CorruptFile(ClusterError):
     """The storage itself finds that no copy of a file holds what was written."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A file or folder: its last name, its size (0 for a folder) and which of the two it is."""
+    """A file or folder: its last name, its size (0 for a folder) and which of the two it is.
+
+    `changed` is its modification time in a unit of the storage: good for telling that it is another one than before.
+    """
 
     name: str
     bytes: int
     is_folder: bool
+    changed: int = field(default=0, compare=False)
 
 
 class Storage(Protocol):
@@ -77,6 +85,15 @@ class Storage(Protocol):
             If something is there; of any number of callers at once exactly one gets through.
         FileNotFoundError
             If its folder is not there; it is not made.
+        """
+
+    def touch(self, path: str) -> None:
+        """Give a file a modification time that differs from the one it has.
+
+        Raises
+        ------
+        FileNotFoundError
+            If it is not there.
         """
 
     def make_folder(self, path: str, parents: bool = False) -> None:
@@ -177,9 +194,9 @@ def denied(doing: str, path: str, user: str, detail: str) -> JobDirError:
     )
 
 
-def no_room(doing: str, path: str, detail: str) -> JobDirError:
+def no_room(doing: str, path: str, detail: str) -> NoRoom:
     """Build the error of a full disk or a quota."""
-    return JobDirError(
+    return NoRoom(
         f"no room to {doing} {path} ({detail}); free space, raise the quota, lower checkpoint.keep or set job.dir to "
         "another place"
     )

@@ -8,6 +8,7 @@ import os
 import pwd
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -57,6 +58,12 @@ class LocalStorage:
         with border("create", path), open(_local(path), "xb") as file:
             file.write(data)
             _flush(file.fileno(), file.flush)
+
+    def touch(self, path: str) -> None:
+        """Give a file a modification time that differs from the one it has."""
+        with border("touch", path):
+            before = os.stat(_local(path))
+            os.utime(_local(path), ns=(before.st_atime_ns, max(time.time_ns(), before.st_mtime_ns + 1)))
 
     def make_folder(self, path: str, parents: bool = False) -> None:
         """Make a folder; one that exists is left as it is."""
@@ -116,8 +123,8 @@ def _entry_if_there(path: Path) -> Optional[Entry]:
 
 
 def _entry(path: Path) -> Entry:
-    is_folder = path.is_dir()
-    return Entry(path.name, 0 if is_folder else path.stat().st_size, is_folder)
+    is_folder, found = path.is_dir(), path.stat()
+    return Entry(path.name, 0 if is_folder else found.st_size, is_folder, found.st_mtime_ns)
 
 
 def _flush(descriptor: int, flush: Callable[[], None]) -> None:

@@ -50,6 +50,7 @@ class InMemoryStorage:
         self.fault = fault
         self.writes = 0
         self._tree: dict[str, Optional[bytes]] = {"/": None}
+        self._touched: dict[str, int] = {}
 
     def qualify(self, path: str) -> str:
         """Return ``memory://`` and the absolute path."""
@@ -82,6 +83,12 @@ class InMemoryStorage:
         plain = self._free(path)
         with self._write(path, lambda: self._tree.update({plain: data[: len(data) // 2]})):
             self._tree[plain] = data
+
+    def touch(self, path: str) -> None:
+        """Give a file a modification time that differs from the one it has."""
+        self._content(path)
+        with self._write(path):
+            self._touched[_plain(path)] = self._touched.get(_plain(path), 0) + 1
 
     def make_folder(self, path: str, parents: bool = False) -> None:
         """Make a folder; one that exists is left as it is."""
@@ -133,7 +140,7 @@ class InMemoryStorage:
 
     def _entry(self, plain: str) -> Entry:
         data = self._tree[plain]
-        return Entry(posixpath.basename(plain), len(data or b""), data is None)
+        return Entry(posixpath.basename(plain), len(data or b""), data is None, self._touched.get(plain, 0))
 
     def _found(self, plain: str) -> Optional[bytes]:
         if plain not in self._tree:

@@ -28,9 +28,9 @@ RECORD = JobRecord(SETTINGS, DataRecord((3, 4, 5), {"pixels": (11, 12, 13), "dig
 _numbers = itertools.count(1)
 
 
-def a_run() -> RunInfo:
-    """Return a run that is like no other."""
-    return RunInfo(f"run{next(_numbers)}", "job", "ann", "here", 123, "2024-01-02T03:04:05+00:00")
+def a_run(job_id: str = "job", lease_s: float = 30.0) -> RunInfo:
+    """Return a run that is like no other, of one job unless told otherwise."""
+    return RunInfo(f"run{next(_numbers)}", job_id, "ann", "here", 123, "2024-01-02T03:04:05+00:00", lease_s)
 
 
 def stage(

@@ -25,6 +25,19 @@ class StorageContract:
             storage.create(join(root, "folder"), b"second")
         assert storage.read(join(root, "term"), 100) == b"first"
 
+    def test_touch_is_seen(self, place: Place) -> None:
+        storage, root = place
+        with pytest.raises(FileNotFoundError):
+            storage.touch(join(root, "term"))
+        storage.create(join(root, "term"), b"mine")
+        seen = set()
+        for _ in range(3):
+            (entry,) = storage.list(root)
+            seen.add(entry.changed)
+            storage.touch(join(root, "term"))
+        assert len(seen) == 3
+        assert storage.read(join(root, "term"), 100) == b"mine"
+
     def test_nothing_makes_the_folder_above(self, place: Place, tmp_path: Path) -> None:
         storage, root = place
         local = tmp_path / "local"

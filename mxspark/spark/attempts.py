@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import logging
 import shutil
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Optional
@@ -19,7 +18,8 @@ from mxspark.failure import IN_PLACE, STAGE, STOP, Failed, Next, Policy
 from mxspark.report.progress import Progress
 from mxspark.result import Attempt, Result
 from mxspark.spark import session
-from mxspark.spark.gang import Gang, error_of
+from mxspark.spark.gang import Gang
+from mxspark.spark.kinds import error_of
 from mxspark.spark.record import Recorder
 from mxspark.spark.session import SessionFacts
 
@@ -43,6 +43,8 @@ class Attempts:
         Returns the data, spooled anew where spools were lost with an executor.
     restores : Path
         Local folder for checkpoints that are gone back to.
+    wait : callable
+        Sleeps for so many seconds, and raises when the run has lost its job dir.
     """
 
     def __init__(
@@ -56,10 +58,11 @@ class Attempts:
         display: Progress,
         spool_again: Callable[[], Data],
         restores: Path,
+        wait: Callable[[float], None],
     ) -> None:
         self._job, self._facts, self._gang, self._make_gang = job, facts, gang, make_gang
         self._bundle, self._recorder, self._display = bundle, recorder, display
-        self._spool_again, self._restores = spool_again, restores
+        self._spool_again, self._restores, self._wait = spool_again, restores, wait
         self._policy = Policy(job.failure.max_restarts, job.failure.backoff_s)
         self._failed: list[Failed] = []
 
@@ -112,7 +115,7 @@ class Attempts:
             gang.pause(step.wait_s)
             gang.again(self._bundle)
         else:
-            time.sleep(step.wait_s)
+            self._wait(step.wait_s)
             self._new_stage(error)
 
     def _after_the_stage(self, step: Next) -> Next:

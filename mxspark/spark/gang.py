@@ -8,7 +8,7 @@ import os
 import secrets
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -18,16 +18,7 @@ from mxspark import events, hosts, topology, values, wire
 from mxspark.agent import launch
 from mxspark.bundle import AgentSpec, DriverAgentSpec, Limits, WorkerBundle
 from mxspark.config import JobConfig
-from mxspark.errors import (
-    ClusterError,
-    DataError,
-    InternalError,
-    MXSparkError,
-    NoProgress,
-    NotStarted,
-    RoleDied,
-    TrainingCodeError,
-)
+from mxspark.errors import ClusterError, NotStarted, RoleDied
 from mxspark.events import Ended, Reported
 from mxspark.failure import Cause
 from mxspark.spark import compat, task
@@ -36,20 +27,6 @@ from mxspark.spark.session import SessionFacts, pretended_hosts
 
 _POLL_S = 0.2
 _STOP_S = 8.0
-_ERRORS: dict[str, type[MXSparkError]] = {
-    "training": TrainingCodeError,
-    "input": DataError,
-    "hang": NoProgress,
-    "start": NotStarted,
-    "internal": InternalError,
-    "role": RoleDied,
-    "agent": RoleDied,
-}
-
-
-def error_of(cause: Cause) -> MXSparkError:
-    """Return the exception of a cause, by who can mend it."""
-    return _ERRORS.get(cause.kind, ClusterError)(cause.describe(), cause)
 
 
 class Gang:
@@ -62,13 +39,25 @@ class Gang:
     ----------
     size : int
         Number of workers.
+    on_turn : callable
+        Called several times a second while the gang is listened to; what it raises ends the gang.
     attempt : int
         Number of the newest attempt begun; the first of this gang has the number `first`.
     ended : Ended or None
         How the newest attempt ended.
     """
 
-    def __init__(self, session: SessionFacts, job: JobConfig, run_id: str, logs: Path, size: int, first: int) -> None:
+    def __init__(
+        self,
+        session: SessionFacts,
+        job: JobConfig,
+        run_id: str,
+        logs: Path,
+        size: int,
+        first: int,
+        on_turn: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.on_turn = on_turn
         self._session, self._job, self._run_id, self._logs, self.size = session, job, run_id, logs, size
         self._secret = secrets.token_hex(32)
         failure = job.failure
@@ -227,6 +216,7 @@ class Gang:
 
     def _receive(self) -> Optional[dict[str, Any]]:
         """Return the next message, None if there was none for a moment."""
+        self.on_turn()
         try:
             message = self._channel.receive(_POLL_S)
         except TimeoutError:

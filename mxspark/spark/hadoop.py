@@ -7,6 +7,7 @@ into the one it should not replace. File contents never pass through Python; the
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -101,6 +102,13 @@ class HadoopStorage:
                 stream.write(bytearray(data))
             finally:
                 stream.close()
+
+    def touch(self, path: str) -> None:
+        """Give a file a modification time that differs from the one it has."""
+        with self._border("touch", path):
+            place, context = self._hadoop.Path(path), self._at(path)
+            before = int(context.getFileStatus(place).getModificationTime())
+            context.setTimes(place, max(time.time_ns() // 1_000_000, before + 1), -1)
 
     def make_folder(self, path: str, parents: bool = False) -> None:
         """Make a folder; one that exists is left as it is."""
@@ -207,8 +215,8 @@ class HadoopStorage:
 
 
 def _entry(status: Any) -> Entry:
-    is_folder = bool(status.isDirectory())
-    return Entry(str(status.getPath().getName()), 0 if is_folder else int(status.getLen()), is_folder)
+    is_folder, changed = bool(status.isDirectory()), int(status.getModificationTime())
+    return Entry(str(status.getPath().getName()), 0 if is_folder else int(status.getLen()), is_folder, changed)
 
 
 def _name(error: Py4JJavaError) -> str:

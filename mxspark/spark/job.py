@@ -21,6 +21,7 @@ from mxspark.errors import DataError, InputError
 from mxspark.events import Reported
 from mxspark.job_file import merge, read_yaml
 from mxspark.jobrecord import DataRecord, JobRecord
+from mxspark.keeper import Keeper
 from mxspark.report import progress as displays
 from mxspark.result import Result
 from mxspark.run import Phases, run_id
@@ -32,6 +33,7 @@ from mxspark.spark.record import Recorder, run_info
 from mxspark.spark.session import SessionFacts
 from mxspark.spool import ColumnSpec, SpoolReady
 from mxspark.storage import open_storage
+from mxspark.terms import Claim
 
 log = logging.getLogger(__name__)
 
@@ -130,6 +132,7 @@ class _Run:
     ) -> None:
         self.job, self.facts, self.run, self.scratch = job, facts, run, scratch
         self.phases, self.display, self.on_event = phases, display, on_event
+        self.keeper: Optional[Keeper] = None
 
     def train(self, df: Any, validation_df: Any) -> Result:
         """Check, spool, form the gang, train, publish."""
@@ -170,12 +173,19 @@ class _Run:
                 self.display,
                 lambda: self._spool_again(df, validation_df),
                 self._folder("restore"),
+                self._wait,
             )
             with recorder.keeping(self.phases):
                 return attempts.run()
 
     def _gang(self, size: int, first: int) -> Gang:
-        return self.stack.enter_context(Gang(self.facts, self.job, self.run, self.scratch / "logs", size, first))
+        logs = self.scratch / "logs"
+        return self.stack.enter_context(Gang(self.facts, self.job, self.run, logs, size, first, lambda: self._wait(0)))
+
+    def _wait(self, seconds: float) -> None:
+        """Sleep, and raise as soon as another run owns the job dir; before this run owns it there is nothing to do."""
+        if self.keeper is not None:
+            self.keeper.wait(seconds)
 
     def _check(self, df: Any, validation_df: Any) -> tuple[str, Any, Any]:
         """Return the job dir and the data, after all that can be found out before anything is submitted."""
@@ -192,6 +202,9 @@ class _Run:
         inputs.check(job, df, validation_df)
         self.storage = open_storage(job.job.dir, lambda: hadoop.HadoopStorage(spark), local_run=self.facts.one_machine)
         path = jobdir.preflight(self.storage, job.job.dir, assemble.settings(job))
+        info = run_info(self.run, path, job)
+        self.claim = Claim(self.storage, path, info, job.job.take_over, self.display.phase)
+        self.claim.wait()
         session.wait_for_slots(self.facts, job.cluster.num_workers, job.failure.start_s)
         if job.transport.mode == "tcp":
             log.warning(
@@ -253,7 +266,8 @@ class _Run:
         settings = dataclasses.replace(assemble.settings(self.job), features=columns[0], labels=columns[1])
         validation = None if spools[1] is None else DataRecord.of(spools[1])
         record = JobRecord(settings, DataRecord.of(spools[0]), validation)
-        owned = jobdir.JobDir.own(self.storage, path, record, run_info(self.run, path))
+        owned = jobdir.JobDir.own(self.storage, path, record, run_info(self.run, path, self.job), self.claim)
+        self.keeper = self.stack.enter_context(Keeper(owned))
         store = CheckpointStore(owned, self.job.checkpoint.keep)
         found = store.newest(self._folder("restore"))
         return Recorder(self.job, owned, store, found, training.plan, self.scratch, self.display, self.on_event)

@@ -26,16 +26,17 @@ from mxspark.publish import publish_model, read_model
 from mxspark.report.progress import Progress
 from mxspark.result import FAILED, INTERRUPTED, SUCCEEDED, Attempt, Model, Result, summarise
 from mxspark.run import Phases
-from mxspark.spark import assemble
+from mxspark.spark import assemble, session
 from mxspark.spark.losses import Losses
 from mxspark.storage import join
 
 
-def run_info(run: str, path: str) -> RunInfo:
-    """Say who this run is."""
+def run_info(run: str, path: str, job: JobConfig) -> RunInfo:
+    """Say who this run is; its job is named by ``job.id``, by what schedules it, or by its folder and user."""
     user = getpass.getuser()
+    identity = job.job.id or session.scheduled_id() or job_id(path, user)
     started = time.strftime("%Y-%m-%dT%H:%M:%S%z")
-    return RunInfo(run, job_id(path, user), user, os.uname().nodename, os.getpid(), started)
+    return RunInfo(run, identity, user, os.uname().nodename, os.getpid(), started, job.failure.lease_s)
 
 
 #: What ``failure.json`` holds of a result.

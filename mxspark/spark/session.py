@@ -9,7 +9,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 from pyspark.sql import SparkSession
 
@@ -66,6 +66,15 @@ def facts(spark: Any) -> SessionFacts:
         driver_host="127.0.0.1" if one_machine else str(conf.get("spark.driver.host") or "127.0.0.1"),
         task_cpus=int(conf.get("spark.task.cpus") or 1),
     )
+
+
+def scheduled_id() -> Optional[str]:
+    """Return the name of the scheduled work this process does, the same in every try of it; None if none is known.
+
+    Airflow gives every try of a task its DAG, task and DAG run (``scheduled__2024-01-01T00:00:00+00:00``).
+    """
+    parts = [os.environ.get(f"AIRFLOW_CTX_{name}", "") for name in ("DAG_ID", "TASK_ID", "DAG_RUN_ID")]
+    return re.sub(r"[^\w.-]", "_", ".".join(parts)) if all(parts) else None
 
 
 def wait_for_slots(session: SessionFacts, workers: int, limit_s: float) -> None:

@@ -18,7 +18,7 @@ from mxspark.jobrecord import DataRecord, JobRecord, differences, job_id
 from mxspark.spool import SpoolFile, SpoolReady
 from mxspark.storage_local import LocalStorage
 from mxspark.storage_memory import InMemoryStorage
-from mxspark.terms import take_term
+from mxspark.terms import Claim
 
 LOCAL = LocalStorage()
 TESTS = Path(__file__).resolve().parents[1]
@@ -186,7 +186,7 @@ def test_owner_overtaken_before_it_has_its_folder_notices() -> None:
     class Overtaken(InMemoryStorage):
         def make_folder(self, path: str, parents: bool = False) -> None:
             if path.endswith("_tmp/t000002"):
-                take_term(storage, "/job", a_run())
+                Claim(storage, "/job", a_run()).take()
             super().make_folder(path, parents)
 
     slow = Overtaken()
@@ -201,9 +201,9 @@ def test_of_racing_owners_each_term_has_one(tmp_path: Path) -> None:
 import sys
 from job_records import a_run
 from mxspark.storage_local import LocalStorage
-from mxspark.terms import take_term
+from mxspark.terms import Claim
 sys.stdin.readline()
-print(*[take_term(LocalStorage(), sys.argv[1], a_run()) for _ in range(25)])
+print(*[Claim(LocalStorage(), sys.argv[1], a_run()).take() for _ in range(25)])
 """
     (tmp_path / "_terms").mkdir()
     command = [sys.executable, "-c", f"import sys; sys.path.append({str(TESTS)!r})\n{program}", str(tmp_path)]

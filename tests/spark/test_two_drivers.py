@@ -1,0 +1,49 @@
+"""Two real drivers on one job dir: a live one stays its owner, the same job started again replaces it."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import psutil
+from spark.drivers import assert_nothing_left, driver, running, wait_for
+
+LEASE_S = 6.0
+
+
+def test_a_driver_that_outlived_its_launcher_is_replaced_by_the_next_try_and_ends(tmp_path: Path) -> None:
+    """As in practice: a runner is killed with -9, its driver lives on, and the retry starts a second one."""
+    for name in ("first", "other", "retry"):
+        (tmp_path / name).mkdir()
+    shared = str(tmp_path / "first" / "job")
+    failure = {"lease_s": LEASE_S}
+    checkpoint = {"every_steps": 5}
+    with driver(tmp_path / "first", "middle", program="launcher.py", failure=failure, checkpoint=checkpoint) as first:
+        first.reached()
+        family = first.family()
+        (old,) = psutil.Process(first.popen.pid).children()
+        first.popen.kill()
+        first.popen.wait(10)
+        assert old.is_running() and old.ppid() != first.popen.pid
+        with driver(tmp_path / "other", "none", job={"dir": shared, "id": "other"}) as other:
+            assert other.popen.wait(90) == 2, other.log
+        message = other.outcome()["message"]
+        assert "belongs to a run that lives" in message and f"pid {old.pid}" in message and "--take-over" in message
+        assert "--take-over" in other.outcome()["remedy"]
+        assert old.is_running(), "a run of another job must not end it"
+        with driver(tmp_path / "retry", "none", job={"dir": shared}) as retry:
+            wait_for("the next term", lambda: len(list(Path(shared, "_terms").glob("t000002"))) == 1)
+            taken = time.monotonic()
+            wait_for("the end of the old driver", lambda: not running(old.pid), LEASE_S)
+            wait_for("the end of its roles", lambda: not first.roles(), LEASE_S - (time.monotonic() - taken))
+            assert retry.popen.wait(90) == 0, retry.log
+            assert retry.outcome()["status"] == "succeeded"
+        assert_nothing_left(first, family - {first.popen.pid}, sockets=None)
+    outcome = first.outcome()
+    assert outcome["status"] == "failed"
+    assert "another run owns the job dir" in outcome["message"] and retry.outcome()["run_id"] in outcome["message"]
+    committed = sorted(path.name for path in Path(shared, "checkpoints").iterdir())
+    newer = [name for name in committed if name.endswith("t000002")]
+    assert newer and committed[-1] in newer
+    assert os.path.exists(Path(shared, "_terms", "t000001-over"))
