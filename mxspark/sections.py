@@ -166,6 +166,7 @@ class CheckpointSection(Section):
     every_epochs: Optional[Positive] = 1
     every_steps: Optional[Positive] = None
     keep: Positive = 3
+    retry_s: Seconds = 600.0
 
 
 class FailureSection(Section):

@@ -28,6 +28,10 @@ class NoRoom(JobDirError):
     """A full disk or a quota: the user can mend it, also while the run goes on."""
 
 
+class Gone(ClusterError):
+    """The storage cannot be reached any more by this process, ever: the driver's JVM has ended."""
+
+
 class CorruptFile(ClusterError):
     """The storage itself finds that no copy of a file holds what was written."""
 

@@ -12,7 +12,7 @@ from typing import Optional
 from mxspark import failure
 from mxspark.bundle import DataSet, WorkerBundle
 from mxspark.config import JobConfig
-from mxspark.errors import ClusterError, MXSparkError
+from mxspark.errors import ClusterError, MXSparkError, TakenOver
 from mxspark.events import Reported, Restarting
 from mxspark.failure import IN_PLACE, STAGE, STOP, Failed, Next, Policy
 from mxspark.report.progress import Progress
@@ -60,9 +60,10 @@ class Attempts:
         restores: Path,
         wait: Callable[[float], None],
     ) -> None:
-        self._job, self._facts, self._gang, self._make_gang = job, facts, gang, make_gang
+        self._job, self._facts, self._make_gang = job, facts, make_gang
         self._bundle, self._recorder, self._display = bundle, recorder, display
         self._spool_again, self._restores, self._wait = spool_again, restores, wait
+        self._follow(gang)
         self._policy = Policy(job.failure.max_restarts, job.failure.backoff_s)
         self._failed: list[Failed] = []
 
@@ -76,14 +77,37 @@ class Attempts:
         """
         self._gang.begin(self._bundle)
         while (error := self._attempt()) is not None:
+            self._publish_rest(error)
             self._go_on(error)
+        self._publish_rest()
         return self._recorder.succeeded()
+
+    def _follow(self, gang: Gang) -> None:
+        """Listen to this gang from now on."""
+        self._gang = gang
+        gang.on_turn = self._turn
+
+    def _turn(self) -> None:
+        """Do what is to be done beside listening."""
+        self._wait(0.0)
+        self._recorder.turn(self._gang.committed)
+
+    def _publish_rest(self, error: Optional[MXSparkError] = None) -> None:
+        """Publish what was staged before the attempt ended with `error`; it counts."""
+        try:
+            self._recorder.settle(self._wait)
+        except TakenOver:
+            raise
+        except MXSparkError as lack:
+            if error is None:
+                raise
+            raise type(error)(f"{error.message}\n{lack.message}", error.cause) from lack
 
     def _attempt(self) -> Optional[MXSparkError]:
         """Follow an attempt to its end and return why it failed, None after success."""
         try:
             for reported in self._gang.talk():
-                self._recorder.take(reported, self._gang.committed)
+                self._recorder.take(reported)
         except ClusterError as error:
             if error.cause is None or self._gang.ended is not None:
                 raise
@@ -134,7 +158,7 @@ class Attempts:
         self._bundle = dataclasses.replace(
             self._bundle, size=size, training_data=training, validation_data=validation
         )  # fmt: skip
-        self._gang = self._make_gang(size, self._gang.attempt + 1)
+        self._follow(self._make_gang(size, self._gang.attempt + 1))
         self._gang.begin(self._bundle)
 
     def _announce(self, attempt: Attempt, wait_s: float) -> None:
@@ -142,7 +166,7 @@ class Attempts:
         event = Restarting(
             attempt.number + 1, attempt.how, workers, attempt.resumed, attempt.reached, wait_s, attempt.cause
         )  # fmt: skip
-        self._recorder.take(Reported("driver", 0, event), lambda _step: None)
+        self._recorder.take(Reported("driver", 0, event))
         first = attempt.cause.describe().splitlines()[0]
         where = "with the same agents" if attempt.how == IN_PLACE else "as a new stage"
         self._display.phase(

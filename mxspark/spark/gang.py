@@ -55,9 +55,8 @@ class Gang:
         logs: Path,
         size: int,
         first: int,
-        on_turn: Callable[[], None] = lambda: None,
     ) -> None:
-        self.on_turn = on_turn
+        self.on_turn: Callable[[], None] = lambda: None
         self._session, self._job, self._run_id, self._logs, self.size = session, job, run_id, logs, size
         self._secret = secrets.token_hex(32)
         failure = job.failure

@@ -13,11 +13,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional, Union
 
-from py4j.protocol import Py4JError, Py4JJavaError
+from py4j.protocol import Py4JError, Py4JJavaError, Py4JNetworkError
 from pyspark.errors.exceptions.captured import CapturedException
 
 from mxspark.errors import ClusterError, JobDirError
-from mxspark.storage import CorruptFile, Entry, denied, failed, no_room, scheme_of
+from mxspark.storage import CorruptFile, Entry, Gone, denied, failed, no_room, scheme_of
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -188,6 +188,8 @@ class HadoopStorage:
             yield
         except Py4JJavaError as error:
             raise self._explain(_name(error), _text(error), doing, path) from error
+        except (Py4JNetworkError, ConnectionError) as error:
+            raise Gone(f"could not {doing} {path}: the driver's JVM is gone ({error})") from error
         except (CapturedException, Py4JError) as error:
             raise failed(doing, path, str(error).strip().splitlines()[0]) from error
 

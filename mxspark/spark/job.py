@@ -179,8 +179,7 @@ class _Run:
                 return attempts.run()
 
     def _gang(self, size: int, first: int) -> Gang:
-        logs = self.scratch / "logs"
-        return self.stack.enter_context(Gang(self.facts, self.job, self.run, logs, size, first, lambda: self._wait(0)))
+        return self.stack.enter_context(Gang(self.facts, self.job, self.run, self.scratch / "logs", size, first))
 
     def _wait(self, seconds: float) -> None:
         """Sleep, and raise as soon as another run owns the job dir; before this run owns it there is nothing to do."""

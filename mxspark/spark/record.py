@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import json
 import os
@@ -23,6 +24,7 @@ from mxspark.jobdir import JobDir
 from mxspark.jobrecord import RunInfo, job_id
 from mxspark.plan import Plan
 from mxspark.publish import publish_model, read_model
+from mxspark.publisher import Delayed, Publisher, settle
 from mxspark.report.progress import Progress
 from mxspark.result import FAILED, INTERRUPTED, SUCCEEDED, Attempt, Model, Result, summarise
 from mxspark.run import Phases
@@ -39,6 +41,7 @@ def run_info(run: str, path: str, job: JobConfig) -> RunInfo:
     return RunInfo(run, identity, user, os.uname().nodename, os.getpid(), started, job.failure.lease_s)
 
 
+_CLOSE_S = 2.0
 #: What ``failure.json`` holds of a result.
 FAILURE = ("run_id", "message", "cause", "attempts", "remedy", "epochs", "steps", "checkpoint", "events")
 
@@ -68,6 +71,7 @@ class Recorder:
         self._phases = Phases()
         self._started_at: Optional[float] = None
         self._losses = Losses(time.monotonic)
+        self._publisher = Publisher(self._publish, job.checkpoint.retry_s)
         self._first = self._step  # of this attempt
         self._progressed = False
         for warning in found.warnings if found else ():
@@ -85,8 +89,8 @@ class Recorder:
         published = read_model(self._owned)
         return published is not None and published.step >= self._found.restore.step
 
-    def take(self, reported: Reported, committed: Callable[[int], None]) -> None:
-        """Take one event; publish what it stages and answer with `committed`."""
+    def take(self, reported: Reported) -> None:
+        """Take one event; what it stages is published beside."""
         event = reported.event
         if not isinstance(event, Ended):
             self._write(reported)
@@ -103,8 +107,7 @@ class Recorder:
             self._losses.stepped()
         elif isinstance(event, Staged):
             self._step = max(self._step, event.step)
-            self._publish(event)
-            committed(event.step)
+            self._publisher.put(event)
         elif isinstance(event, Ended):
             self._write_logs(event)
         elif isinstance(event, Raised) or (isinstance(event, RoleEnded) and not event.expected):
@@ -143,21 +146,22 @@ class Recorder:
         try:
             yield
         except KeyboardInterrupt as stop:
-            reached = self._result(INTERRUPTED, f"{stop or 'Ctrl-C'}; the same command resumes")
+            reached = self._last_result(INTERRUPTED, f"{stop or 'Ctrl-C'}; the same command resumes")
             stop.__dict__["result"] = reached
             self._leave(reached)
             raise
         except MXSparkError as error:
-            reached = self._result(FAILED, error.message)
+            reached = self._last_result(FAILED, error.message)
             error.result = reached.failed(error.cause) if error.cause else reached
             self._leave(error.result)
             raise
         except BaseException as error:
-            self._leave(self._result(FAILED, f"{type(error).__name__}: {error}"))
+            self._leave(self._last_result(FAILED, f"{type(error).__name__}: {error}"))
             raise
 
     def succeeded(self) -> Result:
         """Return the result of a run that did all its epochs."""
+        self._publisher.close(_CLOSE_S)
         self._phase("train")
         done = self._job.training.epochs
         result = self._result(SUCCEEDED, f"{done} epoch{'s' if done > 1 else ''}, {self._step} steps")
@@ -184,14 +188,36 @@ class Recorder:
         except (OSError, MXSparkError) as error:
             self._display.phase(f"warning: logs of attempt {ended.attempt} are not kept: {error}")
 
-    def _publish(self, staged: Staged) -> None:
+    def turn(self, committed: Callable[[int], None]) -> None:
+        """Take note of what was published meanwhile; `committed` lets rank 0 stage its next checkpoint."""
+        for outcome in self._publisher.outcomes():
+            staged = outcome.staged
+            if isinstance(outcome, Delayed):
+                limit = f"checkpoint.retry_s = {self._job.checkpoint.retry_s:g} s"
+                first = outcome.error.message.splitlines()[0]
+                self._display.phase(f"warning: {first}; training goes on, and it is tried again for {limit}")
+            elif staged.kind == "checkpoint":
+                self._checkpoint = outcome.path
+                self._losses.kept(outcome.at)
+                self._progressed = True
+            if staged.kind == "checkpoint":
+                committed(staged.step)
+
+    def settle(self, wait: Callable[[float], None]) -> None:
+        """Return once all that was staged is published; raises if it cannot be."""
+        settle(self._publisher, lambda: self.turn(lambda _step: None), wait)
+
+    def _publish(self, staged: Staged) -> str:
         if staged.kind == "checkpoint":
-            began = time.monotonic()
-            self._checkpoint = self._store.commit(staged).path
-            self._losses.kept(began)
-            self._progressed = True
-        else:
-            publish_model(self._owned, staged, "model" if staged.kind == "model" else "model-best")
+            return self._store.commit(staged).path
+        return publish_model(self._owned, staged, "model" if staged.kind == "model" else "model-best")
+
+    def _last_result(self, status: str, message: str) -> Result:
+        """Return what was reached by a run that ends now; what is just being published may still count."""
+        self._publisher.close(_CLOSE_S)
+        with contextlib.suppress(MXSparkError):  # the run ends for another reason
+            self.turn(lambda _step: None)
+        return self._result(status, message)
 
     def _result(self, status: str, message: str) -> Result:
         epochs = self._history[-1].epoch + 1 if self._history else (self._found.restore.epoch if self._found else 0)
