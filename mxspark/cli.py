@@ -9,6 +9,7 @@ code    meaning
 4       the cluster: a process, a slot, a host, the network
 70      a mistake of mxspark's own
 130     interrupted
+143     terminated by SIGTERM, after a last checkpoint where that was possible
 ======  ==============================================================
 """
 
@@ -16,13 +17,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import signal
 import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Optional
+from typing import Optional
 
 from rich.console import Console
 
@@ -30,6 +32,7 @@ from mxspark import __version__
 from mxspark.config import JobConfig
 from mxspark.errors import (
     EXIT_INTERRUPTED,
+    EXIT_TERMINATED,
     ClusterError,
     InputError,
     InternalError,
@@ -38,8 +41,9 @@ from mxspark.errors import (
     TakenOver,
 )
 from mxspark.failure import Cause
+from mxspark.notice import Notice, Terminated
 from mxspark.report.summary import print_summary
-from mxspark.result import FAILED, INTERRUPTED, Result
+from mxspark.result import FAILED, INTERRUPTED, TERMINATED, Result
 
 
 def parser() -> argparse.ArgumentParser:
@@ -114,12 +118,16 @@ def _train(config: str, overrides: Sequence[str]) -> tuple[Result, int]:
         from mxspark.spark import job as spark_job
         from mxspark.spark import session
 
-        signal.signal(signal.SIGTERM, _interrupt)
+        _tell_launcher("MXSPARK_GRACE_FILE", math.ceil(job.failure.grace_s))
+        notice = Notice()
+        signal.signal(signal.SIGTERM, lambda _number, _frame: notice.give("SIGTERM"))
         spark = session.start(f"mxspark {job.job.name}")
-        return spark_job.train(config=job, spark=spark, run=run), 0
+        return spark_job.train_job(job, spark, run, notice), 0
     except KeyboardInterrupt as stop:
-        nothing_yet = Result(INTERRUPTED, run, f"{stop or 'Ctrl-C'}; the same command resumes")
-        return getattr(stop, "result", None) or nothing_yet, EXIT_INTERRUPTED
+        terminated = isinstance(stop, Terminated)
+        status = TERMINATED if terminated else INTERRUPTED
+        nothing_yet = Result(status, run, f"{stop or 'Ctrl-C'}; the same command resumes")
+        return getattr(stop, "result", None) or nothing_yet, EXIT_TERMINATED if terminated else EXIT_INTERRUPTED
     except MXSparkError as error:
         reached = error.result or Result(FAILED, run, error.message)
         return reached.failed(error.cause or _cause_of(error)), error.exit_code
@@ -133,10 +141,6 @@ def _cause_of(error: MXSparkError) -> Cause:
     kind = "input" if isinstance(error, InputError) else "driver"
     kind = "owner" if isinstance(error, (OwnerLives, TakenOver)) else kind
     return Cause(kind, "driver", 0, os.uname().nodename, os.getpid(), error.message.splitlines()[0])
-
-
-def _interrupt(_signal: int, _frame: Any) -> None:
-    raise KeyboardInterrupt("SIGTERM")
 
 
 def _say_who_we_are() -> None:

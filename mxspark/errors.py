@@ -16,8 +16,8 @@
     │   └── NotStarted                     the group did not form in time
     └── InternalError (RuntimeError)       a mistake of ours                          exit code 70
 
-A Ctrl-C stays a ``KeyboardInterrupt`` (exit code 130). Every message says what happened, which values were seen and
-what to do next.
+A Ctrl-C stays a ``KeyboardInterrupt`` (exit code 130); a SIGTERM to the command line is one too (exit code 143).
+Every message says what happened, which values were seen and what to do next.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from mxspark.failure import Cause
     from mxspark.result import Result
 
-EXIT_INTERRUPTED = 130
+EXIT_INTERRUPTED, EXIT_TERMINATED = 130, 143
 
 
 class MXSparkError(Exception):

@@ -103,6 +103,13 @@ class Raised:
 
 
 @dataclass(frozen=True)
+class Ready:
+    """The worker was asked to end early and has begun `step` steps; it begins no other before it is told the last."""
+
+    step: int
+
+
+@dataclass(frozen=True)
 class Done:
     """All steps are done and all ranks hold the same parameters; the worker waits for leave to finish."""
 
@@ -215,6 +222,7 @@ Event = Union[
     EpochEnd,
     Staged,
     Raised,
+    Ready,
     Done,
     Joined,
     RoleStarted,
@@ -235,6 +243,7 @@ KINDS: dict[str, type[Any]] = {
         EpochEnd,
         Staged,
         Raised,
+        Ready,
         Done,
         Joined,
         RoleStarted,

@@ -15,7 +15,7 @@ from mxspark.failure import Cause, remedy
 if TYPE_CHECKING:
     from mxspark.storage import Storage
 
-SUCCEEDED, FAILED, INTERRUPTED = "succeeded", "failed", "interrupted"
+SUCCEEDED, FAILED, INTERRUPTED, TERMINATED = "succeeded", "failed", "interrupted", "terminated"
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Result:
     Attributes
     ----------
     status : str
-        ``succeeded``, ``failed`` or ``interrupted``.
+        ``succeeded``, ``failed``, ``interrupted`` or ``terminated`` (by SIGTERM).
     run_id : str
         Name of the run; its folder is ``<job dir>/runs/<run_id>``.
     message : str

@@ -176,6 +176,7 @@ class FailureSection(Section):
     hang_s: Seconds = 300.0
     lease_s: Seconds = 30.0
     shutdown_s: Seconds = 10.0
+    grace_s: Seconds = 10.0
     max_restarts: int = Field(3, ge=0)
     backoff_s: Seconds = 2.0
 

@@ -40,9 +40,8 @@ class Coordinator:
         self._loop, self._spec, self._driver = loop, spec, driver
         os.makedirs(folder := Path(spec.log_dir), exist_ok=True)
         process.log_to(folder / "agent-driver.log")
-        self._attempt = decide.Attempt(
-            spec.size, spec.limits, os.uname().nodename, spec.identity, spec.same_host, spec.first
-        )
+        host = os.uname().nodename
+        self._attempt = decide.Attempt(spec.size, spec.limits, host, spec.identity, spec.same_host, spec.first)
         self._plans: Optional[list[wire.Message]] = None
         self._sockets = topology.sockets(spec.roles)
         self._peers: dict[int, Peer] = {}
@@ -90,8 +89,17 @@ class Coordinator:
             if self._attempt.progress_at is not None:
                 self._attempt.progress_at = self._loop.now()
             self._tell_agents({"do": "committed", "step": frame["step"]})
+        elif do == "yield":
+            self._yield(str(frame["why"]))
         else:
             raise ValueError(f"the driver sent an unknown command: {frame!r:.200}")
+
+    def _yield(self, why: str) -> None:
+        """End the attempt at a step that all workers agree on; they then make a last checkpoint."""
+        if self._attempt.is_training():
+            self._tell_agents({"do": "yield"})
+        elif self._attempt.verdict == decide.WAIT:
+            self.interrupt(why)
 
     def interrupt(self, why: str) -> None:
         """End the attempt, if there is one, and everything, because somebody wants it."""
@@ -108,10 +116,7 @@ class Coordinator:
         if number == self._attempt.number + 1 and self._over and len(slots) == self._spec.size:
             self._follow(values.decode(tuple[RoleSpec, ...], frame["roles"]))
         elif number != self._attempt.number or self._plans is not None or len(slots) != self._spec.size:
-            raise ValueError(
-                f"the driver began attempt {number} with {len(slots)} slots in attempt {self._attempt.number} with "
-                f"{self._spec.size}, which {'is over' if self._over else 'goes on'}"
-            )
+            raise ValueError(ending.misfit(frame, self._attempt, self._over))
         roles = [(role, slot) for slot, roles in enumerate(slots) for role in roles]
         self._sockets += topology.sockets([role for role, _ in roles])
         self._attempt.begin({(role.role, role.rank): slot for role, slot in roles}, self._loop.now())
@@ -173,12 +178,14 @@ class Coordinator:
     def _record(self, source: tuple[str, int], who: Optional[tuple[str, int]], event: events.Event) -> None:
         if isinstance(event, events.Stopped):
             self._stopped.add(event.rank)
-        formed = self._attempt.formed_at
+        formed, last = self._attempt.formed_at, self._attempt.last_step()
         self._attempt.record(who, event, self._loop.now())
         if not (isinstance(event, events.Beat) and self._driver.queued_bytes > SLOW_BYTES):
             self._tell_driver({"from": {"role": source[0], "rank": source[1]}, **events.to_wire(event)})
         if formed is None and self._attempt.formed_at is not None:
             self._roles.verify_sockets()
+        if last != self._attempt.last_step():
+            self._tell_agents({"do": "last", "step": self._attempt.last_step()})
         self._act()
 
     def _tick(self) -> None:
@@ -280,13 +287,7 @@ class Coordinator:
             self._end_attempt()
         ending.kill_agents(self._attempt, set(self._attempt.joined) - self._stopped)
         self._server.close()
-        self._flush(self._loop.now() + FLUSH_S)
-
-    def _flush(self, deadline: float) -> None:
-        if self._driver.open and self._driver.queued_bytes and self._loop.now() < deadline:
-            self._loop.after(0.01, lambda: self._flush(deadline))
-        else:
-            self._loop.stop()
+        self._driver.flush(FLUSH_S, self._loop.stop)
 
     def _tell_agents(self, message: wire.Message) -> None:
         for peer in self._peers.values():

@@ -8,7 +8,7 @@ from typing import Optional
 
 from mxspark import events
 from mxspark.failure import Cause, describe_exit
-from mxspark.specs import DriverAgentSpec, Limits, RoleSpec
+from mxspark.specs import Limits, RoleSpec
 from mxspark.topology import explain_difference
 
 WAIT, FAIL, FINISH, ENDED = "wait", "fail", "finish", "ended"
@@ -70,6 +70,7 @@ class Attempt:
     formed: set[Who] = field(default_factory=set)
     started: set[Who] = field(default_factory=set)
     steps: dict[Who, int] = field(default_factory=dict)
+    ready: dict[Who, int] = field(default_factory=dict)
     digests: dict[int, str] = field(default_factory=dict)
     examined: dict[Who, events.Examined] = field(default_factory=dict)
     failures: list[Cause] = field(default_factory=list)
@@ -79,6 +80,14 @@ class Attempt:
     def workers(self) -> list[Who]:
         """Return all workers of the attempt."""
         return [("worker", rank) for rank in range(self.size)]
+
+    def is_training(self) -> bool:
+        """Tell whether every worker trains, so that the attempt can be asked to end early."""
+        return self.verdict == WAIT and not self.failures and self.started.issuperset(self.workers())
+
+    def last_step(self) -> Optional[int]:
+        """Return the step to end early at, the first that no worker has passed; None until all have named theirs."""
+        return max(self.ready.values()) if len(self.ready) == self.size else None
 
     def next(self, own_roles: Iterable[RoleSpec]) -> Attempt:
         """Return the attempt that follows this one on the same agents; `own_roles` are those of the driver's agent."""
@@ -174,6 +183,8 @@ class Attempt:
             self.steps[who] = event.step
         if isinstance(event, events.Started):
             self.started.add(who)
+        elif isinstance(event, events.Ready):
+            self.ready[who] = event.step
         elif isinstance(event, events.Done):
             self.digests[who[1]] = event.digest
 
@@ -194,12 +205,6 @@ class Attempt:
 
     def _agent_pid(self, who: Who) -> int:
         return self.joined[who[1]].pid if who[0] == "agent" and who[1] in self.joined else 0
-
-
-def first_attempt(spec: DriverAgentSpec, host: str) -> Attempt:
-    """Return the first attempt of a gang, before the driver has begun it."""
-    own: dict[Who, Optional[int]] = {(role.role, role.rank): None for role in spec.roles}
-    return Attempt(spec.size, spec.limits, host, spec.identity, spec.same_host, spec.first, own)
 
 
 def decide(attempt: Attempt, now: float) -> Decision:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Optional
 
-from mxspark import events, topology
+from mxspark import events, topology, wire
 from mxspark.agent import process
 from mxspark.agent.decide import Attempt
 from mxspark.agent.roles import TAIL_LINES
@@ -20,6 +20,14 @@ STACK_LINES = 100
 ORPHANS_S = 1.0
 
 log = logging.getLogger(__name__)
+
+
+def misfit(frame: wire.Message, attempt: Attempt, is_over: bool) -> str:
+    """Say that the driver began an attempt that is not the next."""
+    return (
+        f"the driver began attempt {frame['attempt']} with {len(frame['slots'])} slots in attempt {attempt.number} "
+        f"with {attempt.size}, which {'is over' if is_over else 'goes on'}"
+    )
 
 
 def clean_up(run_id: str, sockets: Sequence[str]) -> None:

@@ -14,6 +14,7 @@ from mxspark import wire
 READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 READ_BYTES = 65536
 EXIT_POLL_S = 0.05
+FLUSH_POLL_S = 0.01
 DRAIN_READS = 300  # a socket holds less; whoever sends faster than we read must not keep us
 
 
@@ -176,6 +177,13 @@ class Stream:
         for _ in range(DRAIN_READS):
             if not (self.open and self._read()):
                 break
+
+    def flush(self, limit_s: float, action: Callable[[], None]) -> None:
+        """Call `action()` once all is sent, the stream is closed, or the time is over."""
+        if self.open and self.queued_bytes and limit_s > 0:
+            self._loop.after(FLUSH_POLL_S, lambda: self.flush(limit_s - FLUSH_POLL_S, action))
+        else:
+            action()
 
     def close(self) -> None:
         """Close without a word to the owner."""

@@ -25,6 +25,7 @@ FROM_ROLES = (
     events.Staged,
     events.Raised,
     events.Done,
+    events.Ready,
 )
 TAIL_BYTES, TAIL_LINES, LOG_BYTES = 8192, 40, 65536
 KILL_S = 2.0

@@ -137,8 +137,8 @@ class SlotAgent:
             self._finishing = True
             self._roles.tell_workers({"do": "finish"})
             self._roles.leave(self._spec.limits.shutdown_s)
-        elif do == "committed":
-            self._roles.tell_workers({"do": "committed", "step": frame["step"]})
+        elif do in ("committed", "yield", "last"):
+            self._roles.tell_workers(dict(frame))
 
     def _start(self, attempt: wire.Message) -> None:
         roles = values.decode(tuple[RoleSpec, ...], attempt["roles"])
@@ -227,13 +227,12 @@ class SlotAgent:
     def _farewell(self, left: tuple[str, ...]) -> None:
         self._say({"logs": self._roles.logs()})
         self._report(None, events.Stopped(self._spec.rank, left))
-        self._flush(self._loop.now() + FLUSH_S)
+        if self._upstream is not None:
+            self._upstream.flush(FLUSH_S, self._leave)
+        else:
+            self._leave()
 
-    def _flush(self, deadline: float) -> None:
-        stream = self._upstream
-        if stream is not None and stream.open and stream.queued_bytes and self._loop.now() < deadline:
-            self._loop.after(0.01, lambda: self._flush(deadline))
-            return
+    def _leave(self) -> None:
         with contextlib.suppress(OSError):
             shutil.rmtree(self._scratch)
         self._loop.stop()

@@ -20,7 +20,7 @@ from typing import Optional
 from mxspark.errors import ClusterError
 
 STOP_S = 15.0
-"""From the first signal until everything is killed."""
+"""From the first signal until everything is killed; after a SIGTERM the time for a last checkpoint comes on top."""
 SAME_S = 1.0
 """A signal so soon after the first is the same one: ``timeout`` and shells send it to the process and to its group."""
 LEFTOVER_S = 3.0
@@ -45,14 +45,14 @@ class SparkSubmit:
         The program and its arguments.
     environ : Mapping of str to str
         Its environment; the driver writes its pid to the file ``MXSPARK_DRIVER_PID_FILE`` and its exit code to
-        ``MXSPARK_EXIT_FILE``, which are added here.
+        ``MXSPARK_EXIT_FILE``, and how long a last checkpoint may take to ``MXSPARK_GRACE_FILE``, which are added here.
     """
 
     def __init__(self, command: Sequence[str], environ: Mapping[str, str]) -> None:
         self._command = command
         self._environ = environ
         self._signal = 0
-        self._deadline = float("inf")
+        self._signalled, self._deadline = 0.0, float("inf")
 
     def run(self, folder: Path) -> int:
         """Run it to its end and return the exit code for this process.
@@ -62,7 +62,7 @@ class SparkSubmit:
         Parameters
         ----------
         folder : Path
-            An empty folder for the two files.
+            An empty folder for these files.
         """
         # orphans become our children: even one that left the session can be found and ended
         _prctl(_PR_SET_CHILD_SUBREAPER, 1)
@@ -79,6 +79,7 @@ class SparkSubmit:
         """Start spark-submit and return its pid."""
         environ = dict(self._environ)
         environ.update(MXSPARK_DRIVER_PID_FILE=str(files / "driver"), MXSPARK_EXIT_FILE=str(files / "exit"))
+        environ.update(MXSPARK_GRACE_FILE=str(files / "grace"))
         launcher = os.getpid()
 
         def prepare() -> None:
@@ -107,13 +108,20 @@ class SparkSubmit:
             if got is None or got.si_signo == signal.SIGCHLD:
                 continue
             if self._signal:
-                if time.monotonic() > self._deadline - STOP_S + SAME_S:
+                if time.monotonic() > self._signalled + SAME_S:
                     return None
                 continue
-            self._signal, self._deadline = got.si_signo, time.monotonic() + STOP_S
+            self._signal, self._signalled = got.si_signo, time.monotonic()
+            self._deadline = self._signalled + STOP_S + self._grace_s(driver_file.with_name("grace"))
             print("\nmxspark: stopping; a second Ctrl-C kills", file=sys.stderr, flush=True)
             self._pass_on(driver_file)
         return None
+
+    def _grace_s(self, file: Path) -> float:
+        """Return how long the driver may take for a last checkpoint: none after a Ctrl-C, or before there is one."""
+        with contextlib.suppress(OSError, ValueError):
+            return float(file.read_text()) if self._signal == signal.SIGTERM else 0.0
+        return 0.0
 
     def _pass_on(self, driver_file: Path) -> None:
         """Send the signal to the driver, or SIGTERM to all while there is no driver yet."""

@@ -130,6 +130,8 @@ class GluonLoop:
         epochs = range(self.position.epoch, self.bundle.training.epochs)
         self._epoch_began = time.monotonic()
         for batch in self.batches.through(epochs, self.position.step_in_epoch):
+            if not self.line.goes_on(self.position.step):
+                return self._end_early()
             self.stepper.step(batch)
             self.position.step += 1
             self.position.step_in_epoch += 1
@@ -172,16 +174,31 @@ class GluonLoop:
         self._fold()
         self._stage_checkpoint()
 
+    def _end_early(self) -> events.Done:
+        """Keep what was done so far; every rank comes here at the same step."""
+        self.stepper.settle()
+        if self._is_news():
+            self._checkpoint_within_epoch()
+        return self._done()
+
     def _end(self) -> events.Done:
-        digest = staging.digest(self.network.parameters)
-        self.exchange.agree(digest, "at the end of training")
-        spec, step = self.bundle.checkpoint, self.position.step
-        restored = self.bundle.restore.step if self.bundle.restore is not None else 0
-        if (spec.every_epochs or spec.every_steps) and step not in (self._staged_step, restored):
+        if self._is_news():
             self._stage_checkpoint()
         self._stage_model("model", max(0, self.position.epoch - 1))
+        return self._done()
+
+    def _is_news(self) -> bool:
+        """Whether the state of now is in no checkpoint yet, where checkpoints are wanted at all."""
+        spec = self.bundle.checkpoint
+        restored = self.bundle.restore.step if self.bundle.restore is not None else 0
+        return bool(spec.every_epochs or spec.every_steps) and self.position.step not in (self._staged_step, restored)
+
+    def _done(self) -> events.Done:
+        digest = staging.digest(self.network.parameters)
+        self.exchange.agree(digest, "at the end of training")
         self.line.drain()
-        return events.Done(step, digest, {**self.seconds, "training": time.monotonic() - self._began})
+        seconds = {**self.seconds, "training": time.monotonic() - self._began}
+        return events.Done(self.position.step, digest, seconds)
 
     def _keep_best(self, seen: dict[str, dict[str, float]]) -> None:
         """Stage the model if this epoch is the best so far by validation."""

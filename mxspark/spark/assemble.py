@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Optional
+from typing import Any, Optional, Union
 
 from mxspark import names
 from mxspark.bundle import CheckpointSpec, DataSet, Restore, TrainingSpec, WorkerBundle
 from mxspark.config import JobConfig
-from mxspark.errors import DataError
+from mxspark.errors import DataError, InputError
+from mxspark.job_file import merge, read_yaml
 from mxspark.jobrecord import JobSettings
 from mxspark.plan import EVERY, TRAINING, VALIDATION, Plan
 from mxspark.spool import ColumnSpec, SpoolReady
+
+
+def configure(config: Union[JobConfig, Mapping[str, Any], str, None], sections: Mapping[str, Any]) -> JobConfig:
+    """Return the job of `config` with `sections` laid over it."""
+    if isinstance(config, JobConfig):
+        if sections:
+            raise InputError(
+                f"config is a JobConfig, which is complete, and {sorted(sections)} are given too; give a path "
+                "or a mapping"
+            )
+        return config
+    raw = read_yaml(config) if isinstance(config, str) else dict(config or {})
+    return JobConfig.from_dict(merge(raw, sections), source=config if isinstance(config, str) else "the job")
 
 
 def settings(job: JobConfig) -> JobSettings:

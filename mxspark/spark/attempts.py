@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Optional
@@ -15,6 +16,7 @@ from mxspark.config import JobConfig
 from mxspark.errors import ClusterError, MXSparkError, TakenOver
 from mxspark.events import Reported, Restarting
 from mxspark.failure import IN_PLACE, STAGE, STOP, Failed, Next, Policy
+from mxspark.notice import Notice, Terminated
 from mxspark.report.progress import Progress
 from mxspark.result import Attempt, Result
 from mxspark.spark import session
@@ -25,6 +27,7 @@ from mxspark.spark.session import SessionFacts
 
 log = logging.getLogger(__name__)
 
+_POLL_S = 0.2
 Data = tuple[DataSet, Optional[DataSet]]
 
 
@@ -45,6 +48,8 @@ class Attempts:
         Local folder for checkpoints that are gone back to.
     wait : callable
         Sleeps for so many seconds, and raises when the run has lost its job dir.
+    notice : Notice
+        Heeded: the workers then make a last checkpoint, and the run ends.
     """
 
     def __init__(
@@ -59,10 +64,12 @@ class Attempts:
         spool_again: Callable[[], Data],
         restores: Path,
         wait: Callable[[float], None],
+        notice: Notice,
     ) -> None:
         self._job, self._facts, self._make_gang = job, facts, make_gang
         self._bundle, self._recorder, self._display = bundle, recorder, display
-        self._spool_again, self._restores, self._wait = spool_again, restores, wait
+        self._spool_again, self._restores, self._keep, self._notice = spool_again, restores, wait, notice
+        self._told = False
         self._follow(gang)
         self._policy = Policy(job.failure.max_restarts, job.failure.backoff_s)
         self._failed: list[Failed] = []
@@ -75,11 +82,15 @@ class Attempts:
         MXSparkError
             Of the kind the last attempt's cause says, when no further attempt is made.
         """
-        self._gang.begin(self._bundle)
-        while (error := self._attempt()) is not None:
-            self._publish_rest(error)
-            self._go_on(error)
-        self._publish_rest()
+        with self._notice.heeded():
+            self._gang.begin(self._bundle)
+            while (error := self._attempt()) is not None:
+                self._publish_rest(error)
+                self._end_if_told(error)
+                self._go_on(error)
+            self._publish_rest()
+            if not self._recorder.is_done():
+                self._end_if_told()
         return self._recorder.succeeded()
 
     def _follow(self, gang: Gang) -> None:
@@ -91,6 +102,21 @@ class Attempts:
         """Do what is to be done beside listening."""
         self._wait(0.0)
         self._recorder.turn(self._gang.committed)
+        if self._notice.why is not None and not self._told:
+            self._told = True
+            self._display.phase(f"{self._notice.why}: making a last checkpoint")
+            self._gang.end_early(self._notice.why)
+
+    def _wait(self, seconds: float) -> None:
+        """Sleep, but not past a time by which the run has to end."""
+        self._notice.expect_within(self._job.failure.grace_s)
+        self._keep(seconds)
+
+    def _end_if_told(self, error: Optional[MXSparkError] = None) -> None:
+        """Raise if a notice was given; a next attempt is not begun then."""
+        if self._notice.why is not None:
+            lost = f"; before a last checkpoint: {error.message.splitlines()[0]}" if error else ""
+            raise Terminated(self._notice.why + lost) from error
 
     def _publish_rest(self, error: Optional[MXSparkError] = None) -> None:
         """Publish what was staged before the attempt ended with `error`; it counts."""
@@ -137,9 +163,10 @@ class Attempts:
         self._announce(attempt, step.wait_s)
         if step.action == IN_PLACE:
             gang.pause(step.wait_s)
+            self._end_if_told()
             gang.again(self._bundle)
         else:
-            self._wait(step.wait_s)
+            self._pause(step.wait_s)
             self._new_stage(error)
 
     def _after_the_stage(self, step: Next) -> Next:
@@ -147,6 +174,12 @@ class Attempts:
         self._gang.close("slots are lost")
         cancelled = self._gang.cancelled()
         return Next(STOP, 0.0, f"the stage was cancelled in Spark: {cancelled}") if cancelled else step
+
+    def _pause(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            self._end_if_told()
+            self._wait(min(_POLL_S, seconds))
 
     def _new_stage(self, error: MXSparkError) -> None:
         cluster, limit_s = self._job.cluster, self._job.failure.start_s

@@ -172,6 +172,11 @@ class Gang:
         with contextlib.suppress(ConnectionError):
             self._channel.send({"do": "committed", "step": step})
 
+    def end_early(self, why: str) -> None:
+        """Have the workers agree on a step, make a last checkpoint there and end; :meth:`talk` goes on until then."""
+        with contextlib.suppress(ConnectionError):
+            self._channel.send({"do": "yield", "why": why})
+
     def _plan(self) -> topology.Group:
         """Place the roles of the next attempt and draw endpoints for them."""
         cluster = self._job.cluster

@@ -19,9 +19,9 @@ from mxspark.checkpoint import CheckpointStore
 from mxspark.config import JobConfig
 from mxspark.errors import DataError, InputError
 from mxspark.events import Reported
-from mxspark.job_file import merge, read_yaml
 from mxspark.jobrecord import DataRecord, JobRecord
 from mxspark.keeper import Keeper
+from mxspark.notice import Notice
 from mxspark.report import progress as displays
 from mxspark.result import Result
 from mxspark.run import Phases, run_id
@@ -87,31 +87,29 @@ def train(
     >>> result = mxspark.train(df, "conf/digits.yaml", training={"epochs": 3})  # doctest: +SKIP
     >>> result.metrics["validation"]["last"]["accuracy"], result.model.load()   # doctest: +SKIP
     """
-    job = configure(config, sections)
-    return _train(job, df, validation_df, spark, run or run_id(), on_event)
+    job = assemble.configure(config, sections)
+    return _train(job, df, validation_df, spark, run or run_id(), on_event, Notice())
 
 
-def configure(config: Union[JobConfig, Mapping[str, Any], str, None], sections: Mapping[str, Any]) -> JobConfig:
-    """Return the job of `config` with `sections` laid over it."""
-    if isinstance(config, JobConfig):
-        if sections:
-            raise InputError(
-                f"config is a JobConfig, which is complete, and {sorted(sections)} are given too; give a path "
-                "or a mapping"
-            )
-        return config
-    raw = read_yaml(config) if isinstance(config, str) else dict(config or {})
-    return JobConfig.from_dict(merge(raw, sections), source=config if isinstance(config, str) else "the job")
+def train_job(job: JobConfig, spark: SparkSession, run: str, notice: Notice) -> Result:
+    """Train for a command line, which gives notice when it is told to end."""
+    return _train(job, None, None, spark, run, None, notice)
 
 
 def _train(
-    job: JobConfig, df: Any, validation_df: Any, spark: Optional[SparkSession], run: str, on_event: Optional[Hook]
+    job: JobConfig,
+    df: Any,
+    validation_df: Any,
+    spark: Optional[SparkSession],
+    run: str,
+    on_event: Optional[Hook],
+    notice: Notice,
 ) -> Result:
     facts = session.facts(spark or SparkSession.getActiveSession() or session.start(f"mxspark {job.job.name}"))
     phases, display = Phases(), displays.make(job.report.progress, job.report.every_s)
     scratch = Path(tempfile.mkdtemp(prefix="mxspark-"))
     try:
-        return _Run(job, facts, run, scratch, phases, display, on_event).train(df, validation_df)
+        return _Run(job, facts, run, scratch, phases, display, on_event, notice).train(df, validation_df)
     finally:
         display.close()
         shutil.rmtree(scratch, ignore_errors=True)
@@ -129,7 +127,9 @@ class _Run:
         phases: Phases,
         display: displays.Progress,
         on_event: Optional[Hook],
+        notice: Notice,
     ) -> None:
+        self.notice = notice
         self.job, self.facts, self.run, self.scratch = job, facts, run, scratch
         self.phases, self.display, self.on_event = phases, display, on_event
         self.keeper: Optional[Keeper] = None
@@ -174,6 +174,7 @@ class _Run:
                 lambda: self._spool_again(df, validation_df),
                 self._folder("restore"),
                 self._wait,
+                self.notice,
             )
             with recorder.keeping(self.phases):
                 return attempts.run()

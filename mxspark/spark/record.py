@@ -22,11 +22,12 @@ from mxspark.events import Beat, Done, Ended, EpochEnd, Raised, Reported, RoleEn
 from mxspark.failure import STOP, Cause, Failed, Next
 from mxspark.jobdir import JobDir
 from mxspark.jobrecord import RunInfo, job_id
+from mxspark.notice import Terminated
 from mxspark.plan import Plan
 from mxspark.publish import publish_model, read_model
 from mxspark.publisher import Delayed, Publisher, settle
 from mxspark.report.progress import Progress
-from mxspark.result import FAILED, INTERRUPTED, SUCCEEDED, Attempt, Model, Result, summarise
+from mxspark.result import FAILED, INTERRUPTED, SUCCEEDED, TERMINATED, Attempt, Model, Result, summarise
 from mxspark.run import Phases
 from mxspark.spark import assemble, session
 from mxspark.spark.losses import Losses
@@ -81,6 +82,10 @@ class Recorder:
     def restore(self) -> Optional[Restore]:
         """The checkpoint to go on from, None for a fresh start."""
         return self._found.restore if self._found else None
+
+    def is_done(self) -> bool:
+        """Whether every step of every epoch is done."""
+        return self._step >= self._plan.steps * self._job.training.epochs
 
     def is_complete(self) -> bool:
         """Whether all epochs are done and the model of the last one is published; a kill may fall between the two."""
@@ -146,7 +151,8 @@ class Recorder:
         try:
             yield
         except KeyboardInterrupt as stop:
-            reached = self._last_result(INTERRUPTED, f"{stop or 'Ctrl-C'}; the same command resumes")
+            status = TERMINATED if isinstance(stop, Terminated) else INTERRUPTED
+            reached = self._last_result(status, f"{stop or 'Ctrl-C'}; the same command resumes")
             stop.__dict__["result"] = reached
             self._leave(reached)
             raise

@@ -161,6 +161,21 @@ def test_another_host_or_user_is_refused(identity: str, words: str) -> None:
     assert decide.decide(made, 0.0) == WAIT
 
 
+def test_an_attempt_ends_early_at_the_first_step_that_no_worker_has_passed() -> None:
+    made = attempt()
+    assert made.is_training() and made.last_step() is None
+    made.record(("worker", 0), events.Ready(7), 3.0)
+    assert made.last_step() is None, "the other may be further"
+    made.record(("worker", 1), events.Ready(9), 3.0)
+    assert made.last_step() == 9
+    made.verdict = decide.FAIL
+    assert not made.is_training()
+
+
+def test_an_attempt_that_has_not_started_to_train_cannot_end_early() -> None:
+    assert not attempt("formed").is_training()
+
+
 def examined(made: decide.Attempt, *found: tuple[str, int, str, str]) -> None:
     for role, rank, state, inside in found:
         made.record(None, events.Examined(role, rank, state, inside), 9.0)

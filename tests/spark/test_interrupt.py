@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from leftovers import roles_alive
 from spark.drivers import ROOT, TESTS, assert_nothing_left, driver, wait_for
+from spark.jobs import parameters, train
 
 CELL = """
 from pathlib import Path
@@ -22,14 +24,38 @@ AFTER = "print('still', spark.range(100).count() * 7)"
 
 @pytest.mark.parametrize(("moment", "stop"), [("start", signal.SIGINT), ("middle", signal.SIGTERM)])
 def test_a_script(tmp_path: Path, moment: str, stop: signal.Signals) -> None:
-    with driver(tmp_path, moment) as run:
+    # where workers stand still there can be no last checkpoint: the time for it runs out
+    with driver(tmp_path, moment, failure={"grace_s": 2.0}) as run:
         run.reached()
         family = run.family()
         os.kill(run.popen.pid, stop)
-        assert run.popen.wait(10) == 130, run.log
+        assert run.popen.wait(10) == (130 if stop == signal.SIGINT else 143), run.log
         assert_nothing_left(run, family)
-    assert run.outcome()["status"] == "interrupted"
+    assert run.outcome()["status"] == ("interrupted" if stop == signal.SIGINT else "terminated")
     assert "the same command resumes" in run.log
+
+
+def test_a_preempted_run_keeps_every_step_and_goes_on_to_the_same_bits(tmp_path: Path) -> None:
+    """SIGTERM in the middle of an epoch: a last checkpoint at a step all workers agree on, exit code 143, resume."""
+    slow = {"training": {"metrics": ["spark.gates:slow"]}, "report": {"progress": "lines", "every_s": 0.1}}
+    for name in ("whole", "first"):
+        (tmp_path / name).mkdir()
+    with driver(tmp_path / "first", "none", cluster={"environment": {"SLOW_S": "0.3"}}, **slow) as run:
+        wait_for("a step", lambda: "step 3 of" in run.log or "step 4 of" in run.log)
+        family = run.family()
+        began = time.monotonic()
+        os.kill(run.popen.pid, signal.SIGTERM)
+        assert run.popen.wait(15) == 143, run.log
+        assert time.monotonic() - began < 10 + 3, "failure.grace_s"
+        assert_nothing_left(run, family, sockets=None)
+    outcome = run.outcome()
+    assert outcome["status"] == "terminated" and "SIGTERM; the same command resumes" in outcome["message"]
+    assert 3 <= outcome["steps"] < 12 and outcome["checkpoint"].endswith(f"s{outcome['steps']:08d}-t000001")
+    assert "making a last checkpoint" in run.log
+    job = {"training": {"network": "spark.gates:network"}}
+    again, whole = train(tmp_path / "first/job", **job), train(tmp_path / "whole", **job)
+    assert again.steps == whole.steps == 24
+    assert parameters(again, tmp_path / "a")["sha256"] == parameters(whole, tmp_path / "w")["sha256"]
 
 
 @pytest.fixture

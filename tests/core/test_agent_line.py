@@ -1,0 +1,108 @@
+"""The worker's end of the conversation with its agent: commits, leave to finish, ending early."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from typing import Any
+
+import pytest
+
+from mxspark import events
+from mxspark.errors import InternalError
+from mxspark.mx.agent_line import AgentLine
+from mxspark.wire import Channel
+
+LIMIT_S = 10.0
+AGENTS: list[Any] = []  # kept, for a line whose agent is gone ends its process
+
+
+class Agent:
+    """The other end."""
+
+    def __init__(self) -> None:
+        AGENTS.append(self)
+        ours, theirs = socket.socketpair()
+        self.channel, self.line = Channel(ours), AgentLine(Channel(theirs))
+        self.say("train", rank=0, bundle={})
+        assert self.line.bundle(LIMIT_S)["rank"] == 0
+
+    def say(self, do: str, **more: Any) -> None:
+        self.channel.send({"do": do, **more})
+
+    def hear(self) -> events.Event:
+        frame = self.channel.receive(LIMIT_S)
+        assert frame is not None
+        return events.from_wire(frame)
+
+
+class Loop(threading.Thread):
+    """A training loop that begins steps for as long as it may, each when it is let."""
+
+    def __init__(self, line: AgentLine) -> None:
+        super().__init__(daemon=True)
+        self.line, self.begun = line, 0
+        self.let = threading.Semaphore(0)
+        self.inside = threading.Semaphore(0)
+
+    def run(self) -> None:
+        while self.line.goes_on(self.begun):
+            self.begun += 1
+            self.inside.release()
+            self.let.acquire()
+
+
+def test_a_worker_inside_a_step_says_so_and_begins_no_other_before_it_is_told_the_last() -> None:
+    agent = Agent()
+    loop = Loop(agent.line)
+    loop.start()
+    assert loop.inside.acquire(timeout=LIMIT_S)
+    agent.say("yield")
+    assert agent.hear() == events.Ready(1), "from inside the step: the others may be needed to end it"
+    loop.let.release()
+    loop.join(0.2)
+    assert loop.is_alive() and loop.begun == 1, "it waits"
+    agent.say("last", step=3)
+    for _ in range(2):
+        assert loop.inside.acquire(timeout=LIMIT_S)
+        loop.let.release()
+    loop.join(LIMIT_S)
+    assert not loop.is_alive() and loop.begun == 3
+
+
+def test_the_first_of_all_stops_where_it_is() -> None:
+    agent = Agent()
+    assert agent.line.goes_on(4)
+    agent.say("yield")
+    assert agent.hear() == events.Ready(5)
+    agent.say("last", step=5)
+    assert not agent.line.goes_on(5)
+
+
+def test_a_commit_is_waited_for_and_a_word_about_an_older_one_is_not_it() -> None:
+    agent, beats = Agent(), []
+    agent.line.send(events.Staged("checkpoint", "/x", 20, 1, (), {}))
+    agent.say("committed", step=10)
+
+    def beat() -> None:
+        beats.append(1)
+        if len(beats) == 2:
+            agent.say("committed", step=20)
+
+    agent.line.wait_committed(beat)
+    assert len(beats) >= 2
+
+
+def test_leave_to_finish() -> None:
+    agent = Agent()
+    threading.Timer(0.1, lambda: agent.say("finish")).start()
+    agent.line.wait_finish()
+
+
+def test_an_unknown_order_is_an_error() -> None:
+    agent = Agent()
+    agent.say("dance")
+    with pytest.raises(InternalError, match="unknown order came from the agent: 'dance'"):
+        agent.line.wait_finish()
+    with pytest.raises(InternalError):
+        agent.line.drain()
