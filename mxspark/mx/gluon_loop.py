@@ -27,6 +27,7 @@ from mxspark.mx.iters import GluonBatches
 from mxspark.mx.metrics import Metrics
 from mxspark.mx.optimizer import Updater
 from mxspark.mx.reader import Reader
+from mxspark.mx.stager import Stager
 from mxspark.mx.steps import Stepper
 from mxspark.mx.validation import evaluate
 
@@ -81,6 +82,7 @@ class GluonLoop:
         self._began, self._last_beat = time.monotonic(), -math.inf
         self._first = self.position.step
         self._staged_step: Optional[int] = None
+        self.stager = Stager(line.send)
 
     def _open(self) -> None:
         """Map the data and build the network for it."""
@@ -132,6 +134,7 @@ class GluonLoop:
         for batch in self.batches.through(epochs, self.position.step_in_epoch):
             if not self.line.goes_on(self.position.step):
                 return self._end_early()
+            self.stager.check()
             self.stepper.step(batch)
             self.position.step += 1
             self.position.step_in_epoch += 1
@@ -184,6 +187,7 @@ class GluonLoop:
     def _end(self) -> events.Done:
         if self._is_news():
             self._stage_checkpoint()
+        self.stager.wait(lambda: self._beat("saving"))  # which finds out whether the network can be used
         self._stage_model("model", max(0, self.position.epoch - 1))
         return self._done()
 
@@ -196,6 +200,7 @@ class GluonLoop:
     def _done(self) -> events.Done:
         digest = staging.digest(self.network.parameters)
         self.exchange.agree(digest, "at the end of training")
+        self.stager.wait(lambda: self._beat("saving"))
         self.line.drain()
         seconds = {**self.seconds, "training": time.monotonic() - self._began}
         return events.Done(self.position.step, digest, seconds)
@@ -226,6 +231,7 @@ class GluonLoop:
         self._staged_step = self.position.step
         if self.exchange.rank:
             return
+        self.stager.wait(lambda: self._beat("saving"))
         self.line.wait_committed(lambda: self._beat("waiting for the commit of a checkpoint"))
         meta = {
             "step": self.position.step,
@@ -237,10 +243,7 @@ class GluonLoop:
             "best": {"value": self.best.value, "epoch": self.best.epoch},
             "sums": [float(value).hex() for value in self._carried],
         }
-        folder = self._folder("checkpoint")
-        with training_code():
-            staged = staging.stage_checkpoint(folder, self.network.parameters, self.updater, meta)
-        self.line.send(staged)
+        self.stager.begin(self._folder("checkpoint"), self.network.parameters, self.updater, meta)
         self._beat("saving")
 
     def _folder(self, kind: str) -> str:

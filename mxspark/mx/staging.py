@@ -42,7 +42,7 @@ class Checkpoint:
     optimizer : dict of str to NDArray
         As `Updater.state` names them.
     state : dict
-        What was given as `meta` to :func:`stage_checkpoint`, and ``version``, ``mxnet``, ``optimizer``, ``parameters``.
+        What was given as `meta` to :func:`snapshot`, and ``version``, ``mxnet``, ``optimizer``, ``parameters``.
     """
 
     params: dict[str, mx.nd.NDArray]
@@ -50,31 +50,30 @@ class Checkpoint:
     state: dict[str, Any]
 
 
-def stage_checkpoint(
-    folder: str, params: Mapping[str, gluon.Parameter], updater: Updater, meta: Mapping[str, Any]
-) -> events.Staged:
-    """Write a checkpoint.
+@dataclass(frozen=True)
+class Snapshot:
+    """All that belongs to a checkpoint, of one moment: copies, so that training may go on."""
+
+    params: dict[str, mx.nd.NDArray]
+    optimizer: dict[str, mx.nd.NDArray]
+    state: dict[str, Any]
+    meta: dict[str, Any]
+
+
+def snapshot(params: Mapping[str, gluon.Parameter], updater: Updater, meta: Mapping[str, Any]) -> Snapshot:
+    """Have MXNet's engine copy parameters and optimizer states; returns before it has.
 
     Parameters
     ----------
-    folder : str
-        Made here if need be; holds nothing else.
     params : mapping of str to gluon.Parameter
         By structural name, in the order the updater has them.
     updater : Updater
         Its progress is stored.
     meta : mapping
         ``step`` and ``epoch``, and whatever else resuming needs, as JSON.
-
-    Raises
-    ------
-    TrainingCodeError
-        If a parameter or an optimizer state is NaN or infinite.
     """
     arrays, progress = updater.state()
-    values = {name: param.list_data()[0] for name, param in params.items()}
-    _refuse_not_finite(values, int(meta["step"]), "parameter")
-    _refuse_not_finite(arrays, int(meta["step"]), "optimizer state")
+    values = {name: param.list_data()[0].copy() for name, param in params.items()}
     state = {
         **meta,
         "version": VERSION,
@@ -82,13 +81,27 @@ def stage_checkpoint(
         "optimizer": progress,
         "parameters": {name: [list(a.shape), str(np.dtype(a.dtype))] for name, a in values.items()},
     }
+    return Snapshot(values, {name: array.copy() for name, array in arrays.items()}, state, dict(meta))
+
+
+def write(folder: str, copy: Snapshot) -> events.Staged:
+    """Write a checkpoint into `folder`, which is made if need be and holds nothing else.
+
+    Raises
+    ------
+    TrainingCodeError
+        If a parameter or an optimizer state is NaN or infinite.
+    """
+    step = int(copy.meta["step"])
+    _refuse_not_finite(copy.params, step, "parameter")
+    _refuse_not_finite(copy.optimizer, step, "optimizer state")
     os.makedirs(folder, exist_ok=True)
-    mx.nd.save(os.path.join(folder, PARAMETERS), values)
-    if arrays:
-        mx.nd.save(os.path.join(folder, OPTIMIZER), arrays)
+    mx.nd.save(os.path.join(folder, PARAMETERS), copy.params)
+    if copy.optimizer:
+        mx.nd.save(os.path.join(folder, OPTIMIZER), copy.optimizer)
     with open(os.path.join(folder, STATE), "w", encoding="utf-8") as file:
-        json.dump(state, file, indent=1)
-    return staged("checkpoint", folder, int(meta["step"]), int(meta["epoch"]), meta)
+        json.dump(copy.state, file, indent=1)
+    return staged("checkpoint", folder, step, int(copy.meta["epoch"]), copy.meta)
 
 
 def restore_checkpoint(path: str) -> Checkpoint:

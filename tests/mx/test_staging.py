@@ -14,10 +14,13 @@ import pytest
 from mxnet import autograd, gluon
 from mxnet.gluon import nn
 
+from mxspark import events
 from mxspark.bundle import Component
 from mxspark.errors import InputError, TrainingCodeError
 from mxspark.mx import staging
+from mxspark.mx.blame import Blamed
 from mxspark.mx.optimizer import Updater
+from mxspark.mx.stager import Stager
 
 META = {
     "step": 4,
@@ -63,12 +66,59 @@ def updater_of(net: Any, name: str = "adam") -> Updater:
     return Updater(Component(name), Component("factor", {"step": 2, "factor": 0.5}), list(params(net).values()))
 
 
+def stage(tmp_path: Path, given: dict[str, gluon.Parameter], updater: Updater, meta: dict[str, Any]) -> events.Staged:
+    return staging.write(str(tmp_path / "c"), staging.snapshot(given, updater, meta))
+
+
+def test_a_snapshot_is_of_its_moment_whatever_is_trained_while_it_is_written(tmp_path: Path) -> None:
+    net = network()
+    updater = updater_of(net)
+    train(net, updater, 2)
+    before = staging.digest(params(net))
+    copy = staging.snapshot(params(net), updater, META)
+    train(net, updater, 3)
+    staged = staging.write(str(tmp_path / "c"), copy)
+    other = network()
+    again = updater_of(other)
+    staging.apply(staging.restore_checkpoint(staged.path), params(other), again)
+    assert staging.digest(params(other)) == before != staging.digest(params(net))
+    train(other, again, 3)
+    assert staging.digest(params(other)) == staging.digest(params(net))
+
+
+def test_the_stager_tells_what_it_wrote_and_raises_in_the_loop_what_went_wrong(tmp_path: Path) -> None:
+    net, said, beats = network(), [], []
+    updater = updater_of(net)
+    train(net, updater, 1)
+    stager = Stager(said.append)
+    stager.begin(str(tmp_path / "a"), params(net), updater, META)
+    stager.wait(lambda: beats.append(1))
+    assert [event.path for event in said] == [str(tmp_path / "a")]
+    params(net)["2.bias"].data()[0] = float("nan")
+    stager.begin(str(tmp_path / "b"), params(net), updater, META)
+    with pytest.raises(TrainingCodeError, match="not finite"):
+        stager.wait(lambda: beats.append(1))
+    with pytest.raises(TrainingCodeError, match="not finite"):
+        stager.check()
+    assert len(said) == 1 and not (tmp_path / "b").exists()
+
+
+def test_a_full_disk_in_the_thread_is_told_as_one_in_the_loop_was(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    net = network()
+    stager = Stager(lambda _event: None)
+    stager.begin(str(tmp_path / "file" / "below"), params(net), updater_of(net), META)
+    with pytest.raises(Blamed) as caught:
+        stager.wait(lambda: None)
+    assert isinstance(caught.value.error, NotADirectoryError)
+
+
 @pytest.mark.parametrize("name", ["adam", "nadam", "sgd"])
 def test_a_resumed_run_goes_on_as_if_nothing_had_happened(tmp_path: Path, name: str) -> None:
     net = network()
     updater = updater_of(net, name)
     train(net, updater, 4)
-    staged = staging.stage_checkpoint(str(tmp_path / "c"), params(net), updater, META)
+    staged = stage(tmp_path, params(net), updater, META)
     train(net, updater, 3)
 
     checkpoint = staging.restore_checkpoint(staged.path)
@@ -86,7 +136,7 @@ def test_what_is_staged_is_described_exactly_and_holds_no_pickle(tmp_path: Path)
     net = network()
     updater = updater_of(net)
     train(net, updater, 1)
-    staged = staging.stage_checkpoint(str(tmp_path / "c"), params(net), updater, META)
+    staged = stage(tmp_path, params(net), updater, META)
     assert (staged.kind, staged.step, staged.epoch, staged.meta) == ("checkpoint", 4, 1, META)
     assert [file.name for file in staged.files] == ["optimizer.params", "parameters.params", "state.json"]
     for file in staged.files:
@@ -103,7 +153,7 @@ def test_an_optimizer_without_state_writes_no_file_of_it(tmp_path: Path) -> None
     net = network()
     updater = updater_of(net, "sgd")
     train(net, updater, 1)
-    staged = staging.stage_checkpoint(str(tmp_path / "c"), params(net), updater, META)
+    staged = stage(tmp_path, params(net), updater, META)
     assert [file.name for file in staged.files] == ["parameters.params", "state.json"]
     assert staging.restore_checkpoint(staged.path).optimizer == {}
 
@@ -124,7 +174,7 @@ def test_an_optimizer_without_state_writes_no_file_of_it(tmp_path: Path) -> None
 )
 def test_another_network_is_refused_by_its_first_difference(tmp_path: Path, other: dict[str, Any], says: str) -> None:
     net = network()
-    staged = staging.stage_checkpoint(str(tmp_path / "c"), params(net), updater_of(net), META)
+    staged = stage(tmp_path, params(net), updater_of(net), META)
     different = network(**other)
     before = staging.digest(params(different))
     with pytest.raises(InputError, match=says):
@@ -134,7 +184,7 @@ def test_another_network_is_refused_by_its_first_difference(tmp_path: Path, othe
 
 def test_a_network_with_less_or_in_another_order_is_refused_too(tmp_path: Path) -> None:
     large, small = network(extra=True), network()
-    staged = staging.stage_checkpoint(str(tmp_path / "c"), params(large), updater_of(large), META)
+    staged = stage(tmp_path, params(large), updater_of(large), META)
     checkpoint = staging.restore_checkpoint(staged.path)
     with pytest.raises(InputError, match=r"parameter 4\.weight: the checkpoint has .*, the network no such parameter"):
         staging.apply(checkpoint, params(small), updater_of(small))
@@ -154,19 +204,19 @@ def test_what_is_not_finite_is_never_written(tmp_path: Path, value: float, where
         name, array = next(iter(updater.state()[0].items()))
     array[-1] = value
     with pytest.raises(TrainingCodeError, match=f"step 4 or before it: {where} {name} is not finite .*learning rate"):
-        staging.stage_checkpoint(str(tmp_path / "c"), params(net), updater, META)
+        stage(tmp_path, params(net), updater, META)
     assert not (tmp_path / "c").exists()
 
 
 def test_large_but_finite_values_are_written(tmp_path: Path) -> None:
     net = network()
     params(net)["2.weight"].set_data(mx.nd.full((6, 144), 3e38))
-    staging.stage_checkpoint(str(tmp_path / "c"), params(net), updater_of(net), META)
+    stage(tmp_path, params(net), updater_of(net), META)
 
 
 def test_a_later_format_is_refused(tmp_path: Path) -> None:
     net = network()
-    staged = staging.stage_checkpoint(str(tmp_path / "c"), params(net), updater_of(net), META)
+    staged = stage(tmp_path, params(net), updater_of(net), META)
     path = Path(staged.path, "state.json")
     path.write_text(json.dumps({**json.loads(path.read_text()), "version": 99}))
     with pytest.raises(InputError, match="has format 99 and this version reads up to 1"):
@@ -194,7 +244,7 @@ def test_two_million_values_take_milliseconds(tmp_path: Path) -> None:
     updater = updater_of(net, "adam")
     works: dict[str, Callable[[], Any]] = {
         "digest": lambda: staging.digest(params(net)),
-        "stage": lambda: staging.stage_checkpoint(str(tmp_path / "c"), params(net), updater, META),
+        "stage": lambda: stage(tmp_path, params(net), updater, META),
     }
     times = {}
     for name, work in works.items():
