@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 _COPY_BYTES = 1 << 20
+_CLOSING = {
+    ("dfs.client.block.write.locateFollowingBlock.initial.delay.ms", "400"): "25",
+    ("dfs.client.block.write.locateFollowingBlock.retries", "5"): "9",
+}
 _FILESYSTEM = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:(//[^/]*)?(?=/|$)")
 # a file another client is just writing is there too, but HDFS answers with its lease
 _EXISTS = ("FileAlreadyExistsException", "AlreadyBeingCreatedException", "RecoveryInProgressException")
@@ -48,7 +52,7 @@ class HadoopStorage:
         jvm: Any = spark._jvm
         gateway: Any = spark.sparkContext._gateway
         self._jvm, self._hadoop = jvm, jvm.org.apache.hadoop.fs
-        self._configuration: Any = spark._jsc.hadoopConfiguration()
+        self._configuration: Any = _hasty(jvm.org.apache.hadoop.conf.Configuration(spark._jsc.hadoopConfiguration()))
         self._contexts: dict[str, Any] = {}
         self._user = str(jvm.org.apache.hadoop.security.UserGroupInformation.getCurrentUser().getShortUserName())
         self._no_overwrite = gateway.new_array(self._hadoop.Options.Rename, 1)
@@ -214,6 +218,17 @@ class HadoopStorage:
         if name in _SAFE_MODE:
             return failed(doing, path, f"HDFS is in safe mode, in which nothing can be written: {text}")
         return failed(doing, path, f"{name}: {text}")
+
+
+def _hasty(configuration: Any) -> Any:
+    """Have closing a file ask again after 25 ms rather than 400 ms whether its last block has arrived, as long in all.
+
+    The NameNode often hears of a block a moment after its writer has written it; every small file then took 0.4 s.
+    """
+    for (name, usual), value in _CLOSING.items():
+        if configuration.get(name) in (None, usual):
+            configuration.set(name, value)
+    return configuration
 
 
 def _entry(status: Any) -> Entry:
