@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-import threading
 import time
 from pathlib import Path
 from typing import Callable, Optional
 
 import pytest
 from job_records import RECORD, a_run
+from racers import race
 
 from mxspark import keeper, terms
 from mxspark.errors import OwnerLives, TakenOver
@@ -20,8 +18,6 @@ from mxspark.jobrecord import RunInfo
 from mxspark.keeper import Keeper
 from mxspark.storage_memory import Fault, InMemoryStorage
 from mxspark.terms import Claim
-
-TESTS = Path(__file__).resolve().parents[1]
 
 
 class Clock:
@@ -187,67 +183,5 @@ def test_the_keeper_looks_often_enough() -> None:
         assert kept._look_s <= min(keeper.LOOK_S, lease_s / 6)
 
 
-RACER = """
-import sys
-from job_records import RECORD, a_run
-import dataclasses, os
-from mxspark.errors import OwnerLives, TakenOver
-from mxspark.jobdir import JobDir
-from mxspark.keeper import Keeper
-from mxspark.storage_local import LocalStorage
-from mxspark.terms import Claim
-folder, me = sys.argv[1:]
-storage, run = LocalStorage(), dataclasses.replace(a_run(me, lease_s=1.5), run_id=me, pid=os.getpid())
-print("ready", flush=True)
-for line in sys.stdin:
-    path = f"{folder}/{line.strip()}"
-    try:
-        owned = JobDir.own(storage, path, RECORD, run, Claim(storage, path, run, say=lambda _: None))
-        with Keeper(owned) as kept:
-            print("owns", owned.term, flush=True)
-            sys.stdin.readline()
-            kept.check()
-    except OwnerLives as error:
-        print("lives", str(error).split("run ", 2)[2].split()[0], flush=True)
-        sys.stdin.readline()
-    except TakenOver:
-        print("taken", flush=True)
-        sys.stdin.readline()
-    print("ready", flush=True)
-"""
-
-
 def test_of_racing_processes_of_different_jobs_exactly_one_owns_and_the_others_name_it(tmp_path: Path) -> None:
-    names = ["a", "b", "c"]
-    code = f"import sys; sys.path.append({str(TESTS)!r})\n{RACER}"
-    racers = [
-        subprocess.Popen([sys.executable, "-c", code, str(tmp_path), name], stdin=-1, stdout=-1, text=True)
-        for name in names
-    ]
-    watchdog = threading.Timer(60, lambda: [racer.kill() for racer in racers])
-    watchdog.start()
-
-    def hear() -> list[list[str]]:
-        return [racer.stdout.readline().split() for racer in racers]  # type: ignore[union-attr]
-
-    def tell(text: str) -> None:
-        for racer in racers:
-            racer.stdin.write(text + "\n")  # type: ignore[union-attr]
-            racer.stdin.flush()  # type: ignore[union-attr]
-
-    try:
-        for number in range(8):
-            assert hear() == [["ready"]] * 3
-            (tmp_path / f"job{number}").mkdir()
-            tell(f"job{number}")
-            heard = hear()
-            owners = [name for name, said in zip(names, heard) if said[0] == "owns"]
-            assert len(owners) == 1, heard
-            assert sorted(said[0] for said in heard) == ["lives", "lives", "owns"], heard
-            assert {said[1] for said in heard if said[0] == "lives"} == set(owners), heard
-            tell("end")
-    finally:
-        watchdog.cancel()
-        for racer in racers:
-            racer.kill()
-            racer.communicate()
+    race(str(tmp_path), rounds=8)
