@@ -16,6 +16,7 @@ code    meaning
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import math
 import os
@@ -76,6 +77,10 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     if given.command == "janitor":
         return _tell_launcher("MXSPARK_EXIT_FILE", _janitor(given.folders, given.remove, given.older_than * 3600))
     _find_modules_beside(given.config)
+    outcome_path = os.environ.get("MXSPARK_OUTCOME")
+    before = _earlier_end(outcome_path) if outcome_path else None
+    if before is not None:
+        return before
     identity = [f"job.id={json.dumps(given.job_id)}"] if given.job_id else []
     take_over = ["job.take_over=true"] if given.take_over else []
     result, code = _train(given.config, [*given.set, *identity, *take_over])
@@ -83,7 +88,27 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         Path(given.result).write_text(json.dumps(result.to_dict(), indent=2, allow_nan=False) + "\n")
     _tell_launcher("MXSPARK_EXIT_FILE", code)
     print_summary(result, Console(stderr=code != 0))
+    if outcome_path:
+        _leave_outcome(outcome_path, result, code)
     return code
+
+
+def _earlier_end(path: str) -> Optional[int]:
+    """Return the exit code of an earlier attempt of this application that YARN need not have repeated."""
+    from mxspark.spark import outcome
+
+    left = outcome.read(path)
+    may_heal = (ClusterError.exit_code, EXIT_TERMINATED)
+    return int(left["code"]) if left is not None and left["code"] not in may_heal else None
+
+
+def _leave_outcome(path: str, result: Result, code: int) -> None:
+    """Tell the launcher, on another machine, how this ended."""
+    from mxspark.spark import outcome
+
+    text = io.StringIO()
+    print_summary(result, Console(file=text, width=100))
+    outcome.write(path, {"code": code, "result": result.to_dict(), "summary": text.getvalue()})
 
 
 def _janitor(folders: Sequence[str], remove: bool, old_s: float) -> int:
@@ -122,6 +147,7 @@ def _train(config: str, overrides: Sequence[str]) -> tuple[Result, int]:
         notice = Notice()
         signal.signal(signal.SIGTERM, lambda _number, _frame: notice.give("SIGTERM"))
         spark = session.start(f"mxspark {job.job.name}")
+        session.announce(spark)
         return spark_job.train_job(job, spark, run, notice), 0
     except KeyboardInterrupt as stop:
         terminated = isinstance(stop, Terminated)

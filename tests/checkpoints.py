@@ -11,11 +11,13 @@ from job_records import RECORD, a_run
 from mxspark.checkpoint import CheckpointStore, Found, in_order
 from mxspark.jobdir import JobDir
 from mxspark.storage_memory import InMemoryStorage
+from mxspark.terms import Claim
 
 
 def a_store(storage: InMemoryStorage, keep: int = 3) -> CheckpointStore:
-    """Own the job dir as a next run does."""
-    return CheckpointStore(JobDir.own(storage, "/job", RECORD, a_run()), keep)
+    """Own the job dir as a next run does that need not wait for what an earlier one may still do."""
+    run = a_run()
+    return CheckpointStore(JobDir.own(storage, "/job", RECORD, run, Claim(storage, "/job", run, take_over=True)), keep)
 
 
 def committed(storage: InMemoryStorage) -> list[str]:

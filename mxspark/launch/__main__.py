@@ -6,10 +6,11 @@ import importlib.util
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mxspark.errors import InputError, MXSparkError
+from mxspark.launch import ending, yarn
 from mxspark.launch.children import SparkSubmit, scratch
 from mxspark.launch.settings import CommandLine, given_settings, our_arguments, own_defaults, sort_arguments
 
@@ -19,17 +20,44 @@ ROOT = Path(__file__).resolve().parents[2]
 def main() -> int:
     """Run the job and return the exit code."""
     try:
-        command = sort_arguments(sys.argv[1:])
+        options, given = yarn.Options.take(sys.argv[1:])
+        command = sort_arguments(given)
         if not Path(command.script).is_file():
             raise InputError(f"there is no script {command.script} in {os.getcwd()}")
         home = spark_home(os.environ)
         ours = our_arguments(command, os.environ, ROOT, len(os.sched_getaffinity(0)))
-        program = [str(home / "bin/spark-submit"), *ours, *command.spark, command.script, *command.arguments]
+        settings = given_settings(command, os.environ)
         with scratch() as folder:
-            return SparkSubmit(program, spark_variables(home, command, folder, os.environ)).run(folder)
+            variables = spark_variables(home, command, folder, os.environ)
+            if yarn.asked_for(settings):
+                return _on_yarn(yarn.Shipment(ROOT, home, folder, command, settings, options), ours, variables)
+            if options != yarn.Options():
+                raise InputError(
+                    "--python and --requirements are for the nodes of a cluster: use them with --master yarn"
+                )
+            return SparkSubmit(_program(home, ours, command), variables).run(folder)
     except MXSparkError as error:
         print(f"mxspark: {error.message}", file=sys.stderr)
         return error.exit_code
+
+
+def _program(home: Path, ours: Sequence[str], command: CommandLine) -> list[str]:
+    return [str(home / "bin/spark-submit"), *ours, *command.spark, command.script, *command.arguments]
+
+
+def _on_yarn(shipment: yarn.Shipment, ours: Sequence[str], variables: dict[str, str]) -> int:
+    """Run on YARN: send what is needed, run, and fetch how it ended where the driver was in the cluster."""
+    from mxspark.spark.hadoop_client import connect
+
+    with connect(variables) as client:
+        shipment.send(client)
+    run = SparkSubmit(_program(shipment.home, ours, shipment.command_line()), {**variables, **shipment.variables})
+    code = run.run(shipment.folder)
+    if not shipment.cluster:
+        return code
+    with connect(variables) as client:
+        outcome = shipment.finish(client, stopped=run.signal != 0)
+    return ending.show(outcome, yarn.option(shipment.command.arguments, "--result"), code)
 
 
 def spark_home(environ: Mapping[str, str]) -> Path:

@@ -46,12 +46,17 @@ class SparkSubmit:
     environ : Mapping of str to str
         Its environment; the driver writes its pid to the file ``MXSPARK_DRIVER_PID_FILE`` and its exit code to
         ``MXSPARK_EXIT_FILE``, and how long a last checkpoint may take to ``MXSPARK_GRACE_FILE``, which are added here.
+
+    Attributes
+    ----------
+    signal : int
+        The signal that stopped it, 0 if none did.
     """
 
     def __init__(self, command: Sequence[str], environ: Mapping[str, str]) -> None:
         self._command = command
         self._environ = environ
-        self._signal = 0
+        self.signal = 0
         self._signalled, self._deadline = 0.0, float("inf")
 
     def run(self, folder: Path) -> int:
@@ -107,11 +112,11 @@ class SparkSubmit:
             got = signal.sigtimedwait(watched, min(1.0, self._deadline - time.monotonic()))
             if got is None or got.si_signo == signal.SIGCHLD:
                 continue
-            if self._signal:
+            if self.signal:
                 if time.monotonic() > self._signalled + SAME_S:
                     return None
                 continue
-            self._signal, self._signalled = got.si_signo, time.monotonic()
+            self.signal, self._signalled = got.si_signo, time.monotonic()
             self._deadline = self._signalled + STOP_S + self._grace_s(driver_file.with_name("grace"))
             print("\nmxspark: stopping; a second Ctrl-C kills", file=sys.stderr, flush=True)
             self._pass_on(driver_file)
@@ -120,7 +125,7 @@ class SparkSubmit:
     def _grace_s(self, file: Path) -> float:
         """Return how long the driver may take for a last checkpoint: none after a Ctrl-C, or before there is one."""
         with contextlib.suppress(OSError, ValueError):
-            return float(file.read_text()) if self._signal == signal.SIGTERM else 0.0
+            return float(file.read_text()) if self.signal == signal.SIGTERM else 0.0
         return 0.0
 
     def _pass_on(self, driver_file: Path) -> None:
@@ -129,7 +134,7 @@ class SparkSubmit:
         with contextlib.suppress(OSError, ValueError):
             driver = int(driver_file.read_text())
             if driver in below:
-                os.kill(driver, signal.SIGINT if self._signal == signal.SIGINT else signal.SIGTERM)
+                os.kill(driver, signal.SIGINT if self.signal == signal.SIGINT else signal.SIGTERM)
                 return
         _send(below, signal.SIGTERM)
 
@@ -151,8 +156,8 @@ class SparkSubmit:
     def _code(self, status: Optional[int], exit_file: Path) -> int:
         with contextlib.suppress(OSError, ValueError):
             return int(exit_file.read_text())
-        if self._signal:
-            return 128 + self._signal
+        if self.signal:
+            return 128 + self.signal
         if status is not None and os.WIFSIGNALED(status):
             return 128 + os.WTERMSIG(status)
         return 0 if status == 0 else ClusterError.exit_code

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -36,6 +37,14 @@ class SessionFacts:
 def start(app_name: str) -> SparkSession:
     """Return the active session, or make one from what spark-submit or the environment say."""
     return SparkSession.builder.appName(app_name).getOrCreate()
+
+
+def announce(spark: SparkSession) -> None:
+    """Say which application this is, where there is a cluster that keeps its logs."""
+    context = spark.sparkContext
+    if str(context.master).startswith("yarn"):
+        name = context.applicationId
+        print(f"mxspark: {name} on YARN; its logs: yarn logs -applicationId {name}", file=sys.stderr, flush=True)
 
 
 def facts(spark: Any) -> SessionFacts:
@@ -97,6 +106,11 @@ def wait_for_slots(session: SessionFacts, workers: int, limit_s: float) -> None:
         have = _slots_now(session.spark)
         if have >= workers:
             return
+        if spark_is_stopped(session.spark):
+            raise ClusterError(
+                "the Spark session was stopped, so that no slots can come (on YARN: the application was killed, or its "
+                "master is gone for good)"
+            )
         if time.monotonic() > deadline:
             raise ClusterError(
                 f"cluster.num_workers is {workers}, but after {limit_s:g} s (failure.start_s) Spark has {have} slots; "
@@ -149,6 +163,12 @@ def _most_slots(master: str, task_cpus: int) -> int | None:
     if small:
         return int(small.group(1)) * (int(small.group(2)) // task_cpus)
     return None
+
+
+def spark_is_stopped(spark: SparkSession) -> bool:
+    """Tell whether somebody, YARN perhaps, has stopped the session's context."""
+    context: Any = spark.sparkContext._jsc
+    return context is None or bool(context.sc().isStopped())
 
 
 def _slots_now(spark: SparkSession) -> int:

@@ -29,7 +29,8 @@ FENCES = {
 }
 # entry points, the launcher, and the two modules that read the environment for the driver
 READS_ENVIRONMENT = (
-    "agent/", "cli.py", "submit.py", "launch/", "spark/session.py", "spark/spool_task.py", "mx/role.py", "mx/thin.py",
+    "agent/", "cli.py", "submit.py", "launch/", "spark/session.py", "spark/spool_task.py", "spark/hadoop_client.py",
+    "mx/role.py", "mx/thin.py",
 )  # fmt: skip
 
 

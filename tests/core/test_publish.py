@@ -14,6 +14,7 @@ from mxspark.jobdir import JobDir, read_record
 from mxspark.publish import publish_model, read_model
 from mxspark.storage import join
 from mxspark.storage_memory import Fault, InMemoryStorage, Killed
+from mxspark.terms import Claim
 
 MODEL_1, MODEL_2 = {"net-symbol.json": b"{1}", "net-0000.params": b"1111"}, {"net-symbol.json": b"{2}"}
 
@@ -122,7 +123,9 @@ def test_job_dir_can_be_owned_whatever_went_wrong_while_it_was_taken_over(tmp_pa
             with contextlib.suppress(MXSparkError, Killed):
                 own(storage)
             storage.fault = None
-            next_run = JobDir.own(storage, "/job", RECORD, a_run())
+            run = a_run()
+            claim = Claim(storage, "/job", run, take_over=True)  # or it waits for a lease where the owner is torn
+            next_run = JobDir.own(storage, "/job", RECORD, run, claim)
             assert read_record(storage, "/job") == RECORD
             next_run.check_owner()
             assert published(storage) == (MODEL_1 if make is prepare else None), fault

@@ -1,0 +1,177 @@
+"""The digits on a real YARN and a real HDFS: both modes, what travels, kills of everything, and how it ended."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hdfs import Hdfs
+from spark.drivers import driver, wait_for
+from submitted import Submitted, executors_of, masters_of, submitted, with_digits
+from yarn import Yarn
+
+OFTEN = {"every_steps": 4, "every_epochs": 1}
+LONG = pytest.mark.long
+
+
+@pytest.fixture(scope="module")
+def ready(hdfs: Hdfs, yarn: Yarn) -> Yarn:
+    with_digits(hdfs)
+    return yarn
+
+
+@pytest.fixture(scope="module")
+def local_model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[bytes]:
+    """The parameters that the same job gives in local mode."""
+    folder = tmp_path_factory.mktemp("local")
+    with driver(folder, "none") as run:
+        assert run.popen.wait(120) == 0, run.log
+        yield (folder / "job/model/model-0000.params").read_bytes()
+
+
+def nothing_runs(run: Submitted) -> None:
+    wait_for("the end of every role", lambda: not run.roles(), 20)
+
+
+@pytest.mark.parametrize("shipped", ["python", pytest.param("all", marks=LONG)])
+def test_client_mode_with_a_python_that_travels(
+    tmp_path: Path, hdfs: Hdfs, ready: Yarn, local_model: bytes, shipped: str
+) -> None:
+    name = f"shipped-{shipped}"
+    with submitted(tmp_path / "run", ready, name, "client", shipped, "middle") as run:
+        run.reached()
+        in_containers = [role for role in run.roles() if role.cmdline()[-1].partition("-")[0] != "scheduler"]
+        assert len(in_containers) == 4, "two workers, two servers"
+        for role in in_containers:
+            maps = Path(f"/proc/{role.pid}/maps").read_text()
+            assert "/filecache/" in maps and sys.prefix not in maps, "the packages"
+            assert f"{sys.base_prefix}/" not in maps or sys.base_prefix == "/usr", "interpreter and its libraries"
+        (run.gates / "go").touch()
+        assert run.wait() == 0, run.explain()
+        application = run.application
+        assert application is not None and f"{application['id']} on YARN; its logs: yarn logs" in run.log
+    outcome = run.outcome()
+    assert (outcome["status"], outcome["steps"]) == ("succeeded", 24)
+    assert outcome["model"] == f"{hdfs.uri}/user/ann/runs/{name}/model"
+    assert hdfs.read(f"/user/ann/runs/{name}/model/model-0000.params") == local_model, "bit for bit"
+    kept = hdfs.list("/user/ann/.mxspark")
+    assert any(name.endswith(".tar") for name in kept) and not [name for name in kept if name.endswith(".part")]
+    nothing_runs(run)
+
+
+def test_cluster_mode_tells_the_launcher_how_it_ended(
+    tmp_path: Path, hdfs: Hdfs, ready: Yarn, local_model: bytes
+) -> None:
+    with submitted(tmp_path / "run", ready, "cluster", "cluster", "nothing") as run:
+        assert run.wait() == 0, run.explain()
+        application = run.application
+        assert application is not None and f"{application['id']} FINISHED; its logs: yarn logs" in run.log
+    assert "succeeded: 2 epochs, 24 steps" in run.log and run.outcome()["steps"] == 24
+    assert hdfs.read("/user/ann/runs/cluster/model/model-0000.params") == local_model
+    assert not hdfs.list("/user/ann/.mxspark/outcomes")
+    nothing_runs(run)
+
+
+@LONG
+def test_cluster_mode_tells_the_users_mistakes_from_others(tmp_path: Path, ready: Yarn) -> None:
+    """Exit code 2 and every problem, and YARN's second attempt does not try again."""
+    with submitted(tmp_path / "run", ready, "wrong", "cluster", "nothing", training={"epochs": 0}) as run:
+        assert run.wait() == 2, run.explain()
+    assert "training.epochs: input should be greater than 0, found 0" in run.log
+    assert (run.outcome()["status"], run.outcome()["cause"]["kind"]) == ("failed", "input")
+
+
+def test_a_killed_application_is_told_and_the_next_run_resumes(tmp_path: Path, ready: Yarn) -> None:
+    """Client mode; what called setsid in the containers dies too."""
+    with submitted(tmp_path / "run", ready, "killed", "client", "nothing", "middle", checkpoint=OFTEN) as run:
+        run.reached()
+        application = run.application
+        assert application is not None and len(run.roles()) == 5
+        ready.kill_application(application["id"])
+        assert run.wait(60) == 4, run.explain()
+        nothing_runs(run)
+        assert run.application is not None and run.application["finalStatus"] == "KILLED"
+    assert run.outcome()["status"] == "failed" and run.outcome()["cause"]["message"]
+    with submitted(tmp_path / "again", ready, "killed", "client", "nothing", "none", checkpoint=OFTEN) as again:
+        assert again.wait() == 0, again.explain()
+    assert again.outcome()["steps"] == 24 and len(again.outcome()["history"]) <= 2
+
+
+@pytest.mark.parametrize("victim", ["executor", "node"])
+@LONG
+def test_a_lost_executor_or_node_is_healed(
+    tmp_path: Path, hdfs: Hdfs, ready: Yarn, victim: str, local_model: bytes
+) -> None:
+    failure = {"start_s": 90.0, "max_restarts": 3}
+    name = f"lost-{victim}"
+    with submitted(
+        tmp_path / "run", ready, name, "client", "nothing", "middle", checkpoint=OFTEN, failure=failure
+    ) as run:
+        run.reached()
+        application = run.application
+        assert application is not None
+        executor = executors_of(application["id"])[0]
+        if victim == "executor":
+            executor.kill()
+        else:
+            number = 0 if "/node0/" in executor.environ()["PWD"] else 1
+            ready.kill(f"nodemanager{number}")
+            executor.kill()
+        (run.gates / "go").touch()
+        try:
+            assert run.wait() == 0, run.explain()
+        finally:
+            if victim == "node":
+                ready.start_node(number)
+                ready.wait()
+    (attempt,) = run.outcome()["attempts"]
+    assert attempt["how"] == "stage" and run.outcome()["steps"] == 24
+    assert hdfs.read(f"/user/ann/runs/{name}/model/model-0000.params") == local_model
+    nothing_runs(run)
+
+
+@pytest.mark.parametrize("mode", ["client", "cluster"])
+@LONG
+def test_a_killed_application_master(tmp_path: Path, hdfs: Hdfs, ready: Yarn, mode: str, local_model: bytes) -> None:
+    """In cluster mode YARN starts the driver again and it resumes; in client mode a new master serves the same one."""
+    name = f"master-{mode}"
+    with submitted(tmp_path / "run", ready, name, mode, "nothing", "middle", checkpoint=OFTEN) as run:
+        run.reached()
+        application = run.application
+        assert application is not None
+        (master,) = masters_of(application["id"])
+        master.kill()
+        (run.gates / "go").touch()
+        assert run.wait() == 0, run.explain()
+    assert run.outcome()["steps"] == 24
+    assert hdfs.read(f"/user/ann/runs/{name}/model/model-0000.params") == local_model
+    nothing_runs(run)
+
+
+@LONG
+def test_a_killed_driver_leaves_nothing_whatever_yarn_says(tmp_path: Path, ready: Yarn) -> None:
+    """YARN calls an application of client mode SUCCEEDED whose driver was killed; our exit code and job dir do not."""
+    with submitted(tmp_path / "run", ready, "driver", "client", "nothing", "middle", checkpoint=OFTEN) as run:
+        run.reached()
+        drivers = [
+            p for p in __import__("psutil").Process(run.popen.pid).children(recursive=True) if "python" in p.name()
+        ]
+        os.kill(drivers[-1].pid, signal.SIGKILL)
+        assert run.wait(60) not in (0, 2, 3), run.explain()
+        nothing_runs(run)
+        wait_for("YARN's last word", lambda: run.application and run.application["state"] == "FINISHED", 60)
+
+
+@LONG
+def test_an_interrupt_ends_an_application_in_the_cluster(tmp_path: Path, ready: Yarn) -> None:
+    with submitted(tmp_path / "run", ready, "interrupted", "cluster", "nothing", "middle") as run:
+        run.reached()
+        run.popen.send_signal(signal.SIGINT)
+        assert run.wait(60) == 130, run.explain()
+        assert run.application is not None and run.application["finalStatus"] == "KILLED"
+        nothing_runs(run)
+    assert run.outcome()["status"] == "interrupted"
