@@ -29,6 +29,10 @@ Runs SCRIPT.py with spark-submit, in a Python environment of its own that is mad
 Options of spark-submit (--master, --conf, --queue, ...) may stand anywhere and go to spark-submit; what stands after
 the script and is not one of them goes to the script, and so does everything after '--'.
 
+With --master yarn (docs/yarn.md):
+--python PATH         a Python that all nodes have there, instead of packing and sending one
+--requirements FILE   packages of yours to pack with it
+
 --exec       runs a command in that environment: a pyspark shell, python, jupyter, ...
 --exec-dev   the same with the tools of ./run-tests
 
