@@ -9,7 +9,7 @@ from typing import Any
 
 FOLDER = "GATE_FOLDER"  # variables of the workers, given by cluster.environment
 MOMENT = "GATE_MOMENT"
-LIMIT_S = 90.0
+LIMIT_S = 240.0
 _calls = {"metric": 0}
 
 

@@ -17,7 +17,7 @@ def test_a_driver_that_outlived_its_launcher_is_replaced_by_the_next_try_and_end
     for name in ("first", "other", "retry"):
         (tmp_path / name).mkdir()
     shared = str(tmp_path / "first" / "job")
-    failure = {"lease_s": LEASE_S}
+    failure = {"lease_s": LEASE_S, "hang_s": 300.0}  # it waits at the gate while two other drivers start
     checkpoint = {"every_steps": 5}
     with driver(tmp_path / "first", "middle", program="launcher.py", failure=failure, checkpoint=checkpoint) as first:
         first.reached()
