@@ -149,6 +149,9 @@ def executors_of(application: str) -> list[psutil.Process]:
     return found
 
 
+_MASTERS = ("deploy.yarn.ApplicationMaster", "deploy.yarn.ExecutorLauncher")  # in cluster mode, in client mode
+
+
 def masters_of(application: str) -> list[psutil.Process]:
     """Return the application masters' JVMs of an application; in cluster mode the driver is in there."""
     found = []
@@ -156,6 +159,6 @@ def masters_of(application: str) -> list[psutil.Process]:
         with contextlib.suppress(psutil.Error):
             words = process.cmdline()
             ours = f"/{application}/" in process.environ().get("PWD", "")
-            if process.name() == "java" and ours and any("deploy.yarn.ApplicationMaster" in word for word in words):
+            if process.name() == "java" and ours and any(word.endswith(_MASTERS) for word in words):
                 found.append(process)
     return found
