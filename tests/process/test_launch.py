@@ -17,6 +17,8 @@ from typing import Any
 import psutil
 import pytest
 
+from mxspark.launch.children import SparkSubmit
+
 ROOT = Path(__file__).resolve().parents[2]
 
 # what spark-submit is to its driver: a parent that dies of signals of its own
@@ -255,3 +257,12 @@ def test_a_spark_of_another_series_is_refused(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "is Spark 3.3.1, but the pyspark of" in done.stderr
     assert "set MXSPARK_PYSPARK=3.3.1, or unset SPARK_HOME" in done.stderr
+
+
+def test_a_driver_may_take_its_time_for_a_last_checkpoint_after_a_sigterm_only(tmp_path: Path) -> None:
+    owner = SparkSubmit([], {})
+    (tmp_path / "grace").write_text("25\n")
+    for number, seconds in ((signal.SIGINT, 0.0), (signal.SIGTERM, 25.0)):
+        owner._signal = number
+        assert owner._grace_s(tmp_path / "grace") == seconds
+        assert owner._grace_s(tmp_path / "none") == 0.0

@@ -7,9 +7,45 @@ import time
 from pathlib import Path
 
 import psutil
+import pytest
 from spark.drivers import assert_nothing_left, driver, running, wait_for
+from spark.jobs import digits
+
+from mxspark import cli
+from mxspark.config import JobConfig
+from mxspark.result import SUCCEEDED, Result
+from mxspark.spark.record import run_info
 
 LEASE_S = 6.0
+AIRFLOW = {"DAG_ID": "nightly", "TASK_ID": "train", "DAG_RUN_ID": "scheduled__2024-01-01T00:00:00+00:00"}
+
+
+def identity(folder: Path, **job: object) -> str:
+    made = JobConfig.from_dict(digits(folder, job=job))
+    return run_info("run", f"file://{folder}", made).job_id
+
+
+def test_the_identity_of_a_job_is_given_or_the_schedulers_or_its_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in AIRFLOW:
+        monkeypatch.delenv(f"AIRFLOW_CTX_{name}", raising=False)
+    assert identity(tmp_path) == identity(tmp_path) != identity(tmp_path / "other")
+    for name, value in AIRFLOW.items():
+        monkeypatch.setenv(f"AIRFLOW_CTX_{name}", value)
+    monkeypatch.setenv("AIRFLOW_CTX_TRY_NUMBER", "1")
+    first = identity(tmp_path)
+    monkeypatch.setenv("AIRFLOW_CTX_TRY_NUMBER", "2")
+    assert identity(tmp_path) == first == "nightly.train.scheduled__2024-01-01T00_00_00_00_00"
+    assert identity(tmp_path, id="mine") == "mine"
+
+
+def test_the_flags_of_the_command_line_are_keys_of_the_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    monkeypatch.setattr(cli, "_train", lambda *given: seen.append(given) or (Result(SUCCEEDED, "run", ""), 0))
+    job = str(tmp_path / "job.yaml")
+    assert cli.main(["train", "--config", job, "--set", "job.id=a", "--job-id", "2024.b", "--take-over"]) == 0
+    assert seen == [(job, ["job.id=a", 'job.id="2024.b"', "job.take_over=true"])]
 
 
 def test_a_driver_that_outlived_its_launcher_is_replaced_by_the_next_try_and_ends(tmp_path: Path) -> None:
