@@ -11,6 +11,7 @@ from typing import Optional
 
 from mxspark import events, topology, values, wire
 from mxspark.agent import decide, ending, process
+from mxspark.agent.attempt import FAIL, FINISH, WAIT, Attempt
 from mxspark.agent.hearing import understand
 from mxspark.agent.loop import Loop, Stream, Timer
 from mxspark.agent.roles import Roles
@@ -40,8 +41,7 @@ class Coordinator:
         self._loop, self._spec, self._driver = loop, spec, driver
         os.makedirs(folder := Path(spec.log_dir), exist_ok=True)
         process.log_to(folder / "agent-driver.log")
-        host = os.uname().nodename
-        self._attempt = decide.Attempt(spec.size, spec.limits, host, spec.identity, spec.same_host, spec.first)
+        self._attempt = Attempt.first(spec, os.uname().nodename)
         self._plans: Optional[list[wire.Message]] = None
         self._sockets = topology.sockets(spec.roles)
         self._peers: dict[int, Peer] = {}
@@ -75,7 +75,7 @@ class Coordinator:
     @property
     def succeeded(self) -> bool:
         """Whether the attempt came to its end without failure."""
-        return self._over and self._attempt.verdict == decide.FINISH
+        return self._over and self._attempt.verdict == FINISH
 
     def command(self, frame: wire.Message) -> None:
         """Take a command of the driver."""
@@ -98,7 +98,7 @@ class Coordinator:
         """End the attempt at a step that all workers agree on; they then make a last checkpoint."""
         if self._attempt.is_training():
             self._tell_agents({"do": "yield"})
-        elif self._attempt.verdict == decide.WAIT:
+        elif self._attempt.verdict == WAIT:
             self.interrupt(why)
 
     def interrupt(self, why: str) -> None:
@@ -106,8 +106,8 @@ class Coordinator:
         if self._interrupted:
             self._loop.stop()  # whoever says it twice means it
         self._interrupted = True
-        if self._attempt.verdict == decide.WAIT:
-            self._attempt.verdict = decide.FAIL
+        if self._attempt.verdict == WAIT:
+            self._attempt.verdict = FAIL
             self._cause = Cause("interrupted", "agent", RANK, self._attempt.host, os.getpid(), why)
         self._stop_all(why)
 
@@ -203,15 +203,15 @@ class Coordinator:
                 self._end()
             return
         decision = decide.decide(self._attempt, self._loop.now())
-        if decision.action == decide.FAIL and decision.cause is not None:
+        if decision.action == FAIL and decision.cause is not None:
             self._fail(decision.cause)
-        elif decision.action == decide.FINISH:
+        elif decision.action == FINISH:
             self._finish()
         elif decision.action == decide.ENDED:
             self._end_attempt()
 
     def _fail(self, cause: Cause) -> None:
-        self._attempt.verdict = decide.FAIL
+        self._attempt.verdict = FAIL
         self._cause = cause
         log.error("attempt %d failed: %s", self._attempt.number, cause.describe())
         if cause.kind not in ("hang", "start"):
@@ -233,7 +233,7 @@ class Coordinator:
         self._loop.after(CLEAR_S, lambda: self._give_up(attempt))
         self._act()
 
-    def _give_up(self, attempt: decide.Attempt) -> None:
+    def _give_up(self, attempt: Attempt) -> None:
         """Let go of agents that have not ended the roles of an attempt: they are stopped, or the machine is."""
         if attempt is not self._attempt or self._over or self._stopping:
             return
@@ -245,7 +245,7 @@ class Coordinator:
         self._act()
 
     def _finish(self) -> None:
-        self._attempt.verdict = decide.FINISH
+        self._attempt.verdict = FINISH
         self._roles.leave(self._spec.limits.shutdown_s)
         self._tell_agents({"do": "finish"})
         self._loop.after(self._spec.limits.shutdown_s + STOP_S, lambda: self._stop_all("the others have ended"))
@@ -259,7 +259,7 @@ class Coordinator:
             self._loop.after(STOP_S, self._end)
             self._act()
 
-    def _own_ended(self, attempt: decide.Attempt) -> None:
+    def _own_ended(self, attempt: Attempt) -> None:
         attempt.own_roles_ended = True
         if attempt is self._attempt:
             self._logs.update(self._roles.logs())
@@ -272,7 +272,7 @@ class Coordinator:
         ending.kill_agents(self._attempt, set(self._attempt.gone) - self._stopped)
         event = ending.ended(self._attempt, self._cause, self._logs, self._roles.suffix)
         self._tell_driver({"from": {"role": "agent", "rank": RANK}, **events.to_wire(event)})
-        if self._attempt.verdict == decide.FINISH:
+        if self._attempt.verdict == FINISH:
             self._end()
         else:
             why = f"the driver did not say within {RESUME_S:g} s how to go on"

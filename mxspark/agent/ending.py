@@ -10,7 +10,7 @@ from typing import Optional
 
 from mxspark import events, topology, wire
 from mxspark.agent import process
-from mxspark.agent.decide import Attempt
+from mxspark.agent.attempt import Attempt
 from mxspark.agent.roles import TAIL_LINES
 from mxspark.failure import Cause, shorten
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Optional
 
 from mxspark import events, wire
-from mxspark.agent.decide import Attempt, Who
+from mxspark.agent.attempt import Attempt, Who
 
 
 def understand(frame: wire.Message, rank: Optional[int], attempt: Attempt) -> Optional[tuple[Who, events.Event]]:

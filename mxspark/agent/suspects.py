@@ -6,7 +6,8 @@ from dataclasses import replace
 from typing import Optional
 
 from mxspark import events
-from mxspark.agent.decide import Attempt, cause_of
+from mxspark.agent.attempt import Attempt
+from mxspark.agent.decide import cause_of
 from mxspark.failure import Cause
 
 

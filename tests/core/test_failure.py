@@ -8,7 +8,7 @@ from typing import Optional
 import pytest
 
 from mxspark import failure
-from mxspark.agent.decide import KIND_OF_RAISED
+from mxspark.agent.attempt import KIND_OF_RAISED
 from mxspark.failure import IN_PLACE, STAGE, STOP, Cause, Failed, Next, Policy, decide, remedy
 from mxspark.report.summary import rows
 from mxspark.result import FAILED, Result
