@@ -61,7 +61,10 @@ class Snapshot:
 
 
 def snapshot(params: Mapping[str, gluon.Parameter], updater: Updater, meta: Mapping[str, Any]) -> Snapshot:
-    """Have MXNet's engine copy parameters and optimizer states; returns before it has.
+    """Have MXNet's engine copy parameters and optimizer states; returns before it has copied those that it trains.
+
+    BatchNorm's running statistics are changed by its backward pass, of which the engine does not know: they are read
+    when nothing runs, and are copied before anything else does.
 
     Parameters
     ----------
@@ -73,7 +76,11 @@ def snapshot(params: Mapping[str, gluon.Parameter], updater: Updater, meta: Mapp
         ``step`` and ``epoch``, and whatever else resuming needs, as JSON.
     """
     arrays, progress = updater.state()
+    mx.nd.waitall()
     values = {name: param.list_data()[0].copy() for name, param in params.items()}
+    for name, param in params.items():
+        if param.grad_req == "null":
+            values[name].wait_to_read()
     state = {
         **meta,
         "version": VERSION,

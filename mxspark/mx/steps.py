@@ -96,9 +96,10 @@ class Stepper:
             self._updater.update(batch.rows.global_rows, sums)
 
     def settle(self) -> None:
-        """Read the numbers of the step still out, so that all counts are of the same step."""
+        """Read the numbers of the step still out, so that all counts are of the same step, and all values too."""
         before, self._issued = self._issued, None
         self._read(before)
+        mx.nd.waitall()  # BatchNorm's backward changes its statistics unknown to the engine: who reads them must wait
 
     def _read(self, issued: Optional[_Issued]) -> None:
         if issued is None:

@@ -263,6 +263,6 @@ def test_a_driver_may_take_its_time_for_a_last_checkpoint_after_a_sigterm_only(t
     owner = SparkSubmit([], {})
     (tmp_path / "grace").write_text("25\n")
     for number, seconds in ((signal.SIGINT, 0.0), (signal.SIGTERM, 25.0)):
-        owner._signal = number
+        owner.signal = number
         assert owner._grace_s(tmp_path / "grace") == seconds
         assert owner._grace_s(tmp_path / "none") == 0.0
