@@ -8,7 +8,9 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
+from hypothesis import HealthCheck
 from leftovers import dead_sockets, roles_alive
 
 TIERS = ("core", "process", "mx", "spark", "cluster")
@@ -21,7 +23,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Give this test run a temporary folder of its own, by which its processes are known (`leftovers`)."""
+    """Give this test run a temporary folder, by which its processes are known (`leftovers`), and patience."""
+    hypothesis.settings.register_profile("busy machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    hypothesis.settings.load_profile("busy machine")
     folder = tempfile.mkdtemp(prefix="mxspark-tests-")
     os.environ["TMPDIR"] = tempfile.tempdir = folder
     config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))

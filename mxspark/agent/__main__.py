@@ -35,6 +35,7 @@ class Main:
         self._kind = ""
         self._scratch: Optional[str] = None
         self._inherited: Optional[str] = None  # the scratch folder, once its owner is gone
+        self._orphaned = False
         self._parent = os.getppid()
         self._starter = Stream(self.loop, STDIN, wire.Plain(), self._frame, lambda _error: self._gone("it let go"))
         self._patience = self.loop.after(FIRST_FRAME_S, self.loop.stop)
@@ -97,6 +98,9 @@ class Main:
             self._gone("it ended")
 
     def _gone(self, how: str) -> None:
+        if self._orphaned:  # noticed both ways
+            return
+        self._orphaned = True
         self._inherited = self._scratch
         self._abandon(f"the process that started this agent is gone ({how})")
 

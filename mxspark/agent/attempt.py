@@ -147,7 +147,7 @@ class Attempt:
         elif isinstance(event, events.Examined):
             self.examined[event.role, event.rank] = event
         elif isinstance(event, events.Stopped):
-            self.gone.setdefault(event.rank, "its agent has ended")
+            self.lose(event.rank, "its agent has ended, without being asked")
         elif isinstance(event, events.Cleared):
             if event.attempt == self.number:
                 self.cleared.add(event.rank)

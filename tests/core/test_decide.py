@@ -113,15 +113,21 @@ def test_expected_ends_are_none() -> None:
     assert decide.decide(made, 4.0) == WAIT
 
 
-def test_a_lost_agent_counts_once_and_not_after_its_end() -> None:
+def test_a_lost_agent_counts_once() -> None:
     made = attempt()
-    made.record(None, events.Stopped(0), 4.0)
-    made.lose(0, "gone")
     assert decide.decide(made, 4.0) == WAIT
     made.lose(1, "gone")
     made.lose(1, "gone")
     assert cause_at(made, 4.0) == made.failures[0] and len(made.failures) == 1
     assert (made.failures[0].kind, made.failures[0].host, made.failures[0].pid) == ("agent", "h1", 101)
+
+
+def test_an_agent_that_says_it_has_ended_before_the_attempt_has_is_lost() -> None:
+    """As one does whose lease ran out: its connection breaks later, and that must not be the first that counts."""
+    made = attempt()
+    made.record(None, events.Stopped(0), 4.0)
+    made.lose(0, "the connection broke")
+    assert cause_at(made, 4.0).message == "its agent has ended, without being asked" and len(made.failures) == 1
 
 
 def test_done_by_all_with_one_digest_finishes() -> None:

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
-from functools import partial
 
 import mxnet as mx
 import numpy as np
@@ -38,9 +37,20 @@ def distance(ours, theirs):
     return np.linalg.norm(a - b) / np.linalg.norm(b)
 
 
-def beyond(step, rank, event):
-    """Tell that a worker has gone further than `step`."""
-    return isinstance(event, events.Beat) and event.step > step
+class Beyond:
+    """A condition to stop at: a worker has gone further than `step`, and the checkpoint of step `at` is staged.
+
+    The second does not follow from the first: a checkpoint is written beside the training.
+    """
+
+    def __init__(self, step, at):
+        self.step, self.at = step, at
+        self.passed = self.staged = False
+
+    def __call__(self, rank, event):
+        self.passed |= isinstance(event, events.Beat) and event.step > self.step
+        self.staged |= isinstance(event, events.Staged) and (event.kind, event.step) == ("checkpoint", self.at)
+        return self.passed and self.staged
 
 
 def plain_loop(bundle, build, optimizer, epochs):
@@ -133,7 +143,7 @@ def test_a_killed_run_resumes_bit_for_bit(tmp_path, size):
     within = next(s.step for s in whole.staged("checkpoint") if s.meta["step_in_epoch"] and s.epoch == 1)
     after = next(s.step for s in whole.staged("checkpoint") if not s.meta["step_in_epoch"] and s.epoch == 2)
     for at in (within, after):
-        killed = run_group(bundle, size, stop=partial(beyond, at + 1))
+        killed = run_group(bundle, size, stop=Beyond(at + 1, at))
         assert killed.returncodes == [-9] * size
         assert not killed.of(events.Done)
         resumed = run_group(replace(bundle, restore=killed.restore(at)), size)

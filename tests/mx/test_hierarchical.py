@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 
 import pytest
 import role_jobs
 from role_harness import make_bundle, run_group
-from test_gluon_loop import SGD, beyond, distance, final, plain_loop
+from test_gluon_loop import SGD, Beyond, distance, final, plain_loop
 
 from mxspark import events
 
@@ -48,7 +47,7 @@ def test_statistics_and_gradients_that_not_every_step_makes(tmp_path, network, h
 def test_a_killed_run_resumes_bit_for_bit(tmp_path):
     bundle = make_bundle(tmp_path, counts=(90, 57), network="with_dropout", epochs=3, every_steps=4, every_epochs=1)
     whole = run_group(bundle, 3, hosts=1)
-    killed = run_group(bundle, 3, hosts=1, stop=partial(beyond, 10))
+    killed = run_group(bundle, 3, hosts=1, stop=Beyond(10, 8))
     assert killed.returncodes == [-9] * 3 and not killed.of(events.Done)
     resumed = run_group(replace(bundle, restore=killed.restore(8)), 3, hosts=1)
     assert resumed.of(events.Started)[0].step == 8

@@ -106,7 +106,9 @@ def test_a_closed_driver_channel_ends_everything(tmp_path: Path) -> None:
         gang.assert_nothing_left(0.0)
 
 
-def test_a_killed_driver_ends_everything(tmp_path: Path) -> None:
+@pytest.mark.parametrize("frozen", [False, True])
+def test_a_killed_driver_ends_everything(tmp_path: Path, frozen: bool) -> None:
+    """Also if the end takes longer because the agent of a slot is stopped: the driver's death is noticed twice."""
     with other_process(DRIVER, str(tmp_path)) as driver:
         assert driver.stdout is not None
         run_id, *words = driver.stdout.readline().split()
@@ -114,10 +116,12 @@ def test_a_killed_driver_ends_everything(tmp_path: Path) -> None:
         probe = Gang(tmp_path)
         probe.run_id = run_id
         assert len(probe.tagged()) == 5 and all(map(is_alive, agents)) and all(map(os.path.exists, sockets))
+        if frozen:
+            freeze(agents[1])
         began = time.monotonic()
         driver.kill()
         assert driver.wait() == -signal.SIGKILL
-        while time.monotonic() - began < 5 and (probe.tagged() or any(map(is_alive, agents))):
+        while time.monotonic() - began < (10 if frozen else 5) and (probe.tagged() or any(map(is_alive, agents))):
             time.sleep(0.02)
         assert not probe.tagged() and not any(map(is_alive, agents))
         assert not any(map(os.path.lexists, sockets))
