@@ -95,8 +95,15 @@ def test_a_commit_is_waited_for_and_a_word_about_an_older_one_is_not_it() -> Non
 
 def test_leave_to_finish() -> None:
     agent = Agent()
-    threading.Timer(0.1, lambda: agent.say("finish")).start()
+    said = threading.Event()
+
+    def finish() -> None:
+        said.set()
+        agent.say("finish")
+
+    threading.Timer(0.1, finish).start()
     agent.line.wait_finish()
+    assert said.is_set(), "it must not leave before it is told to"
 
 
 def test_an_unknown_order_is_an_error() -> None:

@@ -211,7 +211,8 @@ def test_what_is_not_finite_is_never_written(tmp_path: Path, value: float, where
 def test_large_but_finite_values_are_written(tmp_path: Path) -> None:
     net = network()
     params(net)["2.weight"].set_data(mx.nd.full((6, 144), 3e38))
-    stage(tmp_path, params(net), updater_of(net), META)
+    staged = stage(tmp_path, params(net), updater_of(net), META)
+    assert (mx.nd.load(f"{staged.path}/parameters.params")["2.weight"] == 3e38).asnumpy().all()
 
 
 def test_a_later_format_is_refused(tmp_path: Path) -> None:
