@@ -130,6 +130,8 @@ class WorkerBundle:
         Local folder rank 0 may write to; every staged folder is one of its children.
     exchange : str
         ``hierarchical`` or ``kvstore``.
+    mapped_bytes : int or None
+        How much of the spooled rows a worker maps at once, where that counts as its memory.
     """
 
     run_id: str
@@ -143,4 +145,5 @@ class WorkerBundle:
     restore: Optional[Restore]
     staging: str
     exchange: str = "kvstore"
+    mapped_bytes: Optional[int] = None
     beat_s: float = 0.2

@@ -29,12 +29,13 @@ from typing import Optional
 
 from rich.console import Console
 
-from mxspark import __version__
+from mxspark import __version__, checkup
 from mxspark.config import JobConfig
 from mxspark.errors import (
     EXIT_INTERRUPTED,
     EXIT_TERMINATED,
     ClusterError,
+    ConfigError,
     InputError,
     InternalError,
     MXSparkError,
@@ -53,8 +54,14 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"mxspark {__version__}")
     commands = top.add_subparsers(dest="command", required=True)
     train = commands.add_parser("train", help="train the job of a YAML file")
-    train.add_argument("--config", required=True, metavar="FILE", help="the job; conf/job.yaml documents every key")
-    train.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a key of the job")
+    check = commands.add_parser("check", help="find out what would keep a job from running, before it is started")
+    for command in (train, check):
+        command.add_argument(
+            "--config", required=True, metavar="FILE", help="the job; conf/job.yaml documents every key"
+        )
+        command.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a key of it")
+        command.add_argument("--master", metavar="URL", help="of Spark; default: what spark-submit was told")
+    check.add_argument("--json", action="store_true", help="write one JSON object instead of a table")
     train.add_argument("--job-id", metavar="ID", help="who the job is (job.id); default: Airflow's, else dir and user")
     train.add_argument("--take-over", action="store_true", help="end a run of another job that owns job.dir")
     train.add_argument("--result", metavar="FILE", help="write the outcome as one JSON object")
@@ -81,9 +88,11 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     before = _earlier_end(outcome_path) if outcome_path else None
     if before is not None:
         return before
+    if given.command == "check":
+        return _tell_launcher("MXSPARK_EXIT_FILE", _check(given, outcome_path))
     identity = [f"job.id={json.dumps(given.job_id)}"] if given.job_id else []
     take_over = ["job.take_over=true"] if given.take_over else []
-    result, code = _train(given.config, [*given.set, *identity, *take_over])
+    result, code = _train(given.config, [*given.set, *identity, *take_over], given.master)
     if given.result:
         Path(given.result).write_text(json.dumps(result.to_dict(), indent=2, allow_nan=False) + "\n")
     _tell_launcher("MXSPARK_EXIT_FILE", code)
@@ -126,6 +135,33 @@ def _janitor(folders: Sequence[str], remove: bool, old_s: float) -> int:
     return ClusterError.exit_code if problems else 0
 
 
+def _check(given: argparse.Namespace, outcome_path: Optional[str]) -> int:
+    """Say what would keep a job from running, and return the exit code."""
+    from mxspark.report import checkup as report
+
+    try:
+        job = JobConfig.from_yaml(given.config, given.set)
+        from mxspark.report import progress
+        from mxspark.spark import check, session
+
+        spark = session.start(f"mxspark check of {job.job.name}", given.master)
+        session.announce(spark)
+        display = progress.make("off" if given.json else "lines", job.report.every_s)
+        found = check.check(job, spark, display.phase)
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except ConfigError as error:
+        found = [checkup.Finding("configuration", checkup.PROBLEM, error.message, by=checkup.INPUT)]
+    text = report.as_json(found) if given.json else report.as_table(found)
+    print(text, end="", flush=True)
+    code = checkup.exit_code(found)
+    if outcome_path:
+        from mxspark.spark import outcome
+
+        outcome.write(outcome_path, {"code": code, "result": json.loads(report.as_json(found)), "summary": text})
+    return code
+
+
 def _find_modules_beside(config: str) -> None:
     """Let dotted paths of a job name modules of the working directory and of the job file's folder."""
     for folder in (os.getcwd(), str(Path(config).absolute().parent)):
@@ -133,7 +169,7 @@ def _find_modules_beside(config: str) -> None:
             sys.path.append(folder)
 
 
-def _train(config: str, overrides: Sequence[str]) -> tuple[Result, int]:
+def _train(config: str, overrides: Sequence[str], master: Optional[str]) -> tuple[Result, int]:
     """Train, and turn whatever happens into an outcome and an exit code."""
     from mxspark.run import run_id
 
@@ -146,7 +182,7 @@ def _train(config: str, overrides: Sequence[str]) -> tuple[Result, int]:
         _tell_launcher("MXSPARK_GRACE_FILE", math.ceil(job.failure.grace_s))
         notice = Notice()
         signal.signal(signal.SIGTERM, lambda _number, _frame: notice.give("SIGTERM"))
-        spark = session.start(f"mxspark {job.job.name}")
+        spark = session.start(f"mxspark {job.job.name}", master)
         session.announce(spark)
         return spark_job.train_job(job, spark, run, notice), 0
     except KeyboardInterrupt as stop:

@@ -31,7 +31,7 @@ from mxspark.terms import TERM, TERMS, Claim, describe, read_owner, term_name, t
 log = logging.getLogger(__name__)
 
 MODELS = ("model", "model-best")
-_RECORD, _TMP, _CHECKPOINTS, _RUNS = "_job.json", "_tmp", "checkpoints", "runs"
+_RECORD, TMP, _CHECKPOINTS, _RUNS = "_job.json", "_tmp", "checkpoints", "runs"
 _TAKEN = re.compile(r"(?:taken-)?t(\d{6,})(?:-by-t\d{6,})?")
 REPLACED = "replaced-"
 _LIMIT_BYTES = 64 << 20
@@ -62,8 +62,8 @@ def preflight(storage: Storage, path: str, settings: Optional[JobSettings] = Non
     qualified = storage.qualify(path)
     _make(storage, qualified)
     names = {entry.name for entry in storage.list(qualified)}
-    if _RECORD not in names and names - {_TMP}:
-        seen = ", ".join(sorted(names - {_TMP})[:5])
+    if _RECORD not in names and names - {TMP}:
+        seen = ", ".join(sorted(names - {TMP})[:5])
         raise JobDirError(
             f"job.dir {qualified} is not empty and not a job dir: it holds {seen}, but no {_RECORD}; set job.dir to a "
             "new or empty folder"
@@ -118,7 +118,7 @@ class JobDir:
         self.path = path
         self.term = term
         self.run = run
-        self.tmp = join(path, _TMP, term_name(term))
+        self.tmp = join(path, TMP, term_name(term))
         self.checkpoints = join(path, _CHECKPOINTS)
         self.run_folder = join(path, _RUNS, run.run_id)
 
@@ -204,7 +204,7 @@ class JobDir:
 
     def _put_away_earlier(self) -> None:
         """Take every earlier owner's unfinished work out of its hands, mend what it left half done, remove the rest."""
-        root = join(self.path, _TMP)
+        root = join(self.path, TMP)
         for entry in self.storage.list(root):
             match = _TAKEN.fullmatch(entry.name)
             if match is None or int(match.group(1)) >= self.term:
@@ -232,8 +232,8 @@ def _make(storage: Storage, path: str) -> None:
 
 def _probe(storage: Storage, path: str) -> None:
     """Do once, on nothing, all that a commit will do."""
-    storage.make_folder(join(path, _TMP))
-    draft = join(path, _TMP, f"probe-{uuid.uuid4().hex}")
+    storage.make_folder(join(path, TMP))
+    draft = join(path, TMP, f"probe-{uuid.uuid4().hex}")
     target = draft + "-target"
     storage.make_folder(draft)
     try:
@@ -270,7 +270,7 @@ def _settle_record(storage: Storage, path: str, record: JobRecord, run: RunInfo)
     """Write the job's record if there is none, else compare."""
     if read_record(storage, path) is None:
         # drafted elsewhere, so that nobody ever sees half a record
-        draft = join(path, _TMP, f"record-{uuid.uuid4().hex}")
+        draft = join(path, TMP, f"record-{uuid.uuid4().hex}")
         storage.create(draft, record.to_bytes(run.job_id))
         try:
             storage.rename(draft, join(path, _RECORD))

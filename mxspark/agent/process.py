@@ -115,7 +115,7 @@ def start(spec: RoleSpec, settings: Settings, inherited: Optional[Inherited] = N
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 pass_fds=(theirs.fileno(), *(inherited.descriptors() if inherited else ())),
-                preexec_fn=lambda: _bind_to(agent),
+                preexec_fn=lambda: bind_to(agent),
             )
     except BaseException:
         ours.close()
@@ -134,11 +134,11 @@ def _environment(spec: RoleSpec, settings: Settings, channel: int, inherited: Op
     }
 
 
-def _bind_to(agent: int) -> None:
-    """In the child: a process group of its own, death with the agent, no limit on memory that Spark set for Python."""
+def bind_to(parent: int) -> None:
+    """In the child: a process group of its own, death with its parent, no limit on memory that Spark set for Python."""
     os.setpgid(0, 0)
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != agent:  # it died before the line above
+    if os.getppid() != parent:  # it died before the line above
         os._exit(255)
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))

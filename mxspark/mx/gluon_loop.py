@@ -88,12 +88,13 @@ class GluonLoop:
         """Map the data and build the network for it."""
         bundle, training = self.bundle, self.bundle.training
         rank, size = self.exchange.rank, self.exchange.size
-        reader = Reader(bundle.training_data, bundle.features, bundle.labels, rank, size)
+        reading = (bundle.features, bundle.labels, rank, size, bundle.mapped_bytes)
+        reader = Reader(bundle.training_data, *reading)
         if not reader.plan.rows:
             raise InputError("there is no row to train on: check data.path and data.validation")
         self.batches, self.validation = GluonBatches(reader), None
         if bundle.validation_data is not None and bundle.validation_data.plan.rows:
-            self.validation = GluonBatches(Reader(bundle.validation_data, bundle.features, bundle.labels, rank, size))
+            self.validation = GluonBatches(Reader(bundle.validation_data, *reading))
         shapes = [(reader.local_rows, *reader.rows.layout[name][0]) for name in reader.features]
         self.network = networks.prepare(training, shapes)
         for data in filter(None, (bundle.training_data, bundle.validation_data)):

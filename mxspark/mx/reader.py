@@ -6,6 +6,8 @@ Only numpy happens here, so that the thread that reads never touches MXNet's eng
 from __future__ import annotations
 
 import contextlib
+import mmap
+import os
 import queue
 import threading
 import time
@@ -63,6 +65,8 @@ class SpooledRows:
         Spools in order of their partition ids, and the plan that counts their rows.
     columns : sequence of ColumnSpec
         The arrays to map.
+    mapped_bytes : int, optional
+        How much of them may be mapped at once, as far as can be told.
 
     Raises
     ------
@@ -70,13 +74,14 @@ class SpooledRows:
         If a file is not there, or its size is not what its rows need.
     """
 
-    def __init__(self, data: DataSet, columns: Sequence[ColumnSpec]) -> None:
+    def __init__(self, data: DataSet, columns: Sequence[ColumnSpec], mapped_bytes: Optional[int] = None) -> None:
         counts = tuple(spool.rows for spool in data.spools)
         if counts != data.plan.counts:
             raise InternalError(f"the plan counts {data.plan.counts} rows, the spools hold {counts}")
         self.names = tuple(column.name for column in columns)
         self._bases = data.plan.bases
-        self._maps = {name: [_map(spool, name) for spool in data.spools] for name in self.names}
+        self._pages = _Pages(mapped_bytes)
+        self._maps = {name: [_map(spool, name, self._pages) for spool in data.spools] for name in self.names}
         self.layout = {name: _layout(name, data.spools) for name in self.names}
 
     def gather(self, ids: Array) -> dict[str, Array]:
@@ -86,7 +91,9 @@ class SpooledRows:
         order = np.argsort(partitions, kind="stable")
         runs = np.flatnonzero(np.diff(partitions[order])) + 1
         groups = np.split(order, runs) if len(ids) else []
-        return {name: self._gather(name, partitions, offsets, groups) for name in self.names}
+        rows = {name: self._gather(name, partitions, offsets, groups) for name in self.names}
+        self._pages.bound()
+        return rows
 
     def _gather(self, name: str, partitions: Array, offsets: Array, groups: list[Array]) -> Array:
         shape, dtype = self.layout[name]
@@ -102,7 +109,38 @@ class SpooledRows:
         return rows
 
 
-def _map(spool: SpoolReady, name: str) -> Optional[Array]:
+class _Pages:
+    """The mapped files, whose pages are let go when there are more than `limit` bytes of them; they stay cached."""
+
+    def __init__(self, limit: Optional[int]) -> None:
+        self._limit = limit
+        self._maps: list[mmap.mmap] = []
+        self._bytes, self._before = 0, shared_bytes()
+
+    def map(self, path: Path) -> mmap.mmap:
+        """Map a file that is not empty."""
+        with path.open("rb") as file:
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self._maps.append(mapped)
+        self._bytes += len(mapped)
+        return mapped
+
+    def bound(self) -> None:
+        """Let all pages go if there may be too many."""
+        if self._limit is None or self._bytes <= self._limit or shared_bytes() - self._before <= self._limit:
+            return
+        for mapped in self._maps:
+            mapped.madvise(mmap.MADV_DONTNEED)
+        self._before = shared_bytes()  # what is left is not ours
+
+
+def shared_bytes() -> int:
+    """Return the resident memory of this process that is of files or shared (proc(5), statm)."""
+    with open("/proc/self/statm") as statm:
+        return int(statm.read().split()[2]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def _map(spool: SpoolReady, name: str, pages: _Pages) -> Optional[Array]:
     if not spool.rows:
         return None
     found = {file.name: file for file in spool.files}
@@ -123,8 +161,7 @@ def _map(spool: SpoolReady, name: str) -> Optional[Array]:
             f"the spooled rows of partition {spool.partition} are damaged: {path} has {size} bytes, {spool.rows} rows "
             f"need {expected}. Check the free space of Spark's local dirs (spark.local.dir) and run again"
         )
-    # a plain array over the map: memmap's own indexing is slower
-    return np.asarray(np.memmap(path, dtype=dtype, mode="r", shape=(spool.rows, *file.shape)))
+    return np.frombuffer(pages.map(path), dtype=dtype).reshape(spool.rows, *file.shape)
 
 
 def _layout(name: str, spools: Sequence[SpoolReady]) -> tuple[tuple[int, ...], np.dtype[Any]]:
@@ -146,13 +183,21 @@ class Reader:
         Arrays of a batch, in order.
     rank, size : int
         Which share of every global batch to read.
+    mapped_bytes : int, optional
+        As of `SpooledRows`.
     """
 
     def __init__(
-        self, data: DataSet, features: Sequence[ColumnSpec], labels: Sequence[ColumnSpec], rank: int, size: int
+        self,
+        data: DataSet,
+        features: Sequence[ColumnSpec],
+        labels: Sequence[ColumnSpec],
+        rank: int,
+        size: int,
+        mapped_bytes: Optional[int] = None,
     ) -> None:
         self.plan: Plan = data.plan
-        self.rows = SpooledRows(data, (*features, *labels))
+        self.rows = SpooledRows(data, (*features, *labels), mapped_bytes)
         self.features = tuple(column.name for column in features)
         self.labels = tuple(column.name for column in labels)
         self.local_rows = plans.rows_of_share(data.plan.batch_size, size)

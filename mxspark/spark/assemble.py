@@ -109,6 +109,7 @@ def worker_bundle(
     data: tuple[DataSet, Optional[DataSet]],
     restore: Optional[Restore],
     staging: str,
+    mapped_bytes: Optional[int] = None,
 ) -> WorkerBundle:
     """Return all that every worker is told."""
     return WorkerBundle(
@@ -123,6 +124,7 @@ def worker_bundle(
         restore=restore,
         staging=staging,
         exchange=job.exchange,
+        mapped_bytes=mapped_bytes,
     )
 
 

@@ -14,12 +14,12 @@ from mxspark import failure
 from mxspark.bundle import DataSet, WorkerBundle
 from mxspark.config import JobConfig
 from mxspark.errors import ClusterError, MXSparkError, TakenOver
-from mxspark.events import Reported, Restarting
+from mxspark.events import Reported, Restarting, Started
 from mxspark.failure import IN_PLACE, STAGE, STOP, Failed, Next, Policy
 from mxspark.notice import Notice, Terminated
 from mxspark.report.progress import Progress
 from mxspark.result import Attempt, Result
-from mxspark.spark import session
+from mxspark.spark import memory, session
 from mxspark.spark.gang import Gang
 from mxspark.spark.kinds import error_of
 from mxspark.spark.record import Recorder
@@ -69,7 +69,7 @@ class Attempts:
         self._job, self._facts, self._make_gang = job, facts, make_gang
         self._bundle, self._recorder, self._display = bundle, recorder, display
         self._spool_again, self._restores, self._keep, self._notice = spool_again, restores, wait, notice
-        self._told = False
+        self._told = self._weighed = False
         self._follow(gang)
         self._policy = Policy(job.failure.max_restarts, job.failure.backoff_s)
         self._failed: list[Failed] = []
@@ -134,6 +134,8 @@ class Attempts:
         try:
             for reported in self._gang.talk():
                 self._recorder.take(reported)
+                if isinstance(reported.event, Started):
+                    self._weigh()
         except ClusterError as error:
             if error.cause is None or self._gang.ended is not None:
                 raise
@@ -144,15 +146,25 @@ class Attempts:
         failed = error_of(ended.cause)
         return type(failed)("\n".join([failed.message, *failure.company(ended.cause, ended.others)]), ended.cause)
 
+    def _weigh(self) -> None:
+        """Warn once, now that the size of the network is known, of containers that it does not fit in."""
+        if not self._weighed:
+            self._weighed = True
+            for line in memory.warnings(self._facts, self._job, self._recorder.parameters):
+                self._display.phase(f"warning: {line}")
+
     def _go_on(self, error: MXSparkError) -> None:
         """Begin the next attempt, or raise."""
-        assert error.cause is not None
         gang = self._gang
         whole = gang.whole()
+        if not whole:
+            error = self._after_the_stage(error)
+        assert error.cause is not None
         self._failed.append(self._recorder.failed(error.cause, gang.attempt, gang.size, whole))
         step = failure.decide(self._failed, self._policy)
-        if step.action == STAGE:
-            step = self._after_the_stage(step)
+        cancelled = gang.cancelled() if step.action == STAGE else None
+        if cancelled:
+            step = Next(STOP, 0.0, f"the stage was cancelled in Spark: {cancelled}")
         if step.action == STOP:
             self._recorder.decided(step, None)
             raise self._last_word(error, step)
@@ -169,11 +181,10 @@ class Attempts:
             self._pause(step.wait_s)
             self._new_stage(error)
 
-    def _after_the_stage(self, step: Next) -> Next:
-        """End what is left of the gang; a stage that somebody cancelled is not started again."""
+    def _after_the_stage(self, error: MXSparkError) -> MXSparkError:
+        """End what is left of the gang, and return the error with what Spark says of why slots were lost."""
         self._gang.close("slots are lost")
-        cancelled = self._gang.cancelled()
-        return Next(STOP, 0.0, f"the stage was cancelled in Spark: {cancelled}") if cancelled else step
+        return memory.explained(error, self._gang.said(), self._facts, self._job, self._recorder.parameters)
 
     def _pause(self, seconds: float) -> None:
         until = time.monotonic() + seconds

@@ -160,6 +160,11 @@ class Gang:
         error = self._stage.failed() if self._stage is not None else None
         return compat.message_of(error) if error is not None and compat.is_cancelled(error) else None
 
+    def said(self) -> Optional[str]:
+        """Return all that Spark says of a stage that failed; ask after :meth:`close`."""
+        error = self._stage.failed() if self._stage is not None else None
+        return compat.all_text_of(error) if error is not None else None
+
     def pause(self, seconds: float) -> None:
         """Wait, and keep listening."""
         until = time.monotonic() + seconds

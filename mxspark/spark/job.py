@@ -19,13 +19,14 @@ from mxspark.checkpoint import CheckpointStore
 from mxspark.config import JobConfig
 from mxspark.errors import DataError, InputError
 from mxspark.events import Reported
+from mxspark.footprint import MAPPED_BYTES
 from mxspark.jobrecord import DataRecord, JobRecord
 from mxspark.keeper import Keeper
 from mxspark.notice import Notice
 from mxspark.report import progress as displays
 from mxspark.result import Result
 from mxspark.run import Phases, run_id
-from mxspark.spark import assemble, hadoop, inputs, session, spool_stage
+from mxspark.spark import assemble, hadoop, inputs, memory, session, spool_stage
 from mxspark.spark.attempts import Attempts, Data
 from mxspark.spark.call import SparkCall
 from mxspark.spark.gang import Gang
@@ -159,6 +160,7 @@ class _Run:
                 data=data,
                 restore=restore,
                 staging=str(self._folder("staging")),
+                mapped_bytes=MAPPED_BYTES if self.facts.on_yarn else None,
             )
             self.display.phase("starting the workers")
             steps = data[0].plan.steps
@@ -206,6 +208,8 @@ class _Run:
         self.claim = Claim(self.storage, path, info, job.job.take_over, self.display.phase)
         self.claim.wait()
         session.wait_for_slots(self.facts, job.cluster.num_workers, job.failure.start_s)
+        for line in memory.warnings(self.facts, job):
+            self.display.phase(f"warning: {line}")
         if job.transport.mode == "tcp":
             log.warning(
                 "transport.mode is tcp: ps-lite's ports are neither authenticated nor encrypted; whoever reaches %s "

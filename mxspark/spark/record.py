@@ -48,7 +48,13 @@ FAILURE = ("run_id", "message", "cause", "attempts", "remedy", "epochs", "steps"
 
 
 class Recorder:
-    """Takes every event of a run, publishes what rank 0 staged, and makes the result."""
+    """Takes every event of a run, publishes what rank 0 staged, and makes the result.
+
+    Attributes
+    ----------
+    parameters : int or None
+        How many values are trained, once that is known.
+    """
 
     def __init__(
         self,
@@ -69,6 +75,7 @@ class Recorder:
         self._journal_path = scratch / "events.jsonl"
         self._journal = self._journal_path.open("a", encoding="utf-8")
         self._lost_events = 0
+        self.parameters: Optional[int] = None
         self._phases = Phases()
         self._started_at: Optional[float] = None
         self._losses = Losses(time.monotonic)
@@ -103,6 +110,7 @@ class Recorder:
         if isinstance(event, Started) and self._started_at is None:
             self._phase("start")
             self._started_at = time.monotonic()
+            self.parameters = event.parameters
             self._display.phase("training")
         elif isinstance(event, EpochEnd) and reported.rank == 0:
             self._history.append(event)

@@ -33,10 +33,16 @@ class SessionFacts:
         """Whether every executor is on the driver's machine by construction."""
         return self.master.startswith("local")
 
+    @property
+    def on_yarn(self) -> bool:
+        """Whether executors are containers of YARN, whose memory is counted."""
+        return self.master.startswith("yarn")
 
-def start(app_name: str) -> SparkSession:
+
+def start(app_name: str, master: Optional[str] = None) -> SparkSession:
     """Return the active session, or make one from what spark-submit or the environment say."""
-    return SparkSession.builder.appName(app_name).getOrCreate()
+    builder = SparkSession.builder.appName(app_name)
+    return (builder if master is None else builder.master(master)).getOrCreate()
 
 
 def announce(spark: SparkSession) -> None:

@@ -78,7 +78,7 @@ class SpoolTask:
 
     def _make_folder(self, partition: int, attempt: int) -> Path:
         """Make this attempt's own folder; partitions go round the local disks."""
-        folders = _local_folders()
+        folders = local_folders()
         tried = []
         for turn in range(len(folders)):
             base = folders[(partition + turn) % len(folders)]
@@ -96,7 +96,7 @@ class SpoolTask:
         )
 
 
-def _local_folders() -> list[Path]:
+def local_folders() -> list[Path]:
     """Return the local folders Spark gave this process, the system's temporary one without any."""
     for name in ("SPARK_LOCAL_DIRS", "LOCAL_DIRS"):
         found = [Path(part) for part in os.environ.get(name, "").split(",") if part]

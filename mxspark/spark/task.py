@@ -19,12 +19,12 @@ def run_slot(spec_json: str, _rows: Iterable[int]) -> Iterator[str]:
     """Start the agent and yield its outcome as JSON; the task's partition id is the worker's rank."""
     context = BarrierTaskContext.get()
     spec = values.decode(AgentSpec, json.loads(spec_json))
-    spec = replace(spec, rank=context.partitionId(), sys_path=_python_path(spec.sys_path))
+    spec = replace(spec, rank=context.partitionId(), sys_path=python_path(spec.sys_path))
     with launch.slot_agent(spec, sys.executable) as agent:
         yield json.dumps(agent.wait())
 
 
-def _python_path(of_driver: tuple[str, ...]) -> tuple[str, ...]:
+def python_path(of_driver: tuple[str, ...]) -> tuple[str, ...]:
     """Return this process's module path, then what only the driver has of folders that exist here."""
     here = [str(Path(entry).absolute()) for entry in sys.path]
     return tuple(dict.fromkeys([*here, *(entry for entry in of_driver if Path(entry).exists())]))

@@ -55,6 +55,7 @@ class Submitted:
         job = digits(Path(f"runs/{name}"), **sections)
         job["data"]["path"] = "digits.parquet"
         job["training"] |= {"network": "spark.gates:network", "metrics": ["spark.gates:gate"]}
+        job["training"] |= sections.get("training", {})
         job["cluster"]["environment"] = {"GATE_FOLDER": str(self.gates), "GATE_MOMENT": moment}
         job["report"]["progress"] = "lines"
         (folder / "job.yaml").write_text(yaml.safe_dump(job))

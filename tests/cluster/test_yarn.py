@@ -101,6 +101,19 @@ def test_a_killed_application_is_told_and_the_next_run_resumes(tmp_path: Path, r
     assert again.outcome()["steps"] == 24 and len(again.outcome()["history"]) <= 2
 
 
+def test_a_container_killed_for_its_memory_is_named_as_such(tmp_path: Path, ready: Yarn) -> None:
+    """With what it needs and the setting that gives it that; not tried again."""
+    training = {"training": {"network": "spark.gates:hungry"}}
+    with submitted(tmp_path / "run", ready, "hungry", "client", "nothing", "middle", **training) as run:
+        assert run.wait() == 4, run.explain()
+        nothing_runs(run)
+    outcome = run.outcome()
+    assert outcome["cause"]["kind"] == "memory", outcome
+    assert "Container killed by YARN for exceeding physical memory limits" in outcome["message"]
+    assert "--conf spark.executor.memoryOverhead=" in outcome["message"] and "memoryOverhead" in outcome["remedy"]
+    assert [attempt["how"] for attempt in outcome["attempts"]] in ([], ["stop"]), "it would be killed again"
+
+
 @pytest.mark.parametrize("victim", ["executor", "node"])
 @LONG
 def test_a_lost_executor_or_node_is_healed(

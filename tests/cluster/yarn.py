@@ -34,7 +34,7 @@ class Yarn(Daemons):
         From the call of :meth:`start` until both NodeManagers are there.
     """
 
-    def __init__(self, hdfs: Hdfs, pmem_check: bool = False, node_memory_mb: int = 6144) -> None:
+    def __init__(self, hdfs: Hdfs, pmem_check: bool = True, node_memory_mb: int = 6144) -> None:
         super().__init__(hdfs.folder)
         self.hdfs, self.seconds = hdfs, 0.0
         self._memory_mb, self._pmem_check = node_memory_mb, pmem_check
@@ -133,6 +133,8 @@ class Yarn(Daemons):
                 "yarn.nodemanager.resource.cpu-vcores": 8,
                 "yarn.nodemanager.vmem-check-enabled": "false",
                 "yarn.nodemanager.pmem-check-enabled": str(self._pmem_check).lower(),
+                # by default it is left to cgroups, even where there are none
+                "yarn.nodemanager.resource.memory.enforced": "false",
                 "yarn.nodemanager.container-monitor.interval-ms": 500,
                 "yarn.nodemanager.disk-health-checker.max-disk-utilization-per-disk-percentage": 99.5,
                 "yarn.nodemanager.sleep-delay-before-sigkill.ms": 250,

@@ -14,7 +14,7 @@ from role_harness import digits, make_bundle
 
 from mxspark.bundle import DataSet
 from mxspark.errors import DataError, InternalError
-from mxspark.mx.reader import Prefetch, Reader, SpooledRows
+from mxspark.mx.reader import Prefetch, Reader, SpooledRows, shared_bytes
 
 
 def reader_of(bundle, rank=0, size=1):
@@ -68,6 +68,17 @@ def test_gathered_rows_keep_the_order_asked_for(uneven):
     ids = np.array([94, 0, 45, 5, 94, 46, 44, 3])
     np.testing.assert_array_equal(rows.gather(ids)["pixels"], digits(95)["pixels"][ids])
     assert rows.gather(ids[:0])["pixels"].shape == (0, 1, 8, 8)
+
+
+def test_mapped_pages_are_let_go_before_they_count_as_much_memory(tmp_path):
+    """YARN kills a container by its resident memory, to which mapped files belong."""
+    bundle = make_bundle(tmp_path, counts=(200_000,), batch_size=1000)  # 51 MB
+    rows = Reader(bundle.training_data, bundle.features, bundle.labels, 0, 1, mapped_bytes=8 * 2**20)
+    before, most = shared_bytes(), 0
+    for batch in rows.batches(0):
+        most = max(most, shared_bytes() - before)
+        assert batch.inputs[0].any()
+    assert most < 16 * 2**20
 
 
 def test_a_truncated_file_is_named(tmp_path):

@@ -11,6 +11,7 @@ FOLDER = "GATE_FOLDER"  # variables of the workers, given by cluster.environment
 MOMENT = "GATE_MOMENT"
 LIMIT_S = 240.0
 _calls = {"metric": 0}
+_held: list[bytearray] = []
 
 
 def wait_here(moment: str) -> None:
@@ -32,6 +33,17 @@ def network() -> Any:
     net = gluon.nn.HybridSequential()
     net.add(gluon.nn.Dense(32, activation="relu"), gluon.nn.Dense(10))
     return net
+
+
+def hungry() -> Any:
+    """Return that network, in a worker that holds far more memory than it needs."""
+    _held.append(bytearray(b"x") * 2**31)
+    return network()
+
+
+def broken() -> Any:
+    """Raise where a network is built."""
+    raise LookupError("no such layer")
 
 
 def gate(label: Any, output: Any) -> Any:

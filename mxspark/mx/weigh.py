@@ -1,0 +1,45 @@
+"""A process like a worker's that only builds the network: what ``mxspark check`` learns of MXNet and of its size.
+
+Reads one JSON object, ``{"training": TrainingSpec or null, "inputs": [[rows, ...], ...]}``, and writes a
+`checkup.Built` as its last line.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import traceback
+from dataclasses import asdict
+
+from mxspark import values
+from mxspark.bundle import TrainingSpec
+from mxspark.checkup import Built
+from mxspark.mx.importing import import_mxnet
+
+
+def weigh(order: str) -> Built:
+    """Import MXNet and build the network of an order."""
+    given = json.loads(order)
+    try:
+        version = str(import_mxnet().__version__)
+    except Exception:
+        return Built(trouble=traceback.format_exc().strip())
+    if given["training"] is None:
+        return Built(version)
+    from mxspark.mx import blame, network
+
+    try:
+        built = network.prepare(values.decode(TrainingSpec, given["training"]), [tuple(i) for i in given["inputs"]])
+    except BaseException as error:
+        said = blame.raised(error, None)
+        return Built(version, None, f"{said.type}: {said.message}\n{said.traceback}".strip(), said.who == "training")
+    return Built(version, values=built.size)
+
+
+def main() -> None:
+    """Do as told on standard input."""
+    print(json.dumps(asdict(weigh(sys.stdin.read()))), flush=True)
+
+
+if __name__ == "__main__":
+    main()
