@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import pyspark
 import pytest
+import yaml
 from hdfs import Hdfs
-from spark.drivers import driver, wait_for
-from submitted import Submitted, executors_of, masters_of, submitted, with_digits
-from yarn import Yarn
+from spark.drivers import ROOT, TESTS, driver, wait_for
+from spark.jobs import digits
+from submitted import LIMIT_S, SMALL, Submitted, executors_of, masters_of, submitted, with_digits
+from yarn import Yarn, variables
 
 OFTEN = {"every_steps": 4, "every_epochs": 1}
 LONG = pytest.mark.long
@@ -188,3 +194,42 @@ def test_an_interrupt_ends_an_application_in_the_cluster(tmp_path: Path, ready: 
         assert run.application is not None and run.application["finalStatus"] == "KILLED"
         nothing_runs(run)
     assert run.outcome()["status"] == "interrupted"
+
+
+def checked(folder: Path, yarn: Yarn, mode: str, *options: str) -> tuple[int, dict[str, Any], str]:
+    """Check the job in the cluster and return exit code, what `--json` says by subject, and the other output."""
+    job = digits(Path("runs/checked"), training={"network": "spark.gates:network"})
+    job["data"]["path"] = "digits.parquet"
+    (folder / "job.yaml").write_text(yaml.safe_dump(job))
+    confs = {**SMALL, "spark.yarn.jars": f"local:{Path(pyspark.__file__).parent}/jars/*"}
+    command = [str(ROOT / "submit.sh"), "--master", "yarn", "--deploy-mode", mode, "--python", sys.executable]
+    command += [word for key, value in confs.items() for word in ("--conf", f"{key}={value}")]
+    command += [*options, str(ROOT / "spark_jobs/check.py"), "--config", str(folder / "job.yaml"), "--json"]
+    done = subprocess.run(
+        command, cwd=TESTS, env={**variables(yarn, "ann"), "MXSPARK_ENVIRONMENT": sys.prefix},
+        capture_output=True, text=True, timeout=LIMIT_S, check=False,
+    )  # fmt: skip
+    report = json.loads(done.stdout)
+    assert report["exit_code"] == done.returncode
+    return done.returncode, {finding["subject"]: finding for finding in report["findings"]}, done.stderr
+
+
+def test_check_finds_what_is_wrong_in_the_cluster(tmp_path: Path, hdfs: Hdfs, ready: Yarn) -> None:
+    """Too little memory for the containers, which a local run would not show; and nothing is left behind."""
+    few = ("--conf", "spark.executor.memory=256m", "--conf", "spark.executor.memoryOverhead=384m")
+    # Spark asks for 450 MB of heap at least, unless it is told that it is in a test
+    few += ("--conf", "spark.testing.reservedMemory=0", "--conf", "spark.testing=true")
+    code, found, said = checked(tmp_path, ready, "client", *few)
+    wrong = {subject for subject, finding in found.items() if finding["status"] == "problem"}
+    assert (code, wrong) == (4, {"memory of an executor"}), said
+    assert "--conf spark.executor.memoryOverhead=" in found["memory of an executor"]["fix"]
+    assert "2,410 trained values" in found["MXNet"]["seen"]
+    assert found["clock of the job dir"]["status"] == "ok"
+    assert "checked" not in hdfs.list("/user/ann/runs") if "runs" in hdfs.list("/user/ann") else True
+
+
+@LONG
+def test_check_in_cluster_mode_tells_the_launcher(tmp_path: Path, ready: Yarn) -> None:
+    code, found, said = checked(tmp_path, ready, "cluster", "--conf", "spark.executor.memoryOverhead=1100m")
+    assert code == 0, said
+    assert found["memory of an executor"]["status"] == "ok" and "memory of the driver" in found
