@@ -145,7 +145,8 @@ def _check(given: argparse.Namespace, outcome_path: Optional[str]) -> int:
         from mxspark.spark import check, session
 
         spark = session.start(f"mxspark check of {job.job.name}", given.master)
-        session.announce(spark)
+        if not given.json:  # spark-submit makes one stream of this process's two
+            session.announce(spark)
         display = progress.make("off" if given.json else "lines", job.report.every_s)
         found = check.check(job, spark, display.phase)
     except KeyboardInterrupt:

@@ -7,7 +7,7 @@ sees is a :class:`Reported`, which adds who said it.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Optional, Union
+from typing import Any, Optional, Union, get_args
 
 from mxspark import values
 from mxspark.failure import Cause
@@ -40,7 +40,10 @@ class Started:
 
 @dataclass(frozen=True)
 class Beat:
-    """Any progress: steps done, rows of this rank, seconds since the start of training, of these waiting for data."""
+    """Any progress: steps done, rows of this rank, seconds since the start of training.
+
+    Of these, `waiting_s` were spent waiting for rows, and `meeting_s` for the other workers of the host.
+    """
 
     step: int
     epoch: int
@@ -48,6 +51,7 @@ class Beat:
     seconds: float
     waiting_s: float
     doing: str = "training"
+    meeting_s: float = 0.0
     metrics: dict[str, float] = field(default_factory=dict)
 
 
@@ -171,19 +175,24 @@ class Examined:
 
 @dataclass(frozen=True)
 class Stopped:
-    """An agent has no role process left. `left` names what could not be ended or removed."""
+    """An agent has no role process left. `left` names what could not be ended or removed.
+
+    `ended` names processes that the training code had started and left running, and that are ended now.
+    """
 
     rank: int
     left: tuple[str, ...] = ()
+    ended: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Cleared:
-    """An agent has ended every role of an attempt and waits for the next one. `left` as with `Stopped`."""
+    """An agent has ended every role of an attempt and waits for the next. `left` and `ended` as with `Stopped`."""
 
     rank: int
     attempt: int
     left: tuple[str, ...] = ()
+    ended: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -214,6 +223,19 @@ class Restarting:
     cause: Cause
 
 
+@dataclass(frozen=True)
+class Straggler:
+    """Worker `rank` is slow: every other one waited for it for a share `waited` of the last `window_s` seconds.
+
+    `reading` is the share that it spent waiting for rows itself.
+    """
+
+    rank: int
+    waited: float
+    reading: float
+    window_s: float
+
+
 Event = Union[
     Loaded,
     Formed,
@@ -232,29 +254,9 @@ Event = Union[
     Cleared,
     Ended,
     Restarting,
+    Straggler,
 ]
-KINDS: dict[str, type[Any]] = {
-    kind.__name__: kind
-    for kind in (
-        Loaded,
-        Formed,
-        Started,
-        Beat,
-        EpochEnd,
-        Staged,
-        Raised,
-        Ready,
-        Done,
-        Joined,
-        RoleStarted,
-        RoleEnded,
-        Examined,
-        Stopped,
-        Cleared,
-        Ended,
-        Restarting,
-    )
-}
+KINDS: dict[str, type[Any]] = {kind.__name__: kind for kind in get_args(Event)}
 
 
 @dataclass(frozen=True)

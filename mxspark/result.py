@@ -118,6 +118,8 @@ class Result:
         After a failure, what to do about it.
     attempts : tuple of Attempt
         Those that failed, with their causes and the seconds they cost; empty for an undisturbed run.
+    warnings : tuple of str
+        What did not keep the run from going on, and should be known: a slow worker, a container that is too small.
     """
 
     status: str
@@ -137,6 +139,7 @@ class Result:
     cause: Optional[Cause] = None
     remedy: str = ""
     attempts: tuple[Attempt, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def failed(self, cause: Cause) -> Result:
         """Return this outcome with what failed first and what to do about it."""

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Optional
 
 from mxspark import events, topology, wire
-from mxspark.agent import process
+from mxspark.agent import family, process
 from mxspark.agent.attempt import Attempt
 from mxspark.agent.roles import TAIL_LINES
 from mxspark.failure import Cause, shorten
@@ -32,7 +32,7 @@ def misfit(frame: wire.Message, attempt: Attempt, is_over: bool) -> str:
 
 def clean_up(run_id: str, sockets: Sequence[str]) -> None:
     """Remove from this host what the agents of an attempt, whose roles have ended, may have left."""
-    left = process.kill_tagged(topology.RUN_TAG, run_id, {os.getpid(), os.getppid()}, ORPHANS_S)
+    left = family.kill_tagged(topology.RUN_TAG, run_id, {os.getpid(), os.getppid()}, ORPHANS_S)
     if left:
         log.warning("processes that had outlived their agents were killed: %s", sorted(left))
     for path in sockets:
@@ -44,7 +44,7 @@ def kill_agents(attempt: Attempt, ranks: Collection[int]) -> None:
     for rank in ranks:
         joined = attempt.joined[rank]
         if joined.identity == attempt.identity:
-            process.kill_agent(joined.pid)
+            family.kill_agent(joined.pid)
 
 
 def ended(attempt: Attempt, cause: Optional[Cause], logs: Mapping[str, str], suffix: str) -> events.Ended:

@@ -11,8 +11,7 @@ import signal
 import socket
 import stat
 import subprocess
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Optional
@@ -208,67 +207,6 @@ def remove_socket(path: str) -> None:
     if socket_problem(path) is None:
         with contextlib.suppress(OSError):
             os.unlink(path)
-
-
-def kill_children(but: set[int], seconds: float) -> list[int]:
-    """Kill and reap every child that is not in `but` (orphans we adopted), and theirs; return who is left."""
-    deadline = time.monotonic() + seconds
-    while True:
-        left = [pid for pid, parent in _parents() if parent == os.getpid() and pid not in but]
-        if not left or time.monotonic() > deadline:
-            return left
-        for pid in left:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
-        for pid in left:
-            _reap(pid, deadline)
-
-
-def _reap(pid: int, deadline: float) -> None:
-    with contextlib.suppress(ChildProcessError):
-        while os.waitpid(pid, os.WNOHANG)[0] == 0 and time.monotonic() < deadline:
-            time.sleep(0.002)
-
-
-def _parents() -> Iterator[tuple[int, int]]:
-    """Yield (process, parent) of every process."""
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
-            with contextlib.suppress(OSError, IndexError, ValueError):
-                fields = Path("/proc", entry, "stat").read_bytes().rpartition(b")")[2].split()
-                yield int(entry), int(fields[1])
-
-
-def kill_agent(pid: int) -> None:
-    """Kill a process if it is an agent of this user; its roles die with it."""
-    with contextlib.suppress(OSError):
-        if b"mxspark.agent" in Path("/proc", str(pid), "cmdline").read_bytes():
-            os.kill(pid, signal.SIGKILL)
-
-
-def kill_tagged(variable: str, value: str, but: set[int], seconds: float) -> set[int]:
-    """Kill every process of ours that was started with ``variable=value``, and see them go; return who was killed."""
-    wanted = f"{variable}={value}".encode()
-    deadline = time.monotonic() + seconds
-    killed: set[int] = set()
-    while True:
-        found = set(_started_with(wanted)) - but
-        for pid in found:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
-        killed |= found
-        if not found or time.monotonic() > deadline:
-            return killed
-        time.sleep(0.002)
-
-
-def _started_with(wanted: bytes) -> Iterator[int]:
-    """Yield the living processes whose first environment holds `wanted` (one that is dead but not reaped has none)."""
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
-            with contextlib.suppress(OSError):
-                if wanted in Path("/proc", entry, "environ").read_bytes().split(b"\0"):
-                    yield int(entry)
 
 
 def log_to(path: Path) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Callable, Optional
 
 from mxspark import events, wire
-from mxspark.agent import examine, process
+from mxspark.agent import examine, family, process
 from mxspark.agent.loop import Loop, Stream
 from mxspark.agent.process import RoleProcess, Settings
 from mxspark.failure import describe_exit
@@ -49,6 +49,8 @@ class Roles:
     ----------
     left : list of str
         What did not end as it should, in words.
+    ended : list of str
+        What roles that ended by themselves had started and left running, by name; it is ended.
     """
 
     def __init__(self, loop: Loop, settings: Settings, report: Report, on_empty: Callable[[], None]) -> None:
@@ -61,6 +63,7 @@ class Roles:
         self._oom_kills = [examine.oom_kills()] * 2  # before, and lately
         self._look_around()
         self.left: list[str] = []
+        self.ended: list[str] = []
 
     def start(self, specs: Sequence[RoleSpec], inherited: Optional[Inherited] = None) -> None:
         """Start every role; one that cannot be started is a failure of that role. The worker gets `inherited`."""
@@ -182,6 +185,8 @@ class Roles:
         self._report((spec.role, spec.rank), events.Raised("role", kind, message, ""))
 
     def _ended(self, role: RoleProcess) -> None:
+        if not self._killed:
+            self.ended += family.left_by(role.pid)
         process.kill(role)  # what it started goes with it
         if self._emptied:  # given up before; a next attempt may have a role of this name
             role.popen.wait()

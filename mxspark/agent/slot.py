@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Optional, Union
 
 from mxspark import events, topology, values, wire
-from mxspark.agent import examine, meeting, process
+from mxspark.agent import examine, family, meeting, process
 from mxspark.agent.loop import Loop, Stream
 from mxspark.agent.meeting import Guest, Host
 from mxspark.agent.roles import Roles
@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 CONNECT_S, RETRY_S = 10.0, 0.2
 TICK_S = 0.1
+ENDED_LIMIT = 20  # names of processes that user code left
 FLUSH_S = 1.0
 ORPHANS_S = 1.0
 SLOW_BYTES, FULL_BYTES = 2**18, 2**20  # queued upstream: from here beats are dropped, from there the roles must wait
@@ -206,27 +207,28 @@ class SlotAgent:
             self._roles.kill()
 
     def _all_ended(self) -> None:
-        orphans = process.kill_children(set(self._roles.pids()), ORPHANS_S)
+        ended = (*self._roles.ended, *family.adopted(set(self._roles.pids())))[:ENDED_LIMIT]
+        orphans = family.kill_children(set(self._roles.pids()), ORPHANS_S)
         left = (*self._roles.left, *(f"process {pid} cannot be killed" for pid in orphans))
         if self._clearing is not None and not self.outcome:
-            self._cleared(self._clearing, left)
+            self._cleared(self._clearing, left, ended)
             return
         if self._finishing and not self.outcome:
             self.outcome = {"outcome": FINISHED, "message": ""}
         self.outcome["left"] = list(left)
         # In a turn of its own: whoever caused the end may still want to say why.
-        self._loop.after(0, lambda: self._farewell(left))
+        self._loop.after(0, lambda: self._farewell(left, ended))
 
-    def _cleared(self, attempt: int, left: tuple[str, ...]) -> None:
+    def _cleared(self, attempt: int, left: tuple[str, ...], ended: tuple[str, ...]) -> None:
         """Say that an attempt has no process left, and be ready for the next."""
         logs, self._clearing = self._roles.logs(), None
         self._roles = self._no_roles(0)
         self._say({"logs": logs})
-        self._report(None, events.Cleared(self._spec.rank, attempt, left))
+        self._report(None, events.Cleared(self._spec.rank, attempt, left, ended))
 
-    def _farewell(self, left: tuple[str, ...]) -> None:
+    def _farewell(self, left: tuple[str, ...], ended: tuple[str, ...]) -> None:
         self._say({"logs": self._roles.logs()})
-        self._report(None, events.Stopped(self._spec.rank, left))
+        self._report(None, events.Stopped(self._spec.rank, left, ended))
         if self._upstream is not None:
             self._upstream.flush(FLUSH_S, self._leave)
         else:

@@ -23,10 +23,20 @@ _WORDS_OF_DIGEST = 16  # of 16 bits each: whole numbers that float64 adds withou
 
 
 class Exchange(Protocol):
-    """What the workers of a group do together. Every rank calls the same methods in the same order."""
+    """What the workers of a group do together. Every rank calls the same methods in the same order.
+
+    Attributes
+    ----------
+    waited_s : float
+        Seconds this rank has waited for others of its host, as far as can be told: with a key-value store it cannot.
+    """
 
     rank: int
     size: int
+
+    @property
+    def waited_s(self) -> float:
+        """As above."""
 
     def broadcast(self, parameters: Sequence[Parameter]) -> None:
         """Give every rank the values of rank 0; names the parameters all later calls are about."""

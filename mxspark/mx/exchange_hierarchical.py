@@ -65,6 +65,11 @@ class HierarchicalExchange(SumThroughTable):
         self._shared: Optional[_Shared] = None
         self._totals: list[Any] = []
 
+    @property
+    def waited_s(self) -> float:
+        """Seconds this rank has waited for others of its host."""
+        return self._peers.waited_s
+
     def broadcast(self, parameters: Sequence[Parameter]) -> None:
         """Give every rank the values of rank 0, and every gradient its place in the shared memory."""
         refuse_sparse(parameters)

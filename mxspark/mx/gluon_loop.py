@@ -270,6 +270,7 @@ class GluonLoop:
                 rows=self.stepper.rows,
                 seconds=now - self._began,
                 waiting_s=self.batches.waited_s,
+                meeting_s=self.exchange.waited_s,
                 doing=doing,
                 metrics=self.metrics.finish(sums) if sums[0] else {},
             )

@@ -31,12 +31,18 @@ class Peers:
         A connected socket to each other worker of the host, by its rank.
     patience : callable
         Called with `PATIENCE_S` when somebody is gone; returns only if nobody ended this process meanwhile.
+
+    Attributes
+    ----------
+    waited_s : float
+        Seconds spent waiting for the others to come, in all.
     """
 
     def __init__(
         self, rank: int, descriptors: Mapping[int, int], patience: Callable[[float], None] = time.sleep
     ) -> None:
         self.rank, self._patience = rank, patience
+        self.waited_s = 0.0
         self.members = tuple(sorted([rank, *descriptors]))
         self._sockets = {peer: socket.socket(fileno=fd) for peer, fd in sorted(descriptors.items())}
 
@@ -44,8 +50,10 @@ class Peers:
         """Return when every worker of the host has called this."""
         for rank, peer in self._sockets.items():
             self._send(rank, peer, b"m")
+        before = time.perf_counter()
         for rank, peer in self._sockets.items():
             self._receive(rank, peer, 1)
+        self.waited_s += time.perf_counter() - before
 
     def exchange(self, data: bytes) -> dict[int, bytes]:
         """Return what every worker of the host gave, by rank; all give the same number of bytes."""
@@ -55,8 +63,10 @@ class Peers:
             part = data[start : start + _BYTES]
             for rank, peer in self._sockets.items():
                 self._send(rank, peer, part)
+            before = time.perf_counter()
             for rank, peer in self._sockets.items():
                 given[rank] += self._receive(rank, peer, len(part))
+            self.waited_s += time.perf_counter() - before
         return given
 
     def _send(self, rank: int, peer: socket.socket, data: bytes) -> None:

@@ -38,6 +38,7 @@ def rows(result: Result) -> list[tuple[str, str]]:
         after = "" if attempt.lost_s is None else f"; {attempt.lost_s:.1f} s lost"
         what = attempt.cause.describe().splitlines()[0]
         lines.append((f"attempt {attempt.number}", f"failed at step {attempt.reached}: {what}{after}"))
+    lines.extend(("warning", text) for text in result.warnings)
     if result.remedy:
         lines.append(("next", result.remedy))
     places = {

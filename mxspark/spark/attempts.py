@@ -10,11 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Optional
 
-from mxspark import failure
+from mxspark import failure, stragglers
 from mxspark.bundle import DataSet, WorkerBundle
 from mxspark.config import JobConfig
 from mxspark.errors import ClusterError, MXSparkError, TakenOver
-from mxspark.events import Reported, Restarting, Started
+from mxspark.events import Beat, Cleared, Joined, Reported, Restarting, Started, Stopped
 from mxspark.failure import IN_PLACE, STAGE, STOP, Failed, Next, Policy
 from mxspark.notice import Notice, Terminated
 from mxspark.report.progress import Progress
@@ -24,6 +24,7 @@ from mxspark.spark.gang import Gang
 from mxspark.spark.kinds import error_of
 from mxspark.spark.record import Recorder
 from mxspark.spark.session import SessionFacts
+from mxspark.stragglers import Watch
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +71,7 @@ class Attempts:
         self._bundle, self._recorder, self._display = bundle, recorder, display
         self._spool_again, self._restores, self._keep, self._notice = spool_again, restores, wait, notice
         self._told = self._weighed = False
+        self._hosts: dict[int, str] = {}
         self._follow(gang)
         self._policy = Policy(job.failure.max_restarts, job.failure.backoff_s)
         self._failed: list[Failed] = []
@@ -131,11 +133,11 @@ class Attempts:
 
     def _attempt(self) -> Optional[MXSparkError]:
         """Follow an attempt to its end and return why it failed, None after success."""
+        watch = Watch(self._gang.size)
         try:
             for reported in self._gang.talk():
                 self._recorder.take(reported)
-                if isinstance(reported.event, Started):
-                    self._weigh()
+                self._look(reported, watch)
         except ClusterError as error:
             if error.cause is None or self._gang.ended is not None:
                 raise
@@ -146,12 +148,28 @@ class Attempts:
         failed = error_of(ended.cause)
         return type(failed)("\n".join([failed.message, *failure.company(ended.cause, ended.others)]), ended.cause)
 
+    def _look(self, reported: Reported, watch: Watch) -> None:
+        """Warn of what does not stop the run: containers that are too small, a slow worker."""
+        event = reported.event
+        if isinstance(event, Started):
+            self._weigh()
+        elif isinstance(event, Joined):
+            self._hosts[event.rank] = event.host
+        elif isinstance(event, (Cleared, Stopped)) and event.ended:
+            what = ", ".join(event.ended)
+            self._recorder.warn(f"worker {event.rank} left processes running, which were ended: {what}")
+        elif isinstance(event, Beat):
+            found = watch.hear(reported.rank, event)
+            if found is not None:
+                self._recorder.take(Reported("driver", 0, found))
+                self._recorder.warn(stragglers.words(found, self._hosts.get(found.rank, "")))
+
     def _weigh(self) -> None:
         """Warn once, now that the size of the network is known, of containers that it does not fit in."""
         if not self._weighed:
             self._weighed = True
             for line in memory.warnings(self._facts, self._job, self._recorder.parameters):
-                self._display.phase(f"warning: {line}")
+                self._recorder.warn(line)
 
     def _go_on(self, error: MXSparkError) -> None:
         """Begin the next attempt, or raise."""

@@ -76,6 +76,7 @@ class Recorder:
         self._journal = self._journal_path.open("a", encoding="utf-8")
         self._lost_events = 0
         self.parameters: Optional[int] = None
+        self._warnings: list[str] = []
         self._phases = Phases()
         self._started_at: Optional[float] = None
         self._losses = Losses(time.monotonic)
@@ -127,6 +128,11 @@ class Recorder:
             self._losses.saw()
         if self._on_event is not None:
             self._on_event(reported)
+
+    def warn(self, text: str) -> None:
+        """Show a warning, and keep it for the result."""
+        self._warnings.append(text)
+        self._display.phase(f"warning: {text}")
 
     def failed(self, cause: Cause, number: int, workers: int, whole: bool) -> Failed:
         """Note that an attempt failed, and return what counts for what comes next."""
@@ -253,6 +259,7 @@ class Recorder:
             best_model=self._model("model-best"),
             events=join(self._owned.run_folder, "events.jsonl"),
             attempts=tuple(self._losses.attempts),
+            warnings=tuple(dict.fromkeys(self._warnings)),
         )
 
     def _model(self, name: str) -> Optional[Model]:

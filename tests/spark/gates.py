@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -60,6 +62,25 @@ def slow(label: Any, output: Any) -> Any:
     """Count rows right and take as long as `SLOW_S` says over it."""
     time.sleep(float(os.environ["SLOW_S"]))
     return output.argmax(axis=1) == label
+
+
+def one_slow(label: Any, output: Any) -> Any:
+    """Count rows right; the worker that comes first says who it is and takes `SLOW_S` over each batch."""
+    if _calls["metric"] == 0:
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(Path(os.environ[FOLDER]) / "slow", os.O_CREAT | os.O_EXCL))
+            (Path(os.environ[FOLDER]) / f"slow-{os.getpid()}").touch()
+    _calls["metric"] += 1
+    if (Path(os.environ[FOLDER]) / f"slow-{os.getpid()}").exists():
+        time.sleep(float(os.environ["SLOW_S"]))
+    return output.argmax(axis=1) == label
+
+
+def daemons() -> Any:
+    """Return the network of `network`, and leave two processes behind, one in a session of its own."""
+    subprocess.Popen(["sleep", "1001"])
+    subprocess.Popen(["sleep", "1002"], start_new_session=True)
+    return network()
 
 
 def failing(label: Any, output: Any) -> Any:

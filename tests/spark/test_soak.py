@@ -108,7 +108,10 @@ def test_many_faults_change_nothing_and_leave_nothing(tmp_path: Path) -> None:
         tmp_path / "soak", "none", MASTER, cluster={"environment": {"SLOW_S": str(SLOW_S)}}, failure=failure, **sections
     ) as run:
         for number, fault in enumerate(schedule(FAULTS, SEED)):
-            do(run, fault)
+            try:
+                do(run, fault)
+            except AssertionError as error:
+                raise AssertionError(f"fault {number}, {fault}: {error}\n{run.log[-8000:]}") from error
             if number % EVERY == EVERY - 1:
                 samples.append(leaks(run))
                 print(number + 1, samples[-1], flush=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -16,7 +17,8 @@ from spark.drivers import driver
 from spark.jobs import DIGITS, digits, mlp, train
 
 import mxspark
-from mxspark.events import Reported, RoleStarted, Started
+from mxspark import stragglers
+from mxspark.events import Reported, RoleStarted, Started, Straggler
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -285,3 +287,38 @@ def test_hosts_that_are_pretended_train_the_same_model(
     assert sorted(roles) == ["scheduler", *["server"] * hosts, *["worker"] * workers]
     ours, theirs = values_of(result, tmp_path / "a"), values_of(alone, tmp_path / "b")
     assert distance(ours, theirs) < 1e-6
+
+
+@pytest.mark.parametrize("metric", ["one_slow", "slow"])
+def test_a_slow_worker_is_named_and_not_ended(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, metric: str
+) -> None:
+    """Where both are slow, nobody is."""
+    monkeypatch.setattr(stragglers, "WINDOW_S", 2.0)
+    seen: list[Reported] = []
+    environment = {"GATE_FOLDER": str(tmp_path), "SLOW_S": "0.2"}
+    job = digits(
+        tmp_path / "job", cluster={"environment": environment}, training={"metrics": [f"spark.gates:{metric}"]}
+    )
+    result = mxspark.train(None, job, on_event=seen.append)
+    assert (result.status, result.steps) == ("succeeded", 24)
+    named = [said.event for said in seen if isinstance(said.event, Straggler)]
+    if metric == "slow":
+        assert not named and not result.warnings
+        return
+    (pid,) = [int(path.name.partition("-")[2]) for path in tmp_path.glob("slow-*")]
+    (rank,) = [said.event.rank for said in seen if isinstance(said.event, RoleStarted) and said.event.pid == pid]
+    assert [(event.rank, event.waited > 0.5) for event in named] == [(rank, True)]
+    (warning,) = result.warnings
+    assert f"worker {rank} on " in warning and "is slow: the others waited for it" in warning
+    assert '"Straggler"' in Path(str(result.events).removeprefix("file://")).read_text()
+
+
+def test_processes_that_the_training_code_leaves_are_ended_and_named(spark: SparkSession, tmp_path: Path) -> None:
+    result = train(tmp_path / "job", training={"network": "spark.gates:daemons"})
+    assert result.status == "succeeded"
+    assert sorted(warning.partition(" left")[0] for warning in result.warnings) == ["worker 0", "worker 1"]
+    for warning in result.warnings:
+        assert "sleep 1001 (pid " in warning and "sleep 1002 (pid " in warning and "were ended" in warning
+        for pid in re.findall(r"pid (\d+)", warning):
+            assert not Path(f"/proc/{pid}").exists()
