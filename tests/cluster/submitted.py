@@ -41,10 +41,20 @@ class Submitted:
         What is packed and sent: ``nothing`` (the nodes use Spark and Python of this process), ``python``, ``all``.
     moment : str
         Where the workers stop until the test opens the gate; see `spark.gates`.
+    requirements : Path, optional
+        Packages to send with the Python.
     """
 
     def __init__(
-        self, folder: Path, yarn: Yarn, name: str, mode: str, shipped: str, moment: str = "none", **sections: Any
+        self,
+        folder: Path,
+        yarn: Yarn,
+        name: str,
+        mode: str,
+        shipped: str,
+        moment: str = "none",
+        requirements: Optional[Path] = None,
+        **sections: Any,
     ) -> None:
         import pyspark
 
@@ -56,7 +66,8 @@ class Submitted:
         job["data"]["path"] = "digits.parquet"
         job["training"] |= {"network": "spark.gates:network", "metrics": ["spark.gates:gate"]}
         job["training"] |= sections.get("training", {})
-        job["cluster"]["environment"] = {"GATE_FOLDER": str(self.gates), "GATE_MOMENT": moment}
+        environment = sections.get("cluster", {}).get("environment", {})
+        job["cluster"]["environment"] = {"GATE_FOLDER": str(self.gates), "GATE_MOMENT": moment, **environment}
         job["report"]["progress"] = "lines"
         (folder / "job.yaml").write_text(yaml.safe_dump(job))
         confs = dict(SMALL)
@@ -65,6 +76,8 @@ class Submitted:
             confs["spark.yarn.jars"] = f"local:{Path(pyspark.__file__).parent}/jars/*"
         if shipped == "nothing":
             options = ["--python", sys.executable]
+        if requirements is not None:
+            options = ["--requirements", str(requirements)]
         for key, value in confs.items():
             options += ["--conf", f"{key}={value}"]
         command = [str(ROOT / "submit.sh"), "--master", "yarn", "--deploy-mode", mode, *options]

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -183,6 +186,74 @@ def test_a_killed_driver_leaves_nothing_whatever_yarn_says(tmp_path: Path, ready
         assert run.wait(60) not in (0, 2, 3), run.explain()
         nothing_runs(run)
         wait_for("YARN's last word", lambda: run.application and run.application["state"] == "FINISHED", 60)
+
+
+@LONG
+def test_a_preempted_run_keeps_every_step_and_goes_on_to_the_same_bits(
+    tmp_path: Path, hdfs: Hdfs, ready: Yarn, local_model: bytes
+) -> None:
+    """Client mode: SIGTERM to submit.sh makes a last checkpoint."""
+    slow = {
+        "cluster": {"environment": {"SLOW_S": "0.3"}},
+        "training": {"metrics": ["spark.gates:slow"]},
+        "report": {"every_s": 0.1},
+    }
+    with submitted(tmp_path / "run", ready, "preempted", "client", "nothing", **slow) as run:
+        wait_for("some steps", lambda: re.search(r"step [3-9] of 24", run.log) or run.popen.poll() is not None)
+        run.popen.send_signal(signal.SIGTERM)
+        assert run.wait(60) == 143, run.explain()
+        nothing_runs(run)
+    outcome = run.outcome()
+    assert outcome["status"] == "terminated" and 3 <= outcome["steps"] < 24
+    assert outcome["checkpoint"].rpartition("/")[2].startswith(f"s{outcome['steps']:08d}-"), "every step counts"
+    with submitted(tmp_path / "again", ready, "preempted", "client", "nothing") as again:
+        assert again.wait() == 0, again.explain()
+    assert again.outcome()["steps"] == 24
+    assert hdfs.read("/user/ann/runs/preempted/model/model-0000.params") == local_model, "bit for bit"
+
+
+ANSWERLIB = """
+import os
+from spark import gates
+def network():
+    with open(f"{os.environ['GATE_FOLDER']}/from-{os.getpid()}", "w") as out:
+        out.write(__file__)
+    return gates.network()
+"""
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Iterator[Path]:
+    """A requirements file with a wheel in it; what is made for it in the checkout is removed."""
+    store = Path(sys.prefix).parent if (ROOT / ".mxspark").resolve() in Path(sys.prefix).resolve().parents else None
+    kept = set(store.iterdir()) if store is not None else set()
+    wheel = tmp_path / "answerlib-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as out:
+        out.writestr("answerlib.py", ANSWERLIB)
+        out.writestr("answerlib-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: answerlib\nVersion: 1.0\n")
+        out.writestr("answerlib-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        out.writestr("answerlib-1.0.dist-info/RECORD", "")
+    (tmp_path / "requirements.txt").write_text(f"answerlib @ {wheel.as_uri()}\n")
+    yield tmp_path / "requirements.txt"
+    for path in set(store.iterdir()) - kept if store is not None else ():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+@LONG
+def test_packages_of_the_users_travel_with_the_python(
+    tmp_path: Path, hdfs: Hdfs, ready: Yarn, local_model: bytes, package: Path
+) -> None:
+    before = set(hdfs.list("/user/ann/.mxspark")) if ".mxspark" in hdfs.list("/user/ann") else set()
+    options = {"requirements": package, "training": {"network": "answerlib:network"}}
+    with submitted(tmp_path / "run", ready, "packages", "client", "python", "middle", **options) as run:
+        run.reached()
+        found = [path.read_text() for path in run.gates.glob("from-*")]
+        assert len(found) == 2 and all("/mxspark-python/lib/" in path for path in found), "from what was sent"
+        (run.gates / "go").touch()
+        assert run.wait() == 0, run.explain()
+    assert hdfs.read("/user/ann/runs/packages/model/model-0000.params") == local_model
+    sent = set(hdfs.list("/user/ann/.mxspark")) - before
+    assert any(name.startswith("python-") for name in sent), "another archive than without"
 
 
 @LONG
