@@ -64,7 +64,7 @@ class Gang:
         self._sys_path = tuple(str(Path(entry).absolute()) for entry in sys.path)
         self._group = self._plan()
         self._stage: Optional[SparkCall[list[str]]] = None
-        self._closed = self._over = False
+        self._closed = self._over = self._given_up = False
         self._heard = time.monotonic()
         self._stage_over_at: Optional[float] = None
         self.attempt = first - 1
@@ -101,6 +101,7 @@ class Gang:
         if not self._over and not self._stop(why):
             self._agent.kill()  # left alone it would take itself for orphaned, and remove the run's files
         if self._stage is not None and not self._stage.done.wait(self._limits.shutdown_s):
+            self._given_up = True  # Spark may wait for a lost node to be given up before it ends a stage
             self._stage.cancel(_STOP_S)
         self._agent.stop()
 
@@ -156,8 +157,8 @@ class Gang:
         return running and not self._over and self.ended is not None and not self.ended.lost
 
     def cancelled(self) -> Optional[str]:
-        """Return what Spark says if someone cancelled the stage or stopped the session; ask after :meth:`close`."""
-        error = self._stage.failed() if self._stage is not None else None
+        """Return what Spark says if someone else cancelled the stage or stopped the session; ask after `close`."""
+        error = self._stage.failed() if self._stage is not None and not self._given_up else None
         return compat.message_of(error) if error is not None and compat.is_cancelled(error) else None
 
     def said(self) -> Optional[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import signal
@@ -14,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pyspark
 import pytest
 import yaml
@@ -179,10 +179,12 @@ def test_a_killed_driver_leaves_nothing_whatever_yarn_says(tmp_path: Path, ready
     """YARN calls an application of client mode SUCCEEDED whose driver was killed; our exit code and job dir do not."""
     with submitted(tmp_path / "run", ready, "driver", "client", "nothing", "middle", checkpoint=OFTEN) as run:
         run.reached()
-        drivers = [
-            p for p in __import__("psutil").Process(run.popen.pid).children(recursive=True) if "python" in p.name()
+        (driver_process,) = [
+            process
+            for process in psutil.Process(run.popen.pid).children(recursive=True)
+            if process.cmdline()[1:2] == [str(ROOT / "spark_jobs/train.py")]
         ]
-        os.kill(drivers[-1].pid, signal.SIGKILL)
+        driver_process.kill()
         assert run.wait(60) not in (0, 2, 3), run.explain()
         nothing_runs(run)
         wait_for("YARN's last word", lambda: run.application and run.application["state"] == "FINISHED", 60)
