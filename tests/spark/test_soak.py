@@ -32,11 +32,12 @@ EVERY = max(1, FAULTS // 20)
 
 @dataclass(frozen=True)
 class Fault:
-    """What is done to whom, so many seconds after the roles are there."""
+    """What is done to whom, so many seconds after the roles are there, or after the attempt has got on (`late`)."""
 
     deed: str
     victim: int
     after_s: float
+    late: bool
 
 
 def schedule(count: int, seed: int) -> list[Fault]:
@@ -44,10 +45,7 @@ def schedule(count: int, seed: int) -> list[Fault]:
     rng = random.Random(seed)
     deeds = [deed for deed, often in RARE.items() for _ in range(often)]
     deeds += ["kill"] * (40 - len(deeds))
-    return [
-        Fault(rng.choice(deeds), rng.randrange(5), rng.choice([rng.uniform(0, 0.5), rng.uniform(1.0, 3.0)]))
-        for _ in range(count)
-    ]
+    return [Fault(rng.choice(deeds), rng.randrange(5), rng.uniform(0.0, 0.5), rng.random() < 0.6) for _ in range(count)]
 
 
 def victim_of(run: Driver, fault: Fault) -> Optional[psutil.Process]:
@@ -77,10 +75,18 @@ def leaks(run: Driver) -> dict[str, int]:
     return {"fds": process.num_fds(), "threads": process.num_threads(), "MiB": rss, "files": files, "sockets": sockets}
 
 
+def newest(run: Driver) -> str:
+    """Return the name of the newest checkpoint."""
+    return max((path.name for path in (run.folder / "job/checkpoints").glob("s*-t*")), default="")
+
+
 def do(run: Driver, fault: Fault) -> None:
     """Wait for a whole gang, do what the fault says, and see that the run noticed."""
+    kept = newest(run)
     wait_for("five roles", lambda: run.popen.poll() is not None or len(run.roles()) == 5, HEAL_S)
     assert run.popen.poll() is None, f"the run ended early:\n{run.log[-3000:]}"
+    if fault.late:
+        wait_for("a checkpoint", lambda: run.popen.poll() is not None or newest(run) > kept, HEAL_S)
     time.sleep(fault.after_s)  # the moment is part of the schedule
     before = attempts(run)
     victim = wait_for("a victim", lambda: victim_of(run, fault), HEAL_S)
