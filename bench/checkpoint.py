@@ -21,8 +21,8 @@ MB = 1e6
 BATCH, ROUNDS = 256, 6
 
 
-def stall() -> None:
-    """Print how long the loop stands still, and what all steps around a checkpoint take longer."""
+def training():
+    """Return a function that makes a step and returns its seconds, the parameters it trains and their updater."""
     from mxspark.mx.importing import import_mxnet
 
     import_mxnet()
@@ -30,9 +30,7 @@ def stall() -> None:
     from mxnet import autograd, gluon
 
     from mxspark.bundle import Component
-    from mxspark.mx import staging
     from mxspark.mx.optimizer import Updater
-    from mxspark.mx.stager import Stager
 
     net = gluon.nn.HybridSequential()
     net.add(gluon.nn.Dense(2048, in_units=2048, activation="relu"), gluon.nn.Dense(1040, in_units=2048))
@@ -42,9 +40,6 @@ def stall() -> None:
     updater = Updater(Component("adam"), None, tuple(params.values()))
     loss_of = gluon.loss.L2Loss()
     rows = mx.nd.random.uniform(shape=(BATCH, 2048)), mx.nd.random.uniform(shape=(BATCH, 1040))
-    size = 3 * sum(param.data().size * 4 for param in params.values()) / MB
-    written = []
-    stager = Stager(written.append)
 
     def step() -> float:
         start = time.perf_counter()
@@ -55,6 +50,17 @@ def stall() -> None:
         mx.nd.waitall()
         return time.perf_counter() - start
 
+    return step, params, updater
+
+
+def stall() -> None:
+    """Print how long the loop stands still, and what all steps around a checkpoint take longer."""
+    step, params, updater = training()
+    from mxspark.mx import staging
+    from mxspark.mx.stager import Stager
+
+    size = 3 * sum(param.data().size * 4 for param in params.values()) / MB
+    stager = Stager(lambda _staged: None)
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(10):
             step()

@@ -153,6 +153,9 @@ def _check(given: argparse.Namespace, outcome_path: Optional[str]) -> int:
         return EXIT_INTERRUPTED
     except ConfigError as error:
         found = [checkup.Finding("configuration", checkup.PROBLEM, error.message, by=checkup.INPUT)]
+    except Exception:
+        words = f"a mistake of mxspark's own, please report it:\n{traceback.format_exc()}"
+        found = [checkup.Finding("check", checkup.PROBLEM, words)]
     text = report.as_json(found) if given.json else report.as_table(found)
     print(text, end="", flush=True)
     code = checkup.exit_code(found)
