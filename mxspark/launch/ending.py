@@ -7,9 +7,9 @@ import os
 from pathlib import Path
 from typing import Any, Optional
 
-from mxspark.errors import ClusterError
+from mxspark.errors import EXIT_TERMINATED, ClusterError
 from mxspark.failure import Cause
-from mxspark.result import FAILED, INTERRUPTED, Result
+from mxspark.result import FAILED, INTERRUPTED, TERMINATED, Result
 
 
 def show(outcome: Optional[dict[str, Any]], result_file: Optional[str], code: int) -> int:
@@ -29,7 +29,8 @@ def show(outcome: Optional[dict[str, Any]], result_file: Optional[str], code: in
             "the application ended and its driver did not say how: it was killed, or could not start; YARN's words "
             "and the application's logs say more"
         )  # fmt: skip
-        result = Result(INTERRUPTED if stopped else FAILED, "", words)
+        status = FAILED if not stopped else TERMINATED if code == EXIT_TERMINATED else INTERRUPTED
+        result = Result(status, "", words)
         if not stopped:
             result = result.failed(Cause("stage", "driver", 0, os.uname().nodename, 0, words))
         outcome = {"code": code, "result": result.to_dict(), "summary": f"{result.status}: {words}\n"}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +27,7 @@ from yarn import Yarn, variables
 
 OFTEN = {"every_steps": 4, "every_epochs": 1}
 LONG = pytest.mark.long
+STORE = ROOT / ".mxspark"
 
 
 @pytest.fixture(scope="module")
@@ -174,16 +177,19 @@ def test_a_killed_application_master(tmp_path: Path, hdfs: Hdfs, ready: Yarn, mo
     nothing_runs(run)
 
 
+def drives(process: psutil.Process) -> bool:
+    """Tell the driver from the launcher, the JVM and what the driver has started."""
+    with contextlib.suppress(psutil.Error):
+        return process.cmdline()[1:2] == [str(ROOT / "spark_jobs/train.py")]
+    return False
+
+
 @LONG
 def test_a_killed_driver_leaves_nothing_whatever_yarn_says(tmp_path: Path, ready: Yarn) -> None:
     """YARN calls an application of client mode SUCCEEDED whose driver was killed; our exit code and job dir do not."""
     with submitted(tmp_path / "run", ready, "driver", "client", "nothing", "middle", checkpoint=OFTEN) as run:
         run.reached()
-        (driver_process,) = [
-            process
-            for process in psutil.Process(run.popen.pid).children(recursive=True)
-            if process.cmdline()[1:2] == [str(ROOT / "spark_jobs/train.py")]
-        ]
+        (driver_process,) = [child for child in psutil.Process(run.popen.pid).children(recursive=True) if drives(child)]
         driver_process.kill()
         assert run.wait(60) not in (0, 2, 3), run.explain()
         nothing_runs(run)
@@ -214,48 +220,37 @@ def test_a_preempted_run_keeps_every_step_and_goes_on_to_the_same_bits(
     assert hdfs.read("/user/ann/runs/preempted/model/model-0000.params") == local_model, "bit for bit"
 
 
-ANSWERLIB = """
-import os
-from spark import gates
-def network():
-    with open(f"{os.environ['GATE_FOLDER']}/from-{os.getpid()}", "w") as out:
-        out.write(__file__)
-    return gates.network()
-"""
-
-
 @pytest.fixture
 def package(tmp_path: Path) -> Iterator[Path]:
     """A requirements file with a wheel in it; what is made for it in the checkout is removed."""
-    store = Path(sys.prefix).parent if (ROOT / ".mxspark").resolve() in Path(sys.prefix).resolve().parents else None
-    kept = set(store.iterdir()) if store is not None else set()
+    before = set(STORE.iterdir())
     wheel = tmp_path / "answerlib-1.0-py3-none-any.whl"
     with zipfile.ZipFile(wheel, "w") as out:
-        out.writestr("answerlib.py", ANSWERLIB)
+        out.writestr("answerlib.py", "from spark.gates import network\n")
         out.writestr("answerlib-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: answerlib\nVersion: 1.0\n")
         out.writestr("answerlib-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
         out.writestr("answerlib-1.0.dist-info/RECORD", "")
     (tmp_path / "requirements.txt").write_text(f"answerlib @ {wheel.as_uri()}\n")
     yield tmp_path / "requirements.txt"
-    for path in set(store.iterdir()) - kept if store is not None else ():
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    for path in set(STORE.iterdir()) - before:
+        if re.match(r"packages-|python-", path.name):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 @LONG
 def test_packages_of_the_users_travel_with_the_python(
     tmp_path: Path, hdfs: Hdfs, ready: Yarn, local_model: bytes, package: Path
 ) -> None:
-    before = set(hdfs.list("/user/ann/.mxspark")) if ".mxspark" in hdfs.list("/user/ann") else set()
+    """In an archive of its own; where the nodes are this machine, they would find the driver's copy too."""
     options = {"requirements": package, "training": {"network": "answerlib:network"}}
-    with submitted(tmp_path / "run", ready, "packages", "client", "python", "middle", **options) as run:
-        run.reached()
-        found = [path.read_text() for path in run.gates.glob("from-*")]
-        assert len(found) == 2 and all("/mxspark-python/lib/" in path for path in found), "from what was sent"
-        (run.gates / "go").touch()
+    before = set(STORE.glob("python-*.tar"))
+    with submitted(tmp_path / "run", ready, "packages", "client", "python", **options) as run:
         assert run.wait() == 0, run.explain()
     assert hdfs.read("/user/ann/runs/packages/model/model-0000.params") == local_model
-    sent = set(hdfs.list("/user/ann/.mxspark")) - before
-    assert any(name.startswith("python-") for name in sent), "another archive than without"
+    (made,) = set(STORE.glob("python-*.tar")) - before
+    assert made.name in hdfs.list("/user/ann/.mxspark"), "sent"
+    with tarfile.open(made) as archive:
+        assert any(name.endswith("/site-packages/answerlib.py") for name in archive.getnames())
 
 
 @LONG
