@@ -75,15 +75,17 @@ def test_client_mode_with_a_python_that_travels(
     nothing_runs(run)
 
 
+@pytest.mark.parametrize("shipped", ["nothing", pytest.param("python", marks=LONG)])
 def test_cluster_mode_tells_the_launcher_how_it_ended(
-    tmp_path: Path, hdfs: Hdfs, ready: Yarn, local_model: bytes
+    tmp_path: Path, hdfs: Hdfs, ready: Yarn, local_model: bytes, shipped: str
 ) -> None:
-    with submitted(tmp_path / "run", ready, "cluster", "cluster", "nothing") as run:
+    name = f"cluster-{shipped}"
+    with submitted(tmp_path / "run", ready, name, "cluster", shipped) as run:
         assert run.wait() == 0, run.explain()
         application = run.application
         assert application is not None and f"{application['id']} FINISHED; its logs: yarn logs" in run.log
     assert "succeeded: 2 epochs, 24 steps" in run.log and run.outcome()["steps"] == 24
-    assert hdfs.read("/user/ann/runs/cluster/model/model-0000.params") == local_model
+    assert hdfs.read(f"/user/ann/runs/{name}/model/model-0000.params") == local_model
     assert not hdfs.list("/user/ann/.mxspark/outcomes")
     nothing_runs(run)
 
@@ -126,9 +128,9 @@ def test_a_container_killed_for_its_memory_is_named_as_such(tmp_path: Path, read
     assert [attempt["how"] for attempt in outcome["attempts"]] in ([], ["stop"]), "it would be killed again"
 
 
-@pytest.mark.parametrize("victim", ["executor", "node"])
+@pytest.mark.parametrize("victim", ["task", "executor", "node"])
 @LONG
-def test_a_lost_executor_or_node_is_healed(
+def test_a_lost_task_executor_or_node_is_healed(
     tmp_path: Path, hdfs: Hdfs, ready: Yarn, victim: str, local_model: bytes
 ) -> None:
     failure = {"start_s": 90.0, "max_restarts": 3}
@@ -140,7 +142,10 @@ def test_a_lost_executor_or_node_is_healed(
         application = run.application
         assert application is not None
         executor = executors_of(application["id"])[0]
-        if victim == "executor":
+        if victim == "task":
+            worker = next(role for role in run.roles() if role.cmdline()[-1] == "worker-0")
+            worker.parent().parent().kill()  # the agent, and the Python of the task
+        elif victim == "executor":
             executor.kill()
         else:
             number = 0 if "/node0/" in executor.environ()["PWD"] else 1
