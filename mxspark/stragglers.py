@@ -31,20 +31,18 @@ class Watch:
         self._size = size
         self._first: dict[int, Beat] = {}
         self._last: dict[int, Beat] = {}
-        self._named: Optional[int] = None
-        self._silent_s = 0.0
+        self._named: dict[int, float] = {}  # when, in the seconds of its own beats
 
     def hear(self, rank: int, beat: Beat) -> Optional[Straggler]:
         """Take a beat; return the straggler of the window that ends with it, if it is one that is not known yet."""
         first = self._first.setdefault(rank, beat)
         if beat.seconds < first.seconds or beat.step < first.step:  # of a new attempt
-            self._first, self._last = {}, {}
+            self._first, self._last, self._named = {}, {}, {}
             return None
         self._last[rank] = beat
         if len(self._first) < self._size or min(map(self._seconds, range(self._size))) < WINDOW_S:
             return None
         found = self._judge()
-        self._silent_s += WINDOW_S
         self._first, self._last = dict(self._last), {}
         return self._news(found)
 
@@ -67,11 +65,13 @@ class Watch:
         return self._last[rank].meeting_s - self._first[rank].meeting_s
 
     def _news(self, found: Optional[Straggler]) -> Optional[Straggler]:
-        known = found is not None and found.rank == self._named and self._silent_s < AGAIN_S
-        self._named = found.rank if found is not None else None
-        if found is None or known:
+        """Return the straggler unless it was named lately: one near the threshold comes and goes."""
+        if found is None:
             return None
-        self._silent_s = 0.0
+        now = self._first[found.rank].seconds
+        if found.rank in self._named and now - self._named[found.rank] < AGAIN_S:
+            return None
+        self._named[found.rank] = now
         return found
 
 

@@ -162,7 +162,8 @@ class Attempts:
             found = watch.hear(reported.rank, event)
             if found is not None:
                 self._recorder.take(Reported("driver", 0, found))
-                self._recorder.warn(stragglers.words(found, self._hosts.get(found.rank, "")))
+                words = stragglers.words(found, self._hosts.get(found.rank, ""))
+                self._recorder.warn(words, about=f"the pace of worker {found.rank}")
 
     def _weigh(self) -> None:
         """Warn once, now that the size of the network is known, of containers that it does not fit in."""

@@ -76,7 +76,7 @@ class Recorder:
         self._journal = self._journal_path.open("a", encoding="utf-8")
         self._lost_events = 0
         self.parameters: Optional[int] = None
-        self._warnings: list[str] = []
+        self._warnings: dict[str, str] = {}
         self._phases = Phases()
         self._started_at: Optional[float] = None
         self._losses = Losses(time.monotonic)
@@ -129,9 +129,9 @@ class Recorder:
         if self._on_event is not None:
             self._on_event(reported)
 
-    def warn(self, text: str) -> None:
-        """Show a warning, and keep it for the result."""
-        self._warnings.append(text)
+    def warn(self, text: str, about: str = "") -> None:
+        """Show a warning, and keep it for the result; of those that are `about` the same, the last."""
+        self._warnings[about or text] = text
         self._display.phase(f"warning: {text}")
 
     def failed(self, cause: Cause, number: int, workers: int, whole: bool) -> Failed:
@@ -259,7 +259,7 @@ class Recorder:
             best_model=self._model("model-best"),
             events=join(self._owned.run_folder, "events.jsonl"),
             attempts=tuple(self._losses.attempts),
-            warnings=tuple(dict.fromkeys(self._warnings)),
+            warnings=tuple(self._warnings.values()),
         )
 
     def _model(self, name: str) -> Optional[Model]:

@@ -47,6 +47,18 @@ def test_nobody_is_named(shares: list[tuple[float, float]]) -> None:
     assert run(Watch(len(shares)), 60, *shares) == []
 
 
+def test_one_that_comes_and_goes_is_not_named_every_time() -> None:
+    """Half an hour of windows in turn: somebody is slow, nobody is; then the other one too."""
+    watch, found, waited = Watch(2), [], [0.0, 0.0]
+    for second in range(1801):
+        slow = (second // 10 % 4) // 2 if second // 10 % 2 == 0 else None
+        for rank in (0, 1):
+            waited[rank] += 0.9 if slow is not None and rank != slow else 0.0
+            said = watch.hear(rank, Beat(second, 0, 1, float(second), 0.0, meeting_s=waited[rank]))
+            found += [said.rank] if said is not None else []
+    assert 2 <= found.count(0) <= 6 and 2 <= found.count(1) <= 6, found
+
+
 def test_it_takes_a_whole_window() -> None:
     assert run(Watch(2), int(WINDOW_S) - 1, (0.9, 0.0), (0.0, 0.0)) == []
     assert run(Watch(2), int(WINDOW_S), (0.9, 0.0), (0.0, 0.0))
