@@ -42,7 +42,7 @@ class Started:
 class Beat:
     """Any progress: steps done, rows of this rank, seconds since the start of training.
 
-    Of these, `waiting_s` were spent waiting for rows, and `meeting_s` for the other workers of the host.
+    Of these, `waiting_s` were spent waiting for rows, and `meeting_s` for other workers (None: unknown).
     """
 
     step: int
@@ -51,7 +51,7 @@ class Beat:
     seconds: float
     waiting_s: float
     doing: str = "training"
-    meeting_s: float = 0.0
+    meeting_s: Optional[float] = None
     metrics: dict[str, float] = field(default_factory=dict)
 
 

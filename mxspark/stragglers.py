@@ -35,6 +35,8 @@ class Watch:
 
     def hear(self, rank: int, beat: Beat) -> Optional[Straggler]:
         """Take a beat; return the straggler of the window that ends with it, if it is one that is not known yet."""
+        if beat.meeting_s is None:  # and so it is judged of nobody
+            return None
         first = self._first.setdefault(rank, beat)
         if beat.seconds < first.seconds or beat.step < first.step:  # of a new attempt
             self._first, self._last, self._named = {}, {}, {}
@@ -62,7 +64,7 @@ class Watch:
         return Straggler(slow, round(waited, 3), round(reading, 3), round(self._seconds(slow), 1))
 
     def _meeting_s(self, rank: int) -> float:
-        return self._last[rank].meeting_s - self._first[rank].meeting_s
+        return (self._last[rank].meeting_s or 0.0) - (self._first[rank].meeting_s or 0.0)
 
     def _news(self, found: Optional[Straggler]) -> Optional[Straggler]:
         """Return the straggler unless it was named lately: one near the threshold comes and goes."""

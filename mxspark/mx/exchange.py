@@ -7,7 +7,7 @@ that add), `exchange_hierarchical` sums inside a host first.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Optional, Protocol
 
 import numpy as np
 
@@ -27,15 +27,15 @@ class Exchange(Protocol):
 
     Attributes
     ----------
-    waited_s : float
-        Seconds this rank has waited for others of its host, as far as can be told: with a key-value store it cannot.
+    waited_s : float or None
+        Seconds this rank has waited for others; None where sums overlap with computing, so that it cannot be told.
     """
 
     rank: int
     size: int
 
     @property
-    def waited_s(self) -> float:
+    def waited_s(self) -> Optional[float]:
         """As above."""
 
     def broadcast(self, parameters: Sequence[Parameter]) -> None:

@@ -8,6 +8,7 @@ of each, who alone is a worker of ps-lite, then sums the totals of the hosts thr
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Optional
@@ -61,14 +62,17 @@ class HierarchicalExchange(SumThroughTable):
         host = next(place for place, members in enumerate(given.hosts) if rank in members)
         self._members, self._several = given.hosts[host], len(given.hosts) > 1
         self._store = KVStoreExchange(host, len(given.hosts)) if has_store else None
+        self._abroad_s = 0.0  # the leader's, waiting for other hosts
         self._peers.meet()
         self._shared: Optional[_Shared] = None
         self._totals: list[Any] = []
 
     @property
-    def waited_s(self) -> float:
-        """Seconds this rank has waited for others of its host."""
-        return self._peers.waited_s
+    def waited_s(self) -> Optional[float]:
+        """Seconds this rank has waited for others; None on a host of one worker, which pushes while it computes."""
+        if self._several and len(self._members) == 1:
+            return None
+        return self._peers.waited_s + self._abroad_s
 
     def broadcast(self, parameters: Sequence[Parameter]) -> None:
         """Give every rank the values of rank 0, and every gradient its place in the shared memory."""
@@ -133,9 +137,11 @@ class HierarchicalExchange(SumThroughTable):
         self._peers.meet()
         if self._several:
             if self._store is not None:
+                before = time.perf_counter()
                 self._store.sum_arrays(parameters, self._totals)
                 for total in self._totals:
                     total.wait_to_read()
+                self._abroad_s += time.perf_counter() - before
             self._peers.meet()
         return self._totals
 
@@ -179,7 +185,9 @@ class HierarchicalExchange(SumThroughTable):
         if not self._several:
             return table
         if self._store is not None:
+            before = time.perf_counter()
             table = self._store.sum_table(table)
+            self._abroad_s += time.perf_counter() - before
         leaders = self._peers.exchange(table.tobytes())
         return np.frombuffer(leaders[self._members[0]]).reshape(table.shape).copy()
 

@@ -29,7 +29,7 @@ class KVStoreExchange(SumThroughTable):
     # A vector for metrics and digests is added in pieces of this many float64; its key follows those of the parameters.
     PIECE = 256
 
-    waited_s = 0.0
+    waited_s = None
 
     def __init__(self, rank: int, size: int) -> None:
         self.rank, self.size = rank, size

@@ -59,6 +59,13 @@ def test_one_that_comes_and_goes_is_not_named_every_time() -> None:
     assert 2 <= found.count(0) <= 6 and 2 <= found.count(1) <= 6, found
 
 
+def test_nobody_is_named_where_one_cannot_tell_how_long_it_waited() -> None:
+    watch = Watch(3)
+    for second in range(60):
+        for rank, meeting in enumerate((0.6 * second, None, 0.6 * second)):
+            assert watch.hear(rank, Beat(second, 0, 1, float(second), 0.0, meeting_s=meeting)) is None
+
+
 def test_it_takes_a_whole_window() -> None:
     assert run(Watch(2), int(WINDOW_S) - 1, (0.9, 0.0), (0.0, 0.0)) == []
     assert run(Watch(2), int(WINDOW_S), (0.9, 0.0), (0.0, 0.0))

@@ -58,3 +58,12 @@ def test_networks_that_differ_between_processes_are_refused(tmp_path):
     outcome = run_group(make_bundle(tmp_path, network="other_on_rank_1"), 2, hosts=1)
     (raised,) = outcome.of(events.Raised)
     assert raised.who == "training" and "must build the same network in every process" in raised.message
+
+
+def test_each_worker_knows_how_long_it_waited_but_for_one_that_pushes_while_it_computes(tmp_path):
+    bundle = make_bundle(tmp_path, counts=(90, 57), epochs=2)
+    outcome = run_group(bundle, 3, hosts=2)
+    waited = [outcome.of(events.Beat, rank)[-1].meeting_s for rank in range(3)]
+    alone = [rank for rank, seconds in enumerate(waited) if seconds is None]
+    assert len(alone) == 1 and all(seconds > 0.0 for seconds in waited if seconds is not None), waited
+    assert run_group(bundle, 2).of(events.Beat)[-1].meeting_s is None, "through the servers alone"

@@ -314,6 +314,26 @@ def test_a_slow_worker_is_named_and_not_ended(
     assert '"Straggler"' in Path(str(result.events).removeprefix("file://")).read_text()
 
 
+def test_a_slow_worker_is_named_beside_other_hosts(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The leader of the other host waits for the servers. Named again and again, it is one warning of the result."""
+    monkeypatch.setattr(stragglers, "WINDOW_S", 2.0)
+    monkeypatch.setattr(stragglers, "AGAIN_S", 0.0)
+    monkeypatch.setenv("MXSPARK_PRETENDED_HOSTS", "2")
+    seen: list[Reported] = []
+    cluster = {"num_workers": 4, "num_servers": None, "environment": {"GATE_FOLDER": str(tmp_path), "SLOW_S": "0.4"}}
+    job = digits(tmp_path / "job", cluster=cluster, training={"metrics": ["spark.gates:one_slow"]})
+    result = mxspark.train(None, job, on_event=seen.append)
+    assert result.status == "succeeded"
+    (pid,) = [int(path.name.partition("-")[2]) for path in tmp_path.glob("slow-*")]
+    (rank,) = [said.event.rank for said in seen if isinstance(said.event, RoleStarted) and said.event.pid == pid]
+    named = [said.event.rank for said in seen if isinstance(said.event, Straggler)]
+    assert len(named) > 1 and set(named) == {rank}
+    (warning,) = result.warnings
+    assert f"worker {rank} on " in warning
+
+
 def test_processes_that_the_training_code_leaves_are_ended_and_named(spark: SparkSession, tmp_path: Path) -> None:
     result = train(tmp_path / "job", training={"network": "spark.gates:daemons"})
     assert result.status == "succeeded"
