@@ -6,11 +6,13 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 NAME_LIMIT = 80
+HELPERS = ("resource_tracker", "multiprocessing.forkserver")
+"""Of Python's own, in a command line: they end by themselves, a moment after who has started them."""
 
 
 def kill_children(but: set[int], seconds: float) -> list[int]:
@@ -35,21 +37,29 @@ def _reap(pid: int, deadline: float) -> None:
 
 def left_by(role: int) -> list[str]:
     """Name the living processes of a role's group but the role itself."""
-    return [_name(entry.pid) for entry in _table() if entry.group == role and entry.pid != role and entry.is_alive]
+    return _names(entry.pid for entry in _table() if entry.group == role and entry.pid != role and entry.is_alive)
 
 
 def adopted(but: set[int]) -> list[str]:
     """Name the living children of this process that are not in `but`: what dead roles left in sessions of their own."""
     mine = os.getpid()
-    return [_name(entry.pid) for entry in _table() if entry.parent == mine and entry.pid not in but and entry.is_alive]
+    return _names(entry.pid for entry in _table() if entry.parent == mine and entry.pid not in but and entry.is_alive)
 
 
-def _name(pid: int) -> str:
+def _names(pids: Iterable[int]) -> list[str]:
+    lines = {pid: _command_line(pid) for pid in pids}
+    return [f"{line} (pid {pid})" for pid, line in lines.items() if not any(helper in line for helper in HELPERS)]
+
+
+def _command_line(pid: int) -> str:
+    """Return what a process was started with: one short line without the program's folder."""
     words = b""
     with contextlib.suppress(OSError):
         words = Path(f"/proc/{pid}/cmdline").read_bytes()
-    line = words.replace(b"\0", b" ").decode("utf-8", "replace").strip()
-    return f"{line[:NAME_LIMIT] if line else 'a process'} (pid {pid})"
+    program, *rest = words.decode("utf-8", "replace").split("\0")
+    text = " ".join([os.path.basename(program), *rest])
+    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return (line if len(line) <= NAME_LIMIT else line[: NAME_LIMIT - 1] + "…") or "a process"
 
 
 @dataclass(frozen=True)
