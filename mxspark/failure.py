@@ -113,6 +113,16 @@ def company(cause: Cause, others: Sequence[Cause]) -> list[str]:
     ]
 
 
+def left_behind(rank: int, ended: Sequence[str], limit: int = 5) -> str:
+    """Return in words which processes the code of a worker left running; of many the first `limit`.
+
+    >>> left_behind(0, ["sleep 9 (pid 7)", "sleep 9 (pid 8)"], limit=1)
+    'worker 0 left processes running, which were ended: sleep 9 (pid 7) and 1 more (see the events)'
+    """
+    more = f" and {len(ended) - limit} more (see the events)" if len(ended) > limit else ""
+    return f"worker {rank} left processes running, which were ended: {', '.join(ended[:limit])}{more}"
+
+
 def shorten(text: str, limit: int) -> str:
     """Return `text`, or its beginning and end with what was left out said in between, in about `limit` characters.
 

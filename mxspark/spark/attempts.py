@@ -29,7 +29,6 @@ from mxspark.stragglers import Watch
 log = logging.getLogger(__name__)
 
 _POLL_S = 0.2
-NAMED_LIMIT = 5  # processes that training code left, in a warning
 Data = tuple[DataSet, Optional[DataSet]]
 
 
@@ -157,9 +156,7 @@ class Attempts:
         elif isinstance(event, Joined):
             self._hosts[event.rank] = event.host
         elif isinstance(event, (Cleared, Stopped)) and event.ended:
-            more = len(event.ended) - NAMED_LIMIT
-            what = ", ".join(event.ended[:NAMED_LIMIT]) + (f" and {more} more, see the events" if more > 0 else "")
-            self._recorder.warn(f"worker {event.rank} left processes running, which were ended: {what}")
+            self._recorder.warn(failure.left_behind(event.rank, event.ended))
         elif isinstance(event, Beat):
             found = watch.hear(reported.rank, event)
             if found is not None:

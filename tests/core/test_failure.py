@@ -119,3 +119,10 @@ def test_every_kind_of_cause_has_a_remedy_of_its_own_and_the_summary_shows_it() 
     assert len(set(remedies.values())) == len(kinds)
     result = Result(FAILED, "run", "sad").failed(CRASHED)
     assert ("next", remedies["role"]) in rows(result) and result.to_dict()["remedy"] == remedies["role"]
+
+
+def test_of_many_processes_that_were_left_the_first_are_named_and_the_others_counted() -> None:
+    names = [f"sleep {number} (pid {number})" for number in range(1, 8)]
+    few, many = failure.left_behind(0, names[:5]), failure.left_behind(1, names)
+    assert few.startswith("worker 0 left") and few.endswith("sleep 5 (pid 5)")
+    assert many.endswith("sleep 5 (pid 5) and 2 more (see the events)") and "sleep 6" not in many
