@@ -161,7 +161,7 @@ class RoleEnded:
 
 @dataclass(frozen=True)
 class Examined:
-    """What an agent found of a role when there was no progress.
+    """What an agent found of a role when there was no progress, or that it was stopped for ``failure.hang_s``.
 
     `state` is the letter the kernel has for it (T: stopped by a signal), `inside` where its main thread stands in code
     of the user, "" where it waits for others or that is not known.

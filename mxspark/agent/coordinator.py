@@ -63,9 +63,9 @@ class Coordinator:
 
     def _no_roles(self) -> Roles:
         """Return what will hold this host's own roles of the attempt."""
-        attempt = self._attempt
-        settings = self._settings.of_attempt(attempt.number)
-        return Roles(self._loop, settings, self._own_report, lambda: self._own_ended(attempt))
+        attempt, settings = self._attempt, self._settings.of_attempt(self._attempt.number)
+        hang_s = self._spec.limits.hang_s
+        return Roles(self._loop, settings, hang_s, self._own_report, lambda: self._own_ended(attempt))
 
     def _beat(self) -> None:
         self._tell_agents({"beat": 1})

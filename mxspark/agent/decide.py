@@ -27,7 +27,7 @@ def decide(attempt: Attempt, now: float) -> Decision:
         return Decision(ENDED if attempt.own_roles_ended and away.issuperset(attempt.joined) else WAIT)
     if attempt.failures:
         return Decision(FAIL, attempt.failures[0])
-    late = _late_start(attempt, now) or _no_progress(attempt, now)
+    late = _stopped(attempt) or _late_start(attempt, now) or _no_progress(attempt, now)
     if late is not None:
         return Decision(FAIL, late)
     if len(attempt.digests) < attempt.size:
@@ -88,6 +88,21 @@ def _missing(attempt: Attempt) -> Iterable[tuple[Who, str]]:
             yield who, "has not loaded MXNet"
         else:
             yield who, _ONLY_WAITS
+
+
+def _stopped(attempt: Attempt) -> Optional[Cause]:
+    """Return the cause if an agent has seen one of its roles stopped for longer than the others may stand still.
+
+    Until an attempt has failed that is the only thing agents examine their roles for. No step may need that role (a
+    server inside one host), but the end does.
+    """
+    for who, found in attempt.examined.items():
+        if found.state == "T":
+            limit = f"failure.hang_s = {attempt.limits.hang_s:g} s"
+            return cause_of(
+                attempt, "hang", who, f"it stood still for {limit}. The logs hold the stacks of all threads"
+            )
+    return None
 
 
 def _no_progress(attempt: Attempt, now: float) -> Optional[Cause]:

@@ -16,16 +16,19 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
+from typing import IO, Optional
 
 import mxspark
 from mxspark import topology
-from mxspark.agent import process
+from mxspark.agent import family, process
 from mxspark.checkup import Built, Disk
+from mxspark.failure import describe_exit
 
 PACKAGES = ("mxspark", "mxnet", "numpy", "pyarrow", "pandas", "cloudpickle", "pyspark")
 _SHIPPED = ("mxspark", "pyspark")  # these may come as zips, about which nothing is recorded
 _PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
-_TAIL = 2000
+_TAIL, _KILL_S = 2000, 5.0
+_TAG = "MXSPARK_CHECK"  # in the environment of the process that builds the network, and of what that starts
 
 
 def versions() -> dict[str, str]:
@@ -117,20 +120,39 @@ def build(order: str, sys_path: Sequence[str], environment: Mapping[str, str], l
     environment : mapping
         Variables the job names for its roles.
     """
-    # OpenMP's warnings of threads it cannot have are of no use here
     variables = {**os.environ, "OMP_NUM_THREADS": "1", **environment, "PYTHONPATH": os.pathsep.join(sys_path)}
-    task = os.getpid()
     try:
-        done = subprocess.run(
-            [sys.executable, "-m", "mxspark.mx.weigh"],
-            input=order, capture_output=True, text=True, timeout=limit_s, env=variables,
-            preexec_fn=lambda: process.bind_to(task),
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        return Built(trouble=f"importing MXNet and building the network took more than {limit_s:g} s (failure.start_s)")
+        # files, no pipes: what the user's code starts inherits them, and may outlive the process that is waited for
+        with tempfile.TemporaryFile() as answer, tempfile.TemporaryFile() as words:
+            code = _ended(order, answer, words, variables, limit_s)
+            if code is None:
+                took = "importing MXNet and building the network took"
+                return Built(trouble=f"{took} more than {limit_s:g} s (failure.start_s)")
+            answer.seek(0)
+            try:
+                return Built(**json.load(answer))
+            except (ValueError, TypeError):
+                words.seek(max(0, words.seek(0, os.SEEK_END) - _TAIL))
+                said = words.read(_TAIL).decode("utf-8", "replace").strip()
+                return Built(trouble=f"the process {describe_exit(code)[2]}: {said}")
     except OSError as error:
         return Built(trouble=f"{sys.executable} cannot be started: {error}")
-    try:
-        return Built(**json.loads(done.stdout.splitlines()[-1]))
-    except (ValueError, IndexError, TypeError):
-        return Built(trouble=f"the process ended with exit code {done.returncode}: {done.stderr[-_TAIL:].strip()}")
+
+
+def _ended(
+    order: str, answer: IO[bytes], words: IO[bytes], environment: Mapping[str, str], limit_s: float
+) -> Optional[int]:
+    """Run the process to its end, and end what it has started; return its exit code, None if it took too long."""
+    task, tag = os.getpid(), secrets.token_hex(8)
+    with subprocess.Popen(
+        [sys.executable, "-m", "mxspark.mx.weigh", str(answer.fileno())],
+        stdin=subprocess.PIPE, stdout=words, stderr=words, pass_fds=[answer.fileno()],
+        env={**environment, _TAG: tag}, preexec_fn=lambda: process.bind_to(task),
+    ) as popen:  # fmt: skip
+        try:
+            popen.communicate(order.encode(), timeout=limit_s)
+        except subprocess.TimeoutExpired:
+            return None
+        finally:
+            family.kill_tagged(_TAG, tag, set(), _KILL_S)
+    return popen.returncode

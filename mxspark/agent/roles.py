@@ -31,6 +31,7 @@ TAIL_BYTES, TAIL_LINES, LOG_BYTES = 8192, 40, 65536
 KILL_S = 2.0
 STACKS_S = 0.4  # for the processes to write their stacks
 LOOK_S = 1.0
+STOPPED = "T"  # in /proc; one that a debugger holds is t
 
 Report = Callable[[Optional[tuple[str, int]], events.Event], None]
 
@@ -40,6 +41,8 @@ class Roles:
 
     Parameters
     ----------
+    hang_s : float
+        A role that is stopped by a signal for so many seconds is reported, though none may wait for it now.
     report : callable
         ``report(who, event)`` for everything the roles say, `who` being (role, rank), or None for the agent itself.
     on_empty : callable
@@ -53,12 +56,16 @@ class Roles:
         What roles that ended by themselves had started and left running, by name; it is ended.
     """
 
-    def __init__(self, loop: Loop, settings: Settings, report: Report, on_empty: Callable[[], None]) -> None:
-        self._loop, self._settings, self._report, self._on_empty = loop, settings, report, on_empty
+    def __init__(
+        self, loop: Loop, settings: Settings, hang_s: float, report: Report, on_empty: Callable[[], None]
+    ) -> None:
+        self._loop, self._settings, self._hang_s = loop, settings, hang_s
+        self._report, self._on_empty = report, on_empty
         self._running: list[RoleProcess] = []
         self._all: list[RoleProcess] = []
         self._streams: dict[str, Stream] = {}
         self._leaving = self._killed = self._emptied = self._dumped = False
+        self._still: dict[str, float] = {}  # since when a role is seen stopped
         self._folders = (str(settings.log_dir), tempfile.gettempdir(), "/tmp", "/dev/shm")
         self._oom_kills = [examine.oom_kills()] * 2  # before, and lately
         self._look_around()
@@ -122,9 +129,16 @@ class Roles:
     def _look_around(self) -> None:
         if not self._emptied:
             self._oom_kills = [self._oom_kills[1], examine.oom_kills()]
-            for role in self._running:
+            for role in list(self._running):
                 process.trim(role.log)
+                self._look_whether_stopped(role)
             self._loop.after(LOOK_S, self._look_around)
+
+    def _look_whether_stopped(self, role: RoleProcess) -> None:
+        if examine.state(role.pid) != STOPPED:
+            self._still.pop(role.name, None)
+        elif self._loop.now() - self._still.setdefault(role.name, self._loop.now()) >= self._hang_s:
+            self._report(None, events.Examined(role.spec.role, role.spec.rank, STOPPED))
 
     def leave(self, shutdown_s: float) -> None:
         """Let the roles end by themselves; kill those that did not after `shutdown_s`."""

@@ -68,7 +68,8 @@ class SlotAgent:
 
     def _no_roles(self, attempt: int) -> Roles:
         """Return what will hold the roles of an attempt."""
-        return Roles(self._loop, self._settings.of_attempt(attempt), self._report, self._all_ended)
+        settings, hang_s = self._settings.of_attempt(attempt), self._spec.limits.hang_s
+        return Roles(self._loop, settings, hang_s, self._report, self._all_ended)
 
     def _log_place(self, environment: Mapping[str, str]) -> tuple[Path, str]:
         if self._spec.log_dir is not None:

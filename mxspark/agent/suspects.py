@@ -19,7 +19,7 @@ def blame(attempt: Attempt, cause: Cause) -> Cause:
     """
     for found in sorted(attempt.examined.values(), key=lambda found: (found.role, found.rank)):
         if found.state in ("T", "t"):
-            words = "it was stopped by a signal (state T in /proc) and the others wait for it; kill -CONT lets it go on"
+            words = "it was stopped by a signal (state T in /proc); kill -CONT lets it go on"
             return _at_fault(attempt, cause, found, words, "SIGSTOP")
     for found in attempt.examined.values():
         if found.state == "D":

@@ -1,12 +1,13 @@
 """A process like a worker's that only builds the network: what ``mxspark check`` learns of MXNet and of its size.
 
 Reads one JSON object, ``{"training": TrainingSpec or null, "inputs": [[rows, ...], ...]}``, and writes a
-`checkup.Built` as its last line.
+`checkup.Built` to the descriptor it is told.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 import traceback
 from dataclasses import asdict
@@ -37,8 +38,9 @@ def weigh(order: str) -> Built:
 
 
 def main() -> None:
-    """Do as told on standard input."""
-    print(json.dumps(asdict(weigh(sys.stdin.read()))), flush=True)
+    """Do as told on standard input; the one argument is the descriptor for the answer."""
+    answer = json.dumps(asdict(weigh(sys.stdin.read())))
+    os.write(int(sys.argv[1]), answer.encode())
 
 
 if __name__ == "__main__":

@@ -208,6 +208,17 @@ def test_who_is_at_fault_when_nothing_moves(
     assert blamed.signal == ("SIGSTOP" if found[1][2] == "T" else None)
 
 
+def test_a_role_that_an_agent_saw_stopped_is_at_fault_while_the_others_go_on() -> None:
+    made = attempt()
+    made.record(("worker", 0), events.Beat(4, 0, 1, 1.0, 0.0), 7.0)
+    examined(made, ("server", 0, "T", ""))
+    cause = cause_at(made, 7.1)
+    assert (cause.kind, cause.role, cause.pid) == ("hang", "server", 1001)
+    blamed = blame(made, cause)
+    assert (blamed.role, blamed.signal) == ("server", "SIGSTOP")
+    assert "stopped by a signal" in blamed.message and "it stood still for failure.hang_s = 5 s" in blamed.message
+
+
 def test_the_next_attempt_keeps_the_agents_and_nothing_else() -> None:
     made = attempt()
     made.lose(1, "gone")

@@ -50,7 +50,7 @@ def schedule(count: int, seed: int) -> list[Fault]:
 
 def victim_of(run: Driver, fault: Fault) -> Optional[psutil.Process]:
     """Return the process a fault is for, None if it is not there at the moment."""
-    with contextlib.suppress(psutil.Error, IndexError):
+    with contextlib.suppress(psutil.Error, LookupError):
         if fault.deed in ("kill", "stop"):
             return psutil.Process(sorted(run.roles().items())[fault.victim][1])
         agents = slot_agents(run)
