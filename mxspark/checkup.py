@@ -49,12 +49,16 @@ class Disk:
 
 @dataclass(frozen=True)
 class Built:
-    """What a process like a worker's came to: the network's trained values (None: not built), or what it raised."""
+    """What a process like a worker's came to: the network's trained values (None: not built), or what it raised.
+
+    `late` tells that it did not end in time.
+    """
 
     mxnet: str = ""
     values: Optional[int] = None
     trouble: str = ""
     by_user: bool = False
+    late: bool = False
 
 
 @dataclass(frozen=True)

@@ -228,6 +228,8 @@ def _make(storage: Storage, path: str) -> None:
         raise JobDirError(
             f"job.dir {path} is a file, or lies below one; set job.dir to a folder, which may not exist yet"
         ) from error
+    except FileNotFoundError as error:  # of the kernel's own filesystems, such as /proc
+        raise JobDirError(f"job.dir {path} cannot be made where it is; set job.dir to another folder") from error
 
 
 def _probe(storage: Storage, path: str) -> None:

@@ -79,7 +79,9 @@ def _mxnet(probes: Sequence[Probe]) -> Finding:
             "mend the code the traceback points to; modules of yours must lie beside the job file, in the working "
             "directory, or come with --py-files or --requirements"
             if by_user
-            else "MXNet must be importable there: see what is missing"
+            else "raise failure.start_s, or see what your network waits for"
+            if bad[0].built.late
+            else "MXNet must be importable there, and the network must not end its process: see what it said"
         )
         return Finding("network of the job" if by_user else "MXNet", PROBLEM, seen, fix, INPUT if by_user else CLUSTER)
     values = next((probe.built.values for probe in probes if probe.built.values is not None), None)

@@ -127,7 +127,7 @@ def build(order: str, sys_path: Sequence[str], environment: Mapping[str, str], l
             code = _ended(order, answer, words, variables, limit_s)
             if code is None:
                 took = "importing MXNet and building the network took"
-                return Built(trouble=f"{took} more than {limit_s:g} s (failure.start_s)")
+                return Built(trouble=f"{took} more than {limit_s:g} s (failure.start_s)", late=True)
             answer.seek(0)
             try:
                 return Built(**json.load(answer))

@@ -41,6 +41,8 @@ def main() -> None:
     """Do as told on standard input; the one argument is the descriptor for the answer."""
     answer = json.dumps(asdict(weigh(sys.stdin.read())))
     os.write(int(sys.argv[1]), answer.encode())
+    sys.stdout.flush()
+    os._exit(0)  # threads of the user's code do not keep it
 
 
 if __name__ == "__main__":

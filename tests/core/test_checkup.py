@@ -53,6 +53,7 @@ def test_a_place_where_nothing_is_wrong() -> None:
         ({"clock_s": 400.0}, "clocks", PROBLEM, "node2 is 400.0 s ahead.*Kerberos", "time server"),
         ({"gpus": ("node2:0:0",)}, "GPUs", WARNING, "1 given to the tasks would be idle", "resource.gpu"),
         ({"built": Built(trouble="libgfortran.so: no")}, "MXNet", PROBLEM, "node2: libgfortran", "importable"),
+        ({"built": Built(trouble="took 8 s", late=True)}, "MXNet", PROBLEM, "node2: took 8 s", "failure.start_s"),
     ],
 )
 def test_what_is_wrong_is_named_with_its_fix(

@@ -40,6 +40,11 @@ def test_preflight_refuses_a_file(tmp_path: Path) -> None:
     assert (tmp_path / "job").read_text() == "mine"
 
 
+def test_preflight_refuses_a_place_where_no_folder_can_be_made() -> None:
+    with pytest.raises(JobDirError, match=r"job\.dir file:///proc/none cannot be made .*; set job\.dir to another"):
+        preflight(LOCAL, "/proc/none")
+
+
 def test_preflight_refuses_a_folder_of_something_else(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("mine")
     with pytest.raises(JobDirError, match=r"not empty and not a job dir: it holds thesis\.tex, but no _job\.json"):
