@@ -29,7 +29,7 @@ from typing import Optional
 
 from rich.console import Console
 
-from mxspark import __version__, checkup
+from mxspark import __version__, checkup, launcher_line
 from mxspark.config import JobConfig
 from mxspark.errors import (
     EXIT_INTERRUPTED,
@@ -76,26 +76,27 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Run a command and return the exit code."""
-    _say_who_we_are()
+    launcher_line.take_terminal()
+    launcher_line.tell(launcher_line.DRIVER, os.getpid())  # signals are for us from now on
     try:
         given = parser().parse_args(sys.argv[1:] if arguments is None else arguments)
     except SystemExit as stop:
-        return _tell_launcher("MXSPARK_EXIT_FILE", int(stop.code or 0))
+        return _end(int(stop.code or 0))
     if given.command == "janitor":
-        return _tell_launcher("MXSPARK_EXIT_FILE", _janitor(given.folders, given.remove, given.older_than * 3600))
+        return _end(_janitor(given.folders, given.remove, given.older_than * 3600))
     _find_modules_beside(given.config)
     outcome_path = os.environ.get("MXSPARK_OUTCOME")
     before = _earlier_end(outcome_path) if outcome_path else None
     if before is not None:
         return before
     if given.command == "check":
-        return _tell_launcher("MXSPARK_EXIT_FILE", _check(given, outcome_path))
+        return _end(_check(given, outcome_path))
     identity = [f"job.id={json.dumps(given.job_id)}"] if given.job_id else []
     take_over = ["job.take_over=true"] if given.take_over else []
     result, code = _train(given.config, [*given.set, *identity, *take_over], given.master)
     if given.result:
         Path(given.result).write_text(json.dumps(result.to_dict(), indent=2, allow_nan=False) + "\n")
-    _tell_launcher("MXSPARK_EXIT_FILE", code)
+    _end(code)
     print_summary(result, Console(stderr=code != 0))
     if outcome_path:
         _leave_outcome(outcome_path, result, code)
@@ -183,7 +184,8 @@ def _train(config: str, overrides: Sequence[str], master: Optional[str]) -> tupl
         from mxspark.spark import job as spark_job
         from mxspark.spark import session
 
-        _tell_launcher("MXSPARK_GRACE_FILE", math.ceil(job.failure.grace_s))
+        launcher_line.tell(launcher_line.GRACE, math.ceil(job.failure.grace_s))
+        launcher_line.tell(launcher_line.LEASE, job.failure.lease_s)
         notice = Notice()
         signal.signal(signal.SIGTERM, lambda _number, _frame: notice.give("SIGTERM"))
         spark = session.start(f"mxspark {job.job.name}", master)
@@ -209,14 +211,7 @@ def _cause_of(error: MXSparkError) -> Cause:
     return Cause(kind, "driver", 0, os.uname().nodename, os.getpid(), error.message.splitlines()[0])
 
 
-def _say_who_we_are() -> None:
-    """Tell the launcher which process to send signals to."""
-    _tell_launcher("MXSPARK_DRIVER_PID_FILE", os.getpid())
-
-
-def _tell_launcher(variable: str, value: int) -> int:
-    path = os.environ.get(variable)
-    if path:
-        Path(path + ".new").write_text(f"{value}\n")
-        os.replace(path + ".new", path)
-    return value
+def _end(code: int) -> int:
+    """Tell the launcher the exit code, and return it."""
+    launcher_line.tell(launcher_line.EXIT, code)
+    return code

@@ -19,10 +19,7 @@ class Cause:
         stage), ``training`` (the user's code raised), ``input`` (the data or the job dir), ``memory`` (out of memory),
         ``disk`` (no room on one), ``limit`` (files or processes), ``hang``, ``start`` (did not form in time), ``host``
         (roles cannot meet there), ``internal`` (our own mistake), ``interrupted`` (the driver asked for the end),
-        ``owner`` (another run owns the job dir).
-    role : str
-        ``scheduler``, ``server``, ``worker`` or ``agent``.
-    rank : int
+    XX    rank : int
         Rank within the role.
     host, pid
         Where it ran.
@@ -48,9 +45,16 @@ class Cause:
     log_tail: str = ""
     step: Optional[int] = None
 
+    @property
+    def who(self) -> str:
+        """Return the process in words."""
+        if (self.role, self.rank) == ("agent", -1):
+            return "the driver's agent"
+        return _ALONE.get(self.role) or f"{self.role} {self.rank}"
+
     def describe(self) -> str:
         """Return the whole story: who, where, how, and what it said last."""
-        lines = [f"{self.role} {self.rank} on {self.host} (pid {self.pid}): {self.message}"]
+        lines = [f"{self.who} on {self.host} (pid {self.pid}): {self.message}"]
         if self.step is not None:
             lines.append(f"last step done: {self.step}")
         if self.traceback:
@@ -61,6 +65,7 @@ class Cause:
         return "\n".join(lines)
 
 
+_ALONE = {"driver": "the driver", "jvm": "the driver's JVM", "spark": "a process of Spark's"}
 _AGAIN = "start the same command again: it goes on from the newest checkpoint"
 _REMEDIES = {
     "role": f"{_AGAIN}. If the log shows no reason, ask who sent the signal: dmesg -T, the cluster manager's log",
@@ -81,6 +86,8 @@ _REMEDIES = {
     "internal": "please report it with this message and the run's folder",
     "interrupted": _AGAIN,
     "owner": "let the run that is named do its work. If it is a mistake, stop it; --take-over ends it from here",
+    "killed": f"{_AGAIN}. Ask who sent the signal: dmesg -T (the kernel, out of memory), the cluster manager's log",
+    "stopped": f"{_AGAIN}. Ask who stopped the process: kill -STOP, a Ctrl-Z, a debugger",
     "driver": "mend what is named, then start the same command again",
 }
 
@@ -154,7 +161,7 @@ def describe_exit(returncode: int) -> tuple[Optional[int], Optional[str], str]:
 IN_PLACE, STAGE, STOP = "in place", "stage", "stop"
 LONGEST_WAIT_S = 60.0
 #: Causes that may be gone the next time. The others would only be met again, later.
-HEALING = ("role", "agent", "stage", "hang", "start")
+HEALING = ("role", "agent", "stage", "hang", "start", "stopped")
 #: Signals that come from outside; the code a process runs is not to blame for them.
 FROM_OUTSIDE = ("SIGKILL", "SIGTERM", "SIGINT", "SIGHUP", "SIGSTOP")
 
@@ -246,6 +253,6 @@ def _restarts(failed: Sequence[Failed]) -> int:
 def _same(one: Failed, other: Failed) -> bool:
     """Tell whether two attempts failed in the same way on the same way, by their own doing."""
     a, b = one.cause, other.cause
-    if a.signal in FROM_OUTSIDE or a.kind in ("agent", "stage") or one.progressed or other.progressed:
+    if a.signal in FROM_OUTSIDE or a.kind in ("agent", "stage", "stopped") or one.progressed or other.progressed:
         return False
     return (a.kind, a.role, a.exit_code, a.signal, one.began) == (b.kind, b.role, b.exit_code, b.signal, other.began)

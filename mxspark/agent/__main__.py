@@ -18,6 +18,7 @@ from mxspark.agent.coordinator import RANK, Coordinator
 from mxspark.agent.loop import READ, Loop, Stream
 from mxspark.agent.slot import FINISHED, SlotAgent
 from mxspark.failure import Cause
+from mxspark.processes import Stillness
 from mxspark.specs import AgentSpec, DriverAgentSpec
 
 FIRST_FRAME_S = 30.0
@@ -36,7 +37,7 @@ class Main:
         self._scratch: Optional[str] = None
         self._inherited: Optional[str] = None  # the scratch folder, once its owner is gone
         self._orphaned = False
-        self._parent = os.getppid()
+        self._parent, self._still = os.getppid(), Stillness()
         self._starter = Stream(self.loop, STDIN, wire.Plain(), self._frame, lambda _error: self._gone("it let go"))
         self._patience = self.loop.after(FIRST_FRAME_S, self.loop.stop)
         self.loop.every(PARENT_S, self._check_parent)
@@ -96,6 +97,8 @@ class Main:
     def _check_parent(self) -> None:
         if os.getppid() != self._parent:  # a copy of the pipe in some other process may keep it open
             self._gone("it ended")
+        elif isinstance(self.agent, Coordinator):
+            self.agent.look_at_driver(self._parent, self._still.seconds(self._parent))
 
     def _gone(self, how: str) -> None:
         if self._orphaned:  # noticed both ways

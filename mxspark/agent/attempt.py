@@ -137,6 +137,13 @@ class Attempt:
             if self.verdict == WAIT:
                 self.fail("agent", ("agent", rank), reason)
 
+    def look_at_driver(self, pid: int, still_s: float) -> None:
+        """End the attempt of a driver that is stopped by a signal; once it goes on it may begin another."""
+        lease_s = self.limits.lease_s
+        if still_s > lease_s and self.verdict == WAIT and self.begun_at is not None:
+            words = f"it was stopped by a signal for {still_s:.0f} s (failure.lease_s = {lease_s:g} s)"
+            self.fail("stopped", ("driver", 0), words, pid=pid, signal="SIGSTOP")
+
     def record(self, who: Optional[Who], event: events.Event, now: float) -> None:
         """Take in what a role said (`who`), or an agent said of a role (None)."""
         if isinstance(event, events.RoleStarted):

@@ -29,13 +29,7 @@ SLOW_BYTES, STUCK_BYTES = 2**18, 2**26  # queued for the driver: from here beats
 
 
 class Coordinator:
-    """The driver's agent: attempt after attempt on the same agents, until one succeeds or the driver says stop.
-
-    Parameters
-    ----------
-    driver : Stream
-        The connection to the driver.
-    """
+    """The driver's agent: attempt after attempt on the same agents, until one succeeds or `driver` says stop."""
 
     def __init__(self, loop: Loop, spec: DriverAgentSpec, environment: Mapping[str, str], driver: Stream) -> None:
         self._loop, self._spec, self._driver = loop, spec, driver
@@ -100,6 +94,10 @@ class Coordinator:
             self._tell_agents({"do": "yield"})
         elif self._attempt.verdict == WAIT:
             self.interrupt(why)
+
+    def look_at_driver(self, pid: int, still_s: float) -> None:
+        """Take note of how long the driver has been stopped by a signal, 0 where it runs."""
+        self._attempt.look_at_driver(pid, still_s)
 
     def interrupt(self, why: str) -> None:
         """End the attempt, if there is one, and everything, because somebody wants it."""

@@ -8,6 +8,7 @@ from typing import Optional
 
 from mxspark.agent.attempt import FAIL, FINISH, WAIT, Attempt, Who
 from mxspark.failure import Cause
+from mxspark.processes import STOPPED
 
 ENDED = "ended"
 
@@ -97,7 +98,7 @@ def _stopped(attempt: Attempt) -> Optional[Cause]:
     server inside one host), but the end does.
     """
     for who, found in attempt.examined.items():
-        if found.state == "T":
+        if found.state == STOPPED:
             limit = f"failure.hang_s = {attempt.limits.hang_s:g} s"
             return cause_of(
                 attempt, "hang", who, f"it stood still for {limit}. The logs hold the stacks of all threads"

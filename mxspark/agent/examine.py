@@ -28,14 +28,6 @@ _NO_PROCESS = re.compile(r"Resource temporarily unavailable|\[Errno 11\]|can't s
 _FULL_BYTES = 2**20
 
 
-def state(pid: int) -> str:
-    """Return the letter of what a process is doing (R, S, D, T, Z), "" if it is gone."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (OSError, IndexError):
-        return ""
-
-
 def threads(pid: int) -> Iterator[str]:
     """Yield a line on each thread: its name, what it is doing and where it waits in the kernel."""
     try:

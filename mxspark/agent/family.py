@@ -7,10 +7,10 @@ import os
 import signal
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
-NAME_LIMIT = 80
+from mxspark.processes import command_line, table
+
 HELPERS = ("resource_tracker", "multiprocessing.forkserver")
 """Of Python's own, in a command line: they end by themselves, a moment after who has started them."""
 
@@ -19,7 +19,7 @@ def kill_children(but: set[int], seconds: float) -> list[int]:
     """Kill and reap every child that is not in `but` (orphans we adopted), and theirs; return who is left."""
     deadline = time.monotonic() + seconds
     while True:
-        left = [entry.pid for entry in _table() if entry.parent == os.getpid() and entry.pid not in but]
+        left = [entry.pid for entry in table() if entry.parent == os.getpid() and entry.pid not in but]
         if not left or time.monotonic() > deadline:
             return left
         for pid in left:
@@ -37,48 +37,18 @@ def _reap(pid: int, deadline: float) -> None:
 
 def left_by(role: int) -> list[str]:
     """Name the living processes of a role's group but the role itself."""
-    return _names(entry.pid for entry in _table() if entry.group == role and entry.pid != role and entry.is_alive)
+    return _names(entry.pid for entry in table() if entry.group == role and entry.pid != role and entry.is_alive)
 
 
 def adopted(but: set[int]) -> list[str]:
     """Name the living children of this process that are not in `but`: what dead roles left in sessions of their own."""
     mine = os.getpid()
-    return _names(entry.pid for entry in _table() if entry.parent == mine and entry.pid not in but and entry.is_alive)
+    return _names(entry.pid for entry in table() if entry.parent == mine and entry.pid not in but and entry.is_alive)
 
 
 def _names(pids: Iterable[int]) -> list[str]:
-    lines = {pid: _command_line(pid) for pid in pids}
+    lines = {pid: command_line(pid) for pid in pids}
     return [f"{line} (pid {pid})" for pid, line in lines.items() if not any(helper in line for helper in HELPERS)]
-
-
-def _command_line(pid: int) -> str:
-    """Return what a process was started with: one short line without the program's folder."""
-    words = b""
-    with contextlib.suppress(OSError):
-        words = Path(f"/proc/{pid}/cmdline").read_bytes()
-    program, *rest = words.decode("utf-8", "replace").split("\0")
-    text = " ".join([os.path.basename(program), *rest])
-    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    return (line if len(line) <= NAME_LIMIT else line[: NAME_LIMIT - 1] + "…") or "a process"
-
-
-@dataclass(frozen=True)
-class _Entry:
-    """A line of the process table."""
-
-    pid: int
-    parent: int
-    group: int
-    is_alive: bool
-
-
-def _table() -> Iterator[_Entry]:
-    """Yield every process."""
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
-            with contextlib.suppress(OSError, IndexError, ValueError):
-                fields = Path("/proc", entry, "stat").read_bytes().rpartition(b")")[2].split()
-                yield _Entry(int(entry), int(fields[1]), int(fields[2]), fields[0] not in b"ZX")
 
 
 def kill_agent(pid: int) -> None:

@@ -63,11 +63,13 @@ class Listener:
         self._socket = socket.create_server((host, 0))
         self.address: tuple[str, int] = self._socket.getsockname()[:2]
         self._over, self._told = socket.socketpair()
-        threading.Thread(target=self._serve, name="mxspark-reach", daemon=True).start()
+        self._thread = threading.Thread(target=self._serve, name="mxspark-reach", daemon=True)
+        self._thread.start()
 
     def close(self) -> None:
         """Stop listening."""
         self._told.close()
+        self._thread.join(LIMIT_S)
 
     def _serve(self) -> None:
         with self._socket, self._over:

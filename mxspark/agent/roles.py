@@ -9,11 +9,12 @@ import tempfile
 from collections.abc import Sequence
 from typing import Callable, Optional
 
-from mxspark import events, wire
+from mxspark import events, processes, wire
 from mxspark.agent import examine, family, process
 from mxspark.agent.loop import Loop, Stream
 from mxspark.agent.process import RoleProcess, Settings
 from mxspark.failure import describe_exit
+from mxspark.processes import STOPPED, Stillness
 from mxspark.specs import Inherited, RoleSpec
 
 FROM_ROLES = (
@@ -31,7 +32,6 @@ TAIL_BYTES, TAIL_LINES, LOG_BYTES = 8192, 40, 65536
 KILL_S = 2.0
 STACKS_S = 0.4  # for the processes to write their stacks
 LOOK_S = 1.0
-STOPPED = "T"  # in /proc; one that a debugger holds is t
 
 Report = Callable[[Optional[tuple[str, int]], events.Event], None]
 
@@ -65,7 +65,7 @@ class Roles:
         self._all: list[RoleProcess] = []
         self._streams: dict[str, Stream] = {}
         self._leaving = self._killed = self._emptied = self._dumped = False
-        self._still: dict[str, float] = {}  # since when a role is seen stopped
+        self._still = Stillness(loop.now)
         self._folders = (str(settings.log_dir), tempfile.gettempdir(), "/tmp", "/dev/shm")
         self._oom_kills = [examine.oom_kills()] * 2  # before, and lately
         self._look_around()
@@ -110,7 +110,7 @@ class Roles:
     def dump_stacks(self) -> None:
         """Write to each log what the kernel knows of the role, make it add the stacks of its threads, and report."""
         self._dumped = True
-        states = {role.name: examine.state(role.pid) for role in self._running}
+        states = {role.name: processes.state(role.pid) for role in self._running}
         for role in self._running:
             with contextlib.suppress(OSError), open(role.log, "a") as log:
                 log.write(f"mxspark: process {role.pid}: state {states[role.name] or 'gone'}\n")
@@ -135,9 +135,7 @@ class Roles:
             self._loop.after(LOOK_S, self._look_around)
 
     def _look_whether_stopped(self, role: RoleProcess) -> None:
-        if examine.state(role.pid) != STOPPED:
-            self._still.pop(role.name, None)
-        elif self._loop.now() - self._still.setdefault(role.name, self._loop.now()) >= self._hang_s:
+        if self._still.seconds(role.pid) >= self._hang_s:
             self._report(None, events.Examined(role.spec.role, role.spec.rank, STOPPED))
 
     def leave(self, shutdown_s: float) -> None:

@@ -35,10 +35,18 @@ def main() -> int:
                 raise InputError(
                     "--python and --requirements are for the nodes of a cluster: use them with --master yarn"
                 )
-            return SparkSubmit(_program(home, ours, command), variables).run(folder)
+            return _told(SparkSubmit(_program(home, ours, command), variables), folder, command)
     except MXSparkError as error:
         print(f"mxspark: {error.message}", file=sys.stderr)
         return error.exit_code
+
+
+def _told(run: SparkSubmit, folder: Path, command: CommandLine) -> int:
+    """Run with a driver on this machine, and return the exit code; say how it ended if the driver does not."""
+    code = run.run(folder)
+    if run.cause is None and (run.said or not run.signal):
+        return code
+    return ending.tell(run.cause, yarn.option(command.arguments, "--result"), code)
 
 
 def _program(home: Path, ours: Sequence[str], command: CommandLine) -> list[str]:
@@ -52,11 +60,11 @@ def _on_yarn(shipment: yarn.Shipment, ours: Sequence[str], variables: dict[str, 
     with connect(variables) as client:
         shipment.send(client)
     run = SparkSubmit(_program(shipment.home, ours, shipment.command_line()), {**variables, **shipment.variables})
-    code = run.run(shipment.folder)
     if not shipment.cluster:
-        return code
+        return _told(run, shipment.folder, shipment.command)
+    code = run.run(shipment.folder)
     with connect(variables) as client:
-        outcome = shipment.finish(client, stopped=run.signal != 0)
+        outcome = shipment.finish(client, stopped=run.signal != 0 or run.cause is not None)
     return ending.show(outcome, yarn.option(shipment.command.arguments, "--result"), code)
 
 
@@ -93,9 +101,13 @@ def spark_variables(home: Path, command: CommandLine, folder: Path, environ: Map
     """Return the environment variables of spark-submit; ``folder`` is for files that go when it ends."""
     variables = dict(environ)
     variables.update(SPARK_HOME=str(home), PYSPARK_PYTHON=sys.executable, PYSPARK_DRIVER_PYTHON=sys.executable)
-    if own_defaults(environ) is None and "log4j" not in environ.get("SPARK_SUBMIT_OPTS", ""):
-        log4j = f"-Dlog4j2.configurationFile={(ROOT / 'conf/log4j2.properties').as_uri()}"
-        variables["SPARK_SUBMIT_OPTS"] = f"{environ.get('SPARK_SUBMIT_OPTS', '')} {log4j}".strip()
+    options = environ.get("SPARK_SUBMIT_OPTS", "")
+    if "java.io.tmpdir" not in options:
+        # Spark removes its files there by itself, but not when it is killed
+        options += f' -Djava.io.tmpdir="{folder}"'
+    if own_defaults(environ) is None and "log4j" not in options:
+        options += f" -Dlog4j2.configurationFile={(ROOT / 'conf/log4j2.properties').as_uri()}"
+    variables["SPARK_SUBMIT_OPTS"] = options.strip()
     given = given_settings(command, environ)
     if given.get("spark.master", "local").startswith("local") and "spark.remote" not in given:
         # nothing of a local run is offered to the network, and a machine that cannot resolve its own name will do

@@ -13,11 +13,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
+from mxspark import launcher_line, processes
 from mxspark.errors import ClusterError
+from mxspark.failure import Cause, describe_exit
+from mxspark.launch.terminal import Terminal
+from mxspark.launcher_line import told
+from mxspark.processes import Stillness
 
 STOP_S = 15.0
 """From the first signal until everything is killed; after a SIGTERM the time for a last checkpoint comes on top."""
@@ -25,6 +29,8 @@ SAME_S = 1.0
 """A signal so soon after the first is the same one: ``timeout`` and shells send it to the process and to its group."""
 LEFTOVER_S = 3.0
 """What is still there when spark-submit has ended may end by itself for so long."""
+LEASE_S = 30.0
+"""``failure.lease_s`` as long as the driver has not told it."""
 KILL_S = 5.0
 """Longest wait for what has been sent a SIGKILL."""
 FRESH_S = 60.0
@@ -44,30 +50,35 @@ class SparkSubmit:
     command : sequence of str
         The program and its arguments.
     environ : Mapping of str to str
-        Its environment; the driver writes its pid to the file ``MXSPARK_DRIVER_PID_FILE`` and its exit code to
-        ``MXSPARK_EXIT_FILE``, and how long a last checkpoint may take to ``MXSPARK_GRACE_FILE``, which are added here.
+        Its environment; what the driver needs to talk to this process (:mod:`mxspark.launcher_line`) is added here.
 
     Attributes
     ----------
     signal : int
         The signal that stopped it, 0 if none did.
+    said : bool
+        Whether the driver has said how it ended.
+    cause : Cause or None
+        Why it ended, where the driver has not.
     """
 
     def __init__(self, command: Sequence[str], environ: Mapping[str, str]) -> None:
         self._command = command
         self._environ = environ
-        self.signal = 0
+        self.signal, self.said = 0, False
+        self.cause: Optional[Cause] = None
+        self._still = Stillness()
         self._signalled, self._deadline = 0.0, float("inf")
 
     def run(self, folder: Path) -> int:
         """Run it to its end and return the exit code for this process.
 
-        The driver's own code if it wrote one; else 128 + the signal that stopped it, 0 after a success and 4 otherwise.
+        The driver's own code if it left one; else 128 + the signal that stopped it, 0 after a success and 4 otherwise.
 
         Parameters
         ----------
         folder : Path
-            An empty folder for these files.
+            An empty private folder.
         """
         # orphans become our children: even one that left the session can be found and ended
         _prctl(_PR_SET_CHILD_SUBREAPER, 1)
@@ -75,17 +86,16 @@ class SparkSubmit:
         if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup
             watched.add(signal.SIGHUP)
         signal.pthread_sigmask(signal.SIG_BLOCK, watched)
-        child = self._start(folder)
-        status = self._wait(child, watched, folder / "driver")
-        self._clear(LEFTOVER_S if status is not None else 0.0)
-        return self._code(status, folder / "exit")
+        with Terminal(folder):
+            child = self._start(folder)
+            status = self._wait(child, watched, folder)
+            self._clear(_leftover_s(status))
+        return self._code(child, status, folder)
 
-    def _start(self, files: Path) -> int:
-        """Start spark-submit and return its pid."""
-        environ = dict(self._environ)
-        environ.update(MXSPARK_DRIVER_PID_FILE=str(files / "driver"), MXSPARK_EXIT_FILE=str(files / "exit"))
-        environ.update(MXSPARK_GRACE_FILE=str(files / "grace"))
+    def _start(self, folder: Path) -> int:
+        """Start spark-submit and return its pid, which is that of its JVM."""
         launcher = os.getpid()
+        environ = {**self._environ, launcher_line.VARIABLE: launcher_line.value(launcher, folder)}
 
         def prepare() -> None:
             # a launcher that is killed cannot stop anybody: the JVM then gets a SIGTERM from the kernel
@@ -103,40 +113,52 @@ class SparkSubmit:
         process.returncode = 0  # reaped in _reap, among all others
         return process.pid
 
-    def _wait(self, child: int, watched: set[signal.Signals], driver_file: Path) -> Optional[int]:
-        """Wait for spark-submit to end; None when the time after a signal has run out, or a second one came."""
+    def _wait(self, child: int, watched: set[signal.Signals], folder: Path) -> Optional[int]:
+        """Wait for spark-submit to end.
+
+        None when the time after a signal has run out, when a second one came, and when somebody stands still.
+        """
         while time.monotonic() < self._deadline:
             status = _reap().get(child)
             if status is not None:
                 return status
-            got = signal.sigtimedwait(watched, min(1.0, self._deadline - time.monotonic()))
+            got = signal.sigtimedwait(watched, max(0.0, min(1.0, self._deadline - time.monotonic())))
             if got is None or got.si_signo == signal.SIGCHLD:
-                continue
-            if self.signal:
-                if time.monotonic() > self._signalled + SAME_S:
+                self.cause = self._stopped(child, folder)
+                if self.cause is not None:
                     return None
-                continue
-            self.signal, self._signalled = got.si_signo, time.monotonic()
-            self._deadline = self._signalled + STOP_S + self._grace_s(driver_file.with_name("grace"))
-            print("\nmxspark: stopping; a second Ctrl-C kills", file=sys.stderr, flush=True)
-            self._pass_on(driver_file)
+            elif not self.signal:
+                self._stop(signal.Signals(got.si_signo), folder)
+            elif time.monotonic() > self._signalled + SAME_S:
+                return None
         return None
 
-    def _grace_s(self, file: Path) -> float:
-        """Return how long the driver may take for a last checkpoint: none after a Ctrl-C, or before there is one."""
-        with contextlib.suppress(OSError, ValueError):
-            return float(file.read_text()) if self.signal == signal.SIGTERM else 0.0
-        return 0.0
+    def _stop(self, number: signal.Signals, folder: Path) -> None:
+        """Send the first signal on to the driver, or a SIGTERM to all while there is no driver yet."""
+        self.signal, self._signalled = int(number), time.monotonic()
+        # a last checkpoint takes its time; none is made after a Ctrl-C
+        grace_s = told(folder, launcher_line.GRACE) if number == signal.SIGTERM else None
+        self._deadline = self._signalled + STOP_S + (grace_s or 0.0)
+        again = "Ctrl-C" if number == signal.SIGINT else number.name
+        print(f"\nmxspark: stopping; a second {again} kills", file=sys.stderr, flush=True)
+        below, driver = descendants(), _driver(folder)
+        if driver in below:
+            _send({driver}, signal.SIGINT if number == signal.SIGINT else signal.SIGTERM)
+        else:
+            _send(below, signal.SIGTERM)
 
-    def _pass_on(self, driver_file: Path) -> None:
-        """Send the signal to the driver, or SIGTERM to all while there is no driver yet."""
-        below = descendants()
-        with contextlib.suppress(OSError, ValueError):
-            driver = int(driver_file.read_text())
-            if driver in below:
-                os.kill(driver, signal.SIGINT if self.signal == signal.SIGINT else signal.SIGTERM)
-                return
-        _send(below, signal.SIGTERM)
+    def _stopped(self, jvm: int, folder: Path) -> Optional[Cause]:
+        """Return the cause if the driver, or its JVM, has been stopped by a signal for longer than a lease.
+
+        A driver that runs notices its JVM by itself, and says more; it is given the time.
+        """
+        lease_s = told(folder, launcher_line.LEASE) or LEASE_S
+        for role, pid, limit_s in (("driver", _driver(folder), lease_s), ("jvm", jvm, lease_s + STOP_S)):
+            still_s = self._still.seconds(pid) if pid else 0.0
+            if still_s > limit_s:
+                words = f"stopped by a signal for {still_s:.0f} s (failure.lease_s = {lease_s:g} s), and then killed"
+                return Cause("stopped", role, 0, os.uname().nodename, pid, words, signal="SIGSTOP")
+        return None
 
     def _clear(self, grace_s: float) -> None:
         """Wait for what is left, then kill it; say who survives even that."""
@@ -153,14 +175,46 @@ class SparkSubmit:
                 signal.sigtimedwait({signal.SIGCHLD}, 0.05)
         print(f"mxspark: still running after SIGKILL: pids {sorted(left)}", file=sys.stderr, flush=True)
 
-    def _code(self, status: Optional[int], exit_file: Path) -> int:
-        with contextlib.suppress(OSError, ValueError):
-            return int(exit_file.read_text())
+    def _code(self, jvm: int, status: Optional[int], folder: Path) -> int:
+        """Return the exit code; where the driver left none, find out what has become of it."""
+        left = told(folder, launcher_line.EXIT)
+        self.said = left is not None
+        if left is not None:
+            self.cause = None
+            return int(left)
         if self.signal:
             return 128 + self.signal
-        if status is not None and os.WIFSIGNALED(status):
-            return 128 + os.WTERMSIG(status)
-        return 0 if status == 0 else ClusterError.exit_code
+        if status == 0:
+            return 0
+        if status is not None:
+            self.cause = _killed(jvm, status, _driver(folder))
+        return ClusterError.exit_code
+
+
+def _driver(folder: Path) -> int:
+    """Return the pid of the driver, 0 as long as it has not said it."""
+    return int(told(folder, launcher_line.DRIVER) or 0)
+
+
+def _leftover_s(status: Optional[int]) -> float:
+    """Return how long what is left when spark-submit has ended may take to end by itself."""
+    if status is None:
+        return 0.0
+    # a driver whose JVM was killed still has its roles to end, and to say so
+    return STOP_S if os.WIFSIGNALED(status) else LEFTOVER_S
+
+
+def _killed(jvm: int, status: int, driver: int) -> Optional[Cause]:
+    """Return the cause if spark-submit's JVM was killed, or a driver that ended without having said how."""
+    host = os.uname().nodename
+    if os.WIFSIGNALED(status):
+        _, name, words = describe_exit(-os.WTERMSIG(status))
+        return Cause("killed", "jvm", 0, host, jvm, words, signal=name)
+    if not driver:
+        return None  # a script of the user's, or Spark has said what it lacks
+    code = os.WEXITSTATUS(status)  # spark-submit ends with that of the driver, 128 + n after a signal
+    exit_code, name, words = describe_exit(128 - code if code > 128 else code)
+    return Cause("killed", "driver", 0, host, driver, words, exit_code=exit_code, signal=name)
 
 
 @contextlib.contextmanager
@@ -192,40 +246,10 @@ def _lock(folder: Path) -> int:
     return descriptor
 
 
-@dataclass(frozen=True)
-class _Stat:
-    """One line of the process table."""
-
-    pid: int
-    parent: int
-    state: str
-
-
 def descendants() -> set[int]:
     """Reap what has ended and return the pids of all living processes below this one."""
     _reap()
-    children: dict[int, list[_Stat]] = {}
-    for stat in _processes():
-        children.setdefault(stat.parent, []).append(stat)
-    found: set[int] = set()
-    front = [os.getpid()]
-    while front:
-        for stat in children.get(front.pop(), []):
-            front.append(stat.pid)
-            if stat.state not in "ZX":
-                found.add(stat.pid)
-    return found
-
-
-def _processes() -> list[_Stat]:
-    table = []
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            with contextlib.suppress(OSError):  # it ended meanwhile
-                # the name in parentheses may hold anything, parentheses and spaces too
-                state, parent = Path(f"/proc/{name}/stat").read_text().rpartition(")")[2].split()[:2]
-                table.append(_Stat(int(name), int(parent), state))
-    return table
+    return {found.pid for found in processes.below(os.getpid()) if found.is_alive}
 
 
 def _reap() -> dict[int, int]:

@@ -1,9 +1,10 @@
-"""What a run in the cluster comes to on the machine it was started from: words, ``--result``, exit code."""
+"""How a run is told where its driver cannot: words, ``--result``, exit code."""
 
 from __future__ import annotations
 
 import json
 import os
+import signal
 from pathlib import Path
 from typing import Any, Optional
 
@@ -13,7 +14,7 @@ from mxspark.result import FAILED, INTERRUPTED, TERMINATED, Result
 
 
 def show(outcome: Optional[dict[str, Any]], result_file: Optional[str], code: int) -> int:
-    """Print how the driver ended, write ``--result``, and return the exit code.
+    """Print how a driver in the cluster ended, write ``--result``, and return the exit code.
 
     Parameters
     ----------
@@ -22,19 +23,36 @@ def show(outcome: Optional[dict[str, Any]], result_file: Optional[str], code: in
     code : int
         What spark-submit came to: 128 + a signal after an interrupt.
     """
-    if outcome is None:
-        stopped = code > 128
-        code = code if stopped else ClusterError.exit_code
-        words = "stopped from outside; the same command resumes" if stopped else (
-            "the application ended and its driver did not say how: it was killed, or could not start; YARN's words "
-            "and the application's logs say more"
-        )  # fmt: skip
-        status = FAILED if not stopped else TERMINATED if code == EXIT_TERMINATED else INTERRUPTED
-        result = Result(status, "", words)
-        if not stopped:
-            result = result.failed(Cause("stage", "driver", 0, os.uname().nodename, 0, words))
-        outcome = {"code": code, "result": result.to_dict(), "summary": f"{result.status}: {words}\n"}
-    print(outcome["summary"], end="", flush=True)
+    if outcome is not None:
+        print(outcome["summary"], end="", flush=True)
+        _write(result_file, outcome["result"])
+        return int(outcome["code"])
+    if code > 128:
+        return tell(None, result_file, code)
+    words = (
+        "the application ended and its driver did not say how: it was killed, or could not start; YARN's words and the "
+        "application's logs say more"
+    )
+    return tell(Cause("stage", "driver", 0, os.uname().nodename, 0, words), result_file, ClusterError.exit_code)
+
+
+def tell(cause: Optional[Cause], result_file: Optional[str], code: int) -> int:
+    """Say why a driver ended that has not said so, None after a signal to this process, and return the exit code."""
+    from rich.console import Console
+
+    from mxspark.report.summary import print_summary
+
+    if cause is not None:
+        result = Result(FAILED, "", cause.describe()).failed(cause)
+    else:
+        status = TERMINATED if code == EXIT_TERMINATED else INTERRUPTED
+        words = f"{signal.Signals(code - 128).name} before the run had begun, or it was killed in the end"
+        result = Result(status, "", f"{words}; the same command starts it, or resumes")
+    print_summary(result, Console(stderr=True))
+    _write(result_file, result.to_dict())
+    return code
+
+
+def _write(result_file: Optional[str], result: dict[str, Any]) -> None:
     if result_file is not None:
-        Path(result_file).write_text(json.dumps(outcome["result"], indent=2, allow_nan=False) + "\n")
-    return int(outcome["code"])
+        Path(result_file).write_text(json.dumps(result, indent=2, allow_nan=False) + "\n")

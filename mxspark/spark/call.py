@@ -37,11 +37,14 @@ class SparkCall(Generic[T]):
         finally:
             self.done.set()
 
-    def result(self) -> T:
-        """Wait for the action, interruptibly, and return its value or raise its error."""
+    def result(self, look: Callable[[], None] = lambda: None) -> T:
+        """Wait for the action, interruptibly, and return its value or raise its error.
+
+        `look` is called several times a second; what it raises cancels the action.
+        """
         try:
             while not self.done.wait(0.2):
-                pass
+                look()
         except BaseException:
             self.cancel(10.0)
             raise

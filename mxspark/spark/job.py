@@ -30,8 +30,10 @@ from mxspark.spark import assemble, hadoop, inputs, memory, session, spool_stage
 from mxspark.spark.attempts import Attempts, Data
 from mxspark.spark.call import SparkCall
 from mxspark.spark.gang import Gang
+from mxspark.spark.jvm import Jvm
 from mxspark.spark.record import Recorder, run_info
 from mxspark.spark.session import SessionFacts
+from mxspark.spark.spool_watch import SpoolWatch
 from mxspark.spool import ColumnSpec, SpoolReady
 from mxspark.storage import open_storage
 from mxspark.terms import Claim
@@ -110,7 +112,8 @@ def _train(
     phases, display = Phases(), displays.make(job.report.progress, job.report.every_s)
     scratch = Path(tempfile.mkdtemp(prefix="mxspark-"))
     try:
-        return _Run(job, facts, run, scratch, phases, display, on_event, notice).train(df, validation_df)
+        with Jvm(facts.spark, job.failure.lease_s) as jvm, jvm.named():
+            return _Run(job, facts, jvm, run, scratch, phases, display, on_event, notice).train(df, validation_df)
     finally:
         display.close()
         shutil.rmtree(scratch, ignore_errors=True)
@@ -123,6 +126,7 @@ class _Run:
         self,
         job: JobConfig,
         facts: SessionFacts,
+        jvm: Jvm,
         run: str,
         scratch: Path,
         phases: Phases,
@@ -131,7 +135,7 @@ class _Run:
         notice: Notice,
     ) -> None:
         self.notice = notice
-        self.job, self.facts, self.run, self.scratch = job, facts, run, scratch
+        self.job, self.facts, self.jvm, self.run, self.scratch = job, facts, jvm, run, scratch
         self.phases, self.display, self.on_event = phases, display, on_event
         self.keeper: Optional[Keeper] = None
 
@@ -178,7 +182,7 @@ class _Run:
                 self._wait,
                 self.notice,
             )
-            with recorder.keeping(self.phases):
+            with recorder.keeping(self.phases), self.jvm.named():
                 return attempts.run()
 
     def _gang(self, size: int, first: int) -> Gang:
@@ -239,13 +243,11 @@ class _Run:
         context = self.facts.spark.sparkContext
         if self.job.data.shuffle == "global" and name == "training":
             data = data.repartition(max(data_partitions(data), self.job.cluster.num_workers))
-        call = SparkCall(
-            context,
-            f"mxspark-{self.run}-spool-{name}",
-            f"mxspark {self.job.job.name}: spool of the {name} rows",
-            lambda: spool_stage.spool(data, *columns, self.run, name),
-        )
-        ready = call.result()
+        group = f"mxspark-{self.run}-spool-{name}"
+        words = f"mxspark {self.job.job.name}: spool of the {name} rows"
+        call = SparkCall(context, group, words, lambda: spool_stage.spool(data, *columns, self.run, name))
+        watch = SpoolWatch(context, group, self.jvm.pid, self.job.failure.hang_s, self.display.phase)
+        ready = call.result(watch.look)
         stack.callback(_forgive, spool_stage.remove, ready, self.run)
         return ready
 

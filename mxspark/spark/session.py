@@ -27,6 +27,7 @@ class SessionFacts:
     master: str
     driver_host: str
     task_cpus: int
+    local_folders: tuple[str, ...]
 
     @property
     def one_machine(self) -> bool:
@@ -80,6 +81,7 @@ def facts(spark: Any) -> SessionFacts:
         master=master,
         driver_host="127.0.0.1" if one_machine else str(conf.get("spark.driver.host") or "127.0.0.1"),
         task_cpus=int(conf.get("spark.task.cpus") or 1),
+        local_folders=_local_folders(conf.get("spark.local.dir")),
     )
 
 
@@ -148,15 +150,14 @@ def remove_spools(session: SessionFacts, run: str) -> None:
 
     Executors on other machines remove theirs when they end.
     """
-    for folder in _local_folders(session.spark):
+    for folder in session.local_folders:
         for spool in Path(folder).glob(f"*/{run_folder_name(run)}"):
             shutil.rmtree(spool)
 
 
-def _local_folders(spark: SparkSession) -> list[str]:
+def _local_folders(configured: Optional[str]) -> tuple[str, ...]:
     """Return where Spark makes its local folders, in Spark's own order of precedence."""
-    configured = os.environ.get("SPARK_LOCAL_DIRS") or spark.sparkContext.getConf().get("spark.local.dir")
-    return (configured or tempfile.gettempdir()).split(",")
+    return tuple((os.environ.get("SPARK_LOCAL_DIRS") or configured or tempfile.gettempdir()).split(","))
 
 
 def _most_slots(master: str, task_cpus: int) -> int | None:

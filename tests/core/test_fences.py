@@ -21,16 +21,16 @@ FENCES = {
     "py4j": ("spark/",),
     "mxnet": ("mx/",),
     "subprocess": ("agent/", "launch/", "submit.py"),
-    "socket": ("wire.py", "agent/", "mx/peers.py"),
+    "socket": ("wire.py", "agent/", "mx/peers.py", "launcher_line.py", "launch/"),
     "ssl": ("wire.py", "agent/", "launch/"),  # the launcher fetches the installer
     "pickle": ("bundle.py",),
     "cloudpickle": ("bundle.py",),
     "pydantic": ("config.py", "sections.py", "problems.py"),
 }
-# entry points, the launcher, and the two modules that read the environment for the driver
+# entry points, the launcher and the line to it, and the two modules that read the environment for the driver
 READS_ENVIRONMENT = (
     "agent/", "cli.py", "submit.py", "launch/", "spark/session.py", "spark/spool_task.py", "spark/hadoop_client.py",
-    "mx/role.py", "mx/thin.py",
+    "mx/role.py", "mx/thin.py", "launcher_line.py",
 )  # fmt: skip
 
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import importlib.util
+import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +20,8 @@ from typing import Any
 import psutil
 import pytest
 
-from mxspark.launch.children import SparkSubmit
+from mxspark import launcher_line
+from mxspark.launch.children import STOP_S, SparkSubmit
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -33,13 +37,16 @@ exit $code
 """
 DRIVER = """
 import os, pathlib, signal, subprocess, sys, time
+from mxspark import launcher_line
 diary = pathlib.Path(os.environ["DIARY"])
 def tell(name, text):
     (diary / (name + ".new")).write_text(str(text)); (diary / (name + ".new")).rename(diary / name)
 def register():
-    pathlib.Path(os.environ["MXSPARK_DRIVER_PID_FILE"]).write_text(f"{os.getpid()}\\n")
+    launcher_line.take_terminal()
+    launcher_line.tell(launcher_line.DRIVER, os.getpid())
+    launcher_line.tell(launcher_line.LEASE, 1.0)
 def end(code):
-    pathlib.Path(os.environ["MXSPARK_EXIT_FILE"]).write_text(f"{code}\\n"); sys.exit(1 if code else 0)
+    launcher_line.tell(launcher_line.EXIT, code); sys.exit(1 if code else 0)
 def daemon():
     child = subprocess.Popen(["sleep", "100"], start_new_session=True); tell("daemon", child.pid)
 def on(*signals):
@@ -74,9 +81,9 @@ class Launched:
             "SPARK_HOME": str(spark),
             "TMPDIR": str(folder / "tmp"),
         }
-        command = [str(ROOT / "submit.sh"), "driver.py", "--config", "x.yaml"]
-        with open(folder / "stderr", "w") as stderr:
-            self.popen = subprocess.Popen(command, cwd=folder, env=environ, stderr=stderr)
+        command = [str(ROOT / "submit.sh"), "driver.py", "--config", "x.yaml", "--result", "result.json"]
+        with open(folder / "stderr", "w") as stderr, open(folder / "stdout", "w") as stdout:
+            self.popen = subprocess.Popen(command, cwd=folder, env=environ, stdout=stdout, stderr=stderr)
 
     @property
     def stderr(self) -> str:
@@ -156,13 +163,13 @@ def launch(tmp_path: Path) -> Iterator[Callable[[str], Launched]]:
         ("end(0)", 0),
         ("sys.exit(0)", 0),
         ("sys.exit(1)", 4),
-        ("os.kill(os.getppid(), signal.SIGKILL)", 128 + 9),
+        ("os.kill(os.getppid(), signal.SIGKILL)", 4),
     ],
 )
 def test_the_exit_code_is_the_drivers(launch: Callable[[str], Launched], driver: str, code: int) -> None:
     started = launch(driver)
     assert started.end() == code
-    assert started.said("arguments").endswith("driver.py --config x.yaml\n")
+    assert started.said("arguments").endswith("driver.py --config x.yaml --result result.json\n")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -226,8 +233,7 @@ def test_a_killed_launcher_takes_spark_submit_with_it(launch: Callable[[str], La
     driver.kill()  # the stand-in does not watch its parent
     wait_for("the end of the driver", lambda: gone(driver))
     for left in (started.folder / "tmp").iterdir():
-        (left / "driver").unlink()
-        left.rmdir()
+        shutil.rmtree(left)
 
 
 def test_folders_of_killed_starts_go_and_those_in_use_stay(launch: Callable[[str], Launched], tmp_path: Path) -> None:
@@ -260,9 +266,79 @@ def test_a_spark_of_another_series_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_driver_may_take_its_time_for_a_last_checkpoint_after_a_sigterm_only(tmp_path: Path) -> None:
-    owner = SparkSubmit([], {})
-    (tmp_path / "grace").write_text("25\n")
-    for number, seconds in ((signal.SIGINT, 0.0), (signal.SIGTERM, 25.0)):
-        owner.signal = number
-        assert owner._grace_s(tmp_path / "grace") == seconds
-        assert owner._grace_s(tmp_path / "none") == 0.0
+    for grace in ("25\n", ""):
+        (tmp_path / launcher_line.GRACE).write_text(grace)
+        for number, seconds in ((signal.SIGINT, 0.0), (signal.SIGTERM, 25.0 if grace else 0.0)):
+            owner = SparkSubmit([], {})
+            owner._stop(number, tmp_path)
+            assert owner._deadline - owner._signalled == STOP_S + seconds
+
+
+# -- what the driver cannot say ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("driver", "words"),
+    [
+        (
+            "register(); os.kill(os.getpid(), signal.SIGKILL)",
+            r"failed: the driver on \S+ \(pid {}\): killed by SIGKILL",
+        ),
+        ("register(); sys.exit(7)", r"failed: the driver on \S+ \(pid {}\): ended with exit code 7"),
+        (
+            "register(); os.kill(os.getppid(), signal.SIGKILL)",
+            r"failed: the driver's JVM on \S+ \(pid \d+\): killed by",
+        ),
+    ],
+)
+def test_a_driver_that_ends_without_a_word_is_named(launch: Callable[[str], Launched], driver: str, words: str) -> None:
+    started = launch("tell('pid', os.getpid()); " + driver)
+    assert started.end() == 4
+    assert re.search(words.format(started.said("pid")), started.stderr)
+    assert "next  start the same command again: it goes on from the newest checkpoint" in started.stderr
+    outcome = json.loads((started.folder / "result.json").read_text())
+    assert (outcome["status"], outcome["cause"]["kind"]) == ("failed", "killed")
+
+
+@pytest.mark.parametrize("who", ["driver", "jvm"])
+def test_a_driver_or_a_jvm_that_is_stopped_is_named_and_ended(launch: Callable[[str], Launched], who: str) -> None:
+    started = launch("register(); daemon(); stay()")
+    below = started.ready()
+    assert len(below) == 3
+    victim = int(started.said("ready")) if who == "driver" else below[0].pid
+    os.kill(victim, signal.SIGSTOP)
+    assert started.end(1.0 + 10.0 + (STOP_S if who == "jvm" else 0.0)) == 4
+    assert all(gone(process) for process in below)
+    named = "the driver" if who == "driver" else "the driver's JVM"
+    assert re.search(rf"failed: {named} on \S+ \(pid {victim}\): stopped by a signal for \d+ s", started.stderr)
+    assert "failure.lease_s = 1 s" in started.stderr
+    outcome = json.loads((started.folder / "result.json").read_text())
+    assert (outcome["cause"]["kind"], outcome["cause"]["role"], outcome["cause"]["pid"]) == ("stopped", who, victim)
+
+
+def test_a_driver_that_is_stopped_for_a_moment_goes_on(launch: Callable[[str], Launched]) -> None:
+    started = launch("register(); tell('ready', os.getpid()); open(diary / 'go').read(); end(5)")
+    os.mkfifo(started.folder / "go")
+    driver = int(started.said("ready"))
+    os.kill(driver, signal.SIGSTOP)
+    wait_for("the stop", lambda: psutil.Process(driver).status() == psutil.STATUS_STOPPED)
+    os.kill(driver, signal.SIGCONT)
+    (started.folder / "go").write_text("")
+    assert started.end() == 5 and "failed" not in started.stderr
+
+
+def test_the_driver_writes_to_the_terminal_of_the_launcher(launch: Callable[[str], Launched]) -> None:
+    """Also when the JVM between them stands still; and its two streams stay two."""
+    program = "os.kill(os.getppid(), signal.SIGSTOP); register(); print('out'); print('err', file=sys.stderr); "
+    started = launch(program + "sys.stdout.flush(); os.kill(os.getppid(), signal.SIGCONT); end(0)")
+    assert started.end() == 0
+    assert (started.stderr, (started.folder / "stdout").read_text()) == ("err\n", "out\n")
+
+
+def test_a_signal_before_there_is_a_driver_is_told(launch: Callable[[str], Launched]) -> None:
+    started = launch("stay()")
+    started.ready()
+    started.popen.send_signal(signal.SIGTERM)
+    assert started.end() == 143
+    assert "stopping; a second SIGTERM kills" in started.stderr
+    assert "terminated: SIGTERM before the run had begun" in started.stderr

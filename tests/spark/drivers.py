@@ -32,6 +32,14 @@ def wait_for(what: str, condition: Callable[[], Any], limit_s: float = 150.0) ->
     raise AssertionError(f"{what} did not happen within {limit_s:g} s")
 
 
+def _command(program: Optional[str], submit: str, gates: Path) -> list[str]:
+    """Return how ``train`` is started: as a plain command, by ``submit.sh``, or by a program of the tests."""
+    if program == "submit.sh":
+        return [str(ROOT / "submit.sh"), *submit.split(), str(ROOT / "spark_jobs/train.py")]
+    how = ["-m", "mxspark"] if program is None else [str(TESTS / "programs" / program), str(gates)]
+    return [sys.executable, *how, "train"]
+
+
 class Driver:
     """A started ``mxspark train`` and what it leaves."""
 
@@ -56,21 +64,19 @@ class Driver:
                 job[name]["environment"] = {**old["environment"], **section.get("environment", {})}
         (folder / "job.yaml").write_text(yaml.safe_dump(job))
         log = (folder / "driver.log").open("w")
-        submit = (
-            f"--master {master} --conf spark.ui.enabled=false --conf spark.ui.showConsoleProgress=false pyspark-shell"
-        )
+        submit = f"--master {master} --conf spark.ui.enabled=false --conf spark.ui.showConsoleProgress=false"
         environment = {
             **os.environ,
             "PYTHONPATH": os.pathsep.join([str(ROOT), str(TESTS)]),
             "PYSPARK_PYTHON": sys.executable,
-            "PYSPARK_SUBMIT_ARGS": submit,
+            "PYSPARK_SUBMIT_ARGS": f"{submit} pyspark-shell",
+            "MXSPARK_ENVIRONMENT": sys.prefix,
             "SPARK_LOCAL_IP": "127.0.0.1",
             "SPARK_LOCAL_DIRS": str(folder / "local"),
             "TMPDIR": str(folder / "tmp"),
         }
-        program = ["-m", "mxspark"] if program is None else [str(TESTS / "programs" / program), str(self.gates)]
-        job_file = str(folder / "job.yaml")
-        command = [sys.executable, *program, "train", "--config", job_file, "--result", str(self.result_file)]
+        command = _command(program, submit, self.gates)
+        command += ["--config", str(folder / "job.yaml"), "--result", str(self.result_file)]
         self.popen = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
         log.close()
 

@@ -21,7 +21,10 @@ ROOT = Path(__file__).resolve().parents[2]
 DRIVER = """
 import os, pathlib, signal, sys, threading, time
 from pyspark import InheritableThread, SparkContext
-pathlib.Path(os.environ["MXSPARK_DRIVER_PID_FILE"]).write_text(str(os.getpid()))
+from mxspark import launcher_line
+launcher_line.take_terminal()
+launcher_line.tell(launcher_line.DRIVER, os.getpid())
+launcher_line.tell(launcher_line.LEASE, 2.0)
 diary, done = pathlib.Path(sys.argv[1]), threading.Event()
 sc = SparkContext.getOrCreate()
 (diary / "settings").write_text(repr(dict(sc.getConf().getAll())))
@@ -44,7 +47,7 @@ except KeyboardInterrupt:
     sc.cancelJobGroup("sleep")
     (diary / "cancelled").write_text(str(done.wait(10)))
     sc.stop()
-    pathlib.Path(os.environ["MXSPARK_EXIT_FILE"]).write_text("130")
+    launcher_line.tell(launcher_line.EXIT, 130)
 """
 
 

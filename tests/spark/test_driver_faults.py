@@ -1,0 +1,157 @@
+"""The driver itself and its JVM are killed or stopped, in the spool and in training: named, ended, nothing left."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Optional
+
+import psutil
+import pytest
+from spark.drivers import GONE_S, Driver, assert_nothing_left, driver, running, wait_for
+from spark.test_faults_restart import HEALING, assert_equal, go, undisturbed
+
+__all__ = ["undisturbed"]
+LEASE = {"start_s": 60.0, "hang_s": 60.0, "lease_s": 3.0}
+SLACK_S = 25.0  # of a machine with other work
+SPOOLING = [pytest.param("spooling.py", id="spool"), pytest.param(None, id="training")]
+
+
+def stop(pid: int) -> None:
+    """Stop a process, and see it stopped: the signal is only queued when kill() returns."""
+    os.kill(pid, signal.SIGSTOP)
+    wait_for("the stop", lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED)
+
+
+def jvm_of(run: Driver) -> int:
+    return next(pid for pid in sorted(run.family()) if psutil.Process(pid).name() == "java")
+
+
+def python_of(run: Driver) -> int:
+    """Return the driver of a run that ``submit.sh`` has started."""
+    return next(
+        pid
+        for pid in sorted(run.family())
+        if psutil.Process(pid).name().startswith("python")
+        and any("train.py" in w for w in psutil.Process(pid).cmdline())
+        and psutil.Process(pid).parent().name() == "java"
+    )
+
+
+@pytest.mark.parametrize("program", SPOOLING)
+def test_a_killed_jvm_is_named(tmp_path: Path, program: Optional[str]) -> None:
+    with driver(tmp_path, "middle", program=program) as run:
+        run.reached(1 if program else 2)
+        family, jvm = run.family(), jvm_of(run)
+        os.kill(jvm, signal.SIGKILL)
+        assert run.popen.wait(GONE_S + 10) == 4, run.log
+        assert_nothing_left(run, family, sockets=None)
+    cause = run.outcome()["cause"]
+    assert (cause["kind"], cause["role"], cause["pid"]) == ("killed", "jvm", jvm)
+    assert f"the driver's JVM on {cause['host']} (pid {jvm}): it is gone" in run.log
+    assert "Traceback" not in run.log.split("failed:")[-1]
+
+
+@pytest.mark.parametrize("program", SPOOLING)
+def test_a_stopped_jvm_is_named_and_ended(tmp_path: Path, program: Optional[str]) -> None:
+    """Every call into it would wait for ever."""
+    with driver(tmp_path, "middle", program=program, failure=LEASE) as run:
+        run.reached(1 if program else 2)
+        family, jvm = run.family(), jvm_of(run)
+        stop(jvm)
+        assert run.popen.wait(3 + SLACK_S) == 4, run.log
+        assert_nothing_left(run, family, sockets=None)
+    cause = run.outcome()["cause"]
+    assert (cause["kind"], cause["role"], cause["pid"]) == ("stopped", "jvm", jvm)
+    assert f"the driver's JVM on {cause['host']} (pid {jvm}): it was stopped by a signal for" in run.log
+
+
+def test_a_stopped_process_of_the_spool_is_named(tmp_path: Path) -> None:
+    with driver(tmp_path, "none", program="spooling.py", failure={"hang_s": 3.0}) as run:
+        run.reached(1)
+        family = run.family()
+        victim = int(next(run.gates.glob("reached-*")).name.partition("-")[2])
+        stop(victim)
+        assert run.popen.wait(3 + SLACK_S) == 4, run.log
+        assert_nothing_left(run, family, sockets=None)
+    cause = run.outcome()["cause"]
+    assert (cause["kind"], cause["role"], cause["pid"], cause["signal"]) == ("stopped", "spark", victim, "SIGSTOP")
+    assert "failure.hang_s = 3 s while the rows were spooled" in run.log
+
+
+def test_a_slow_spool_is_told_and_not_ended(tmp_path: Path) -> None:
+    sections = {"failure": {"hang_s": 5.0}, "report": {"progress": "lines"}}
+    with driver(tmp_path, "none", program="spooling.py", **sections) as run:
+        run.reached(1)
+        wait_for("the warning", lambda: "spooling: none of 1 running task of Spark's has ended for 5 s" in run.log)
+        go(run)
+        assert run.popen.wait(90) == 0, run.log
+
+
+def test_a_stopped_driver_loses_its_roles_and_goes_on_when_it_is_continued(
+    tmp_path: Path, undisturbed: tuple[bytes, dict[str, object]]
+) -> None:
+    sections = {**HEALING, "failure": {**HEALING["failure"], "lease_s": 3.0}}
+    with driver(tmp_path, "middle", **sections) as run:
+        run.reached()
+        roles = run.roles()
+        assert len(roles) == 5
+        stop(run.popen.pid)
+        wait_for("the end of the roles", lambda: not [pid for pid in roles.values() if running(pid)], 3 + SLACK_S)
+        go(run)
+        os.kill(run.popen.pid, signal.SIGCONT)
+        assert run.popen.wait(60) == 0, run.log
+    assert_equal(run, undisturbed)
+    (attempt,) = run.outcome()["attempts"]
+    assert (attempt["cause"]["kind"], attempt["cause"]["pid"]) == ("stopped", run.popen.pid)
+    assert f"the driver on {attempt['cause']['host']} (pid {run.popen.pid}): it was stopped by a signal" in run.log
+
+
+# -- with submit.sh between ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_driver_below_submit_sh_is_named(tmp_path: Path, how: signal.Signals) -> None:
+    with driver(tmp_path, "middle", program="submit.sh", failure=LEASE) as run:
+        run.reached()
+        family, pid = run.family(), python_of(run)
+        os.kill(pid, how)
+        assert run.popen.wait(3 + SLACK_S) == 4, run.log
+        assert_nothing_left(run, family)
+        assert not list((tmp_path / "tmp").iterdir())
+    cause = run.outcome()["cause"]
+    kind = "killed" if how == signal.SIGKILL else "stopped"
+    assert (cause["kind"], cause["role"], cause["pid"], cause["signal"]) == (kind, "driver", pid, how.name)
+    last = run.log.split("failed:")[-1]
+    assert f"the driver on {cause['host']} (pid {pid}): " in last and "start the same command again" in last
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_jvm_of_submit_sh_is_named(tmp_path: Path, how: signal.Signals) -> None:
+    """Though the driver was started with its output going through the JVM, it can say so."""
+    with driver(tmp_path, "middle", program="submit.sh", failure=LEASE) as run:
+        run.reached()
+        family, jvm = run.family(), jvm_of(run)
+        os.kill(jvm, how)
+        assert run.popen.wait(3 + SLACK_S) == 4, run.log
+        assert_nothing_left(run, family)
+        assert not list((tmp_path / "tmp").iterdir())
+    outcome = run.outcome()
+    assert (outcome["cause"]["role"], outcome["cause"]["pid"]) == ("jvm", jvm)
+    assert f"the driver's JVM on {outcome['cause']['host']} (pid {jvm}): " in run.log
+    kept = json.loads((tmp_path / "job/runs" / outcome["run_id"] / "failure.json").read_text())
+    assert kept["cause"] == outcome["cause"]
+
+
+def test_a_killed_command_line_is_named_where_the_run_is_kept(tmp_path: Path) -> None:
+    with driver(tmp_path, "middle", program="submit.sh") as run:
+        run.reached()
+        family = run.family()
+        run.popen.kill()
+        run.popen.wait(5)
+        assert_nothing_left(run, family)
+    (folder,) = (tmp_path / "job/runs").iterdir()
+    kept = json.loads((folder / "failure.json").read_text())
+    assert f"the command line that had started it (pid {run.popen.pid}) was killed" in kept["cause"]["message"]
