@@ -15,9 +15,10 @@ class Terminal:
 
     def __init__(self, folder: Path) -> None:
         self._socket = socket.socket(socket.AF_UNIX)
-        with launcher_line.short_path(folder) as path:
+        # a file system without sockets; the driver then writes through spark-submit's JVM
+        with contextlib.suppress(OSError), launcher_line.short_path(folder) as path:
             self._socket.bind(path)
-        self._socket.listen()
+            self._socket.listen()
 
     def __enter__(self) -> Terminal:
         """Serve, in a thread that ends with the process."""
