@@ -89,6 +89,9 @@ class SparkSubmit:
         with Terminal(folder):
             child = self._start(folder)
             status = self._wait(child, watched, folder)
+            if status is None:
+                # agents see the end of the driver, and end roles and remove files as nobody else can
+                _send({child, _driver(folder)} & descendants(), signal.SIGKILL)
             self._clear(_leftover_s(status))
         return self._code(child, status, folder)
 
@@ -198,10 +201,8 @@ def _driver(folder: Path) -> int:
 
 def _leftover_s(status: Optional[int]) -> float:
     """Return how long what is left when spark-submit has ended may take to end by itself."""
-    if status is None:
-        return 0.0
     # a driver whose JVM was killed still has its roles to end, and to say so
-    return STOP_S if os.WIFSIGNALED(status) else LEFTOVER_S
+    return STOP_S if status is not None and os.WIFSIGNALED(status) else LEFTOVER_S
 
 
 def _killed(jvm: int, status: int, driver: int) -> Optional[Cause]:

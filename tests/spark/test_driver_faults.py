@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 from pathlib import Path
 from typing import Optional
@@ -151,6 +152,9 @@ def test_a_killed_command_line_is_named_where_the_run_is_kept(tmp_path: Path) ->
         family = run.family()
         run.popen.kill()
         run.popen.wait(5)
+        wait_for("the end of every process", lambda: not [pid for pid in family if running(pid)], GONE_S)
+        for folder in (tmp_path / "tmp").glob("mxspark-start-*"):
+            shutil.rmtree(folder)  # the next start would, later
         assert_nothing_left(run, family)
     (folder,) = (tmp_path / "job/runs").iterdir()
     kept = json.loads((folder / "failure.json").read_text())
