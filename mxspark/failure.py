@@ -86,8 +86,8 @@ _REMEDIES = {
     "taken": "let the run that is named finish: it goes on from the newest checkpoint. If it is a mistake, stop it, "
     "then start this command again",
     "removed": "find out who removes it (a clean-up of old folders, a disk that is not mounted any more). If it can be "
-    "put back (HDFS keeps what was removed in .Trash for a while), the same command goes on from the newest checkpoint, "
-    "if not, from the beginning",
+    "put back (HDFS keeps what was removed in .Trash for a while), the same command goes on from the newest "
+    "checkpoint; if not, from the beginning",
     "driver": "mend what is named, then start the same command again",
 }
 
