@@ -148,8 +148,14 @@ class CheckpointStore:
         Raises
         ------
         JobDirError
-            If there are checkpoints and none is good: a fresh start would hide the loss.
+            If there are checkpoints and none is good: a fresh start would hide the loss. Or if the job dir is gone.
         """
+        try:
+            return self._newest(into)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise explain(self._job_dir, error, "read", self._job_dir.checkpoints) from error
+
+    def _newest(self, into: Path) -> Optional[Found]:
         names = {entry.name for entry in self._storage.list(self._job_dir.checkpoints)}
         bad: list[tuple[str, str]] = []
         for name in in_order(names):
@@ -168,6 +174,7 @@ class CheckpointStore:
             return Found(restore, manifest, name, warnings)
         bad += [(name, "set aside before") for name in sorted(names) if name.startswith(_BAD)]
         if bad:
+            self._job_dir.check_owner()  # they may be missing only because the whole job dir is
             raise self._none_is_good(bad)
         return None
 

@@ -36,11 +36,8 @@ from mxspark.errors import (
     EXIT_TERMINATED,
     ClusterError,
     ConfigError,
-    InputError,
     InternalError,
     MXSparkError,
-    OwnerLives,
-    TakenOver,
 )
 from mxspark.failure import Cause
 from mxspark.notice import Notice, Terminated
@@ -206,9 +203,7 @@ def _train(config: str, overrides: Sequence[str], master: Optional[str]) -> tupl
 
 def _cause_of(error: MXSparkError) -> Cause:
     """Describe an error that no role process is behind."""
-    kind = "input" if isinstance(error, InputError) else "driver"
-    kind = "owner" if isinstance(error, (OwnerLives, TakenOver)) else kind
-    return Cause(kind, "driver", 0, os.uname().nodename, os.getpid(), error.message.splitlines()[0])
+    return Cause(error.kind, "driver", 0, os.uname().nodename, os.getpid(), error.message.splitlines()[0])
 
 
 def _end(code: int) -> int:

@@ -39,6 +39,8 @@ class MXSparkError(Exception):
     ----------
     exit_code : int
         What a command line ends with.
+    kind : str
+        That of the cause where no role process is behind it; it says what the remedy is.
     cause : Cause or None
         The first failure of the run as data: role, rank, host, pid, exit code or signal, message, log tail.
     result : Result or None
@@ -46,6 +48,7 @@ class MXSparkError(Exception):
     """
 
     exit_code: ClassVar[int] = 70
+    kind: ClassVar[str] = "driver"
 
     def __init__(self, message: str, cause: Optional[Cause] = None) -> None:
         super().__init__(message)
@@ -61,6 +64,7 @@ class InputError(MXSparkError, ValueError):
     """What the user gave cannot be used."""
 
     exit_code = 2
+    kind = "input"
 
 
 class ConfigError(InputError):
@@ -84,9 +88,19 @@ class JobDirError(InputError):
 class OwnerLives(JobDirError):
     """A run of another identity is at work in the job dir; it is named, and so is the flag that takes over."""
 
+    kind = "owner"
+
 
 class TakenOver(JobDirError):
     """A later run owns the job dir now: this one publishes nothing more and ends; trying again would go on for ever."""
+
+    kind = "taken"
+
+
+class JobDirRemoved(JobDirError):
+    """The job dir of a run that is at work is known to be gone: there is nothing to publish to, now or later."""
+
+    kind = "removed"
 
 
 class TrainingCodeError(MXSparkError, RuntimeError):

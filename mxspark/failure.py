@@ -19,8 +19,14 @@ class Cause:
         stage), ``training`` (the user's code raised), ``input`` (the data or the job dir), ``memory`` (out of memory),
         ``disk`` (no room on one), ``limit`` (files or processes), ``hang``, ``start`` (did not form in time), ``host``
         (roles cannot meet there), ``internal`` (our own mistake), ``interrupted`` (the driver asked for the end),
-    XX    rank : int
-        Rank within the role.
+        ``owner`` (a run of another job owns the job dir), ``taken`` (a later run took it over), ``removed`` (it is
+        gone), ``killed`` (the driver or its JVM), ``stopped`` (a process that is no role stood still, by SIGSTOP or
+        Ctrl-Z), ``driver`` (anything else that no role process is behind).
+    role : str
+        ``scheduler``, ``server``, ``worker``, ``agent``, ``driver``, ``jvm`` (of the driver) or ``spark`` (another
+        process of Spark's).
+    rank : int
+        Rank within the role; of an agent its slot, -1 for that of the driver.
     host, pid
         Where it ran.
     exit_code, signal
@@ -85,7 +91,13 @@ _REMEDIES = {
     "host": "run all tasks on the driver's host, as one user, with one /tmp",
     "internal": "please report it with this message and the run's folder",
     "interrupted": _AGAIN,
-    "owner": "let the run that is named do its work. If it is a mistake, stop it; --take-over ends it from here",
+    "owner": "wait for the end of the run that is named, or stop it, or take the job dir over with --take-over "
+    "(job.take_over: true)",
+    "taken": "let the run that is named finish: it goes on from the newest checkpoint. If it is a mistake, stop it, "
+    "then start this command again",
+    "removed": "find out who removes it (a clean-up of old folders, a disk that is not mounted any more). If it can be "
+    "put back (HDFS keeps what was removed in .Trash for a while), the same command goes on from the newest "
+    "checkpoint; if not, from the beginning",
     "killed": f"{_AGAIN}. Ask who sent the signal: dmesg -T (the kernel, out of memory), the cluster manager's log",
     "stopped": f"{_AGAIN}. Ask who stopped the process: kill -STOP, a Ctrl-Z, a debugger",
     "driver": "mend what is named, then start the same command again",
@@ -94,7 +106,12 @@ _REMEDIES = {
 
 def remedy(cause: Cause) -> str:
     """Return what the user can do about a failure."""
-    return _REMEDIES.get(cause.kind, _AGAIN)
+    return remedy_of(cause.kind)
+
+
+def remedy_of(kind: str) -> str:
+    """Return what the user can do about a failure of a kind; messages that say it too take it from here."""
+    return _REMEDIES.get(kind, _AGAIN)
 
 
 def company(cause: Cause, others: Sequence[Cause]) -> list[str]:

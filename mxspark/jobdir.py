@@ -23,10 +23,10 @@ import uuid
 from pathlib import Path
 from typing import Optional
 
-from mxspark.errors import InternalError, JobDirError, MXSparkError, TakenOver
+from mxspark.errors import InternalError, JobDirError, MXSparkError
 from mxspark.jobrecord import JobRecord, JobSettings, RunInfo, differences, with_known_shapes
 from mxspark.storage import Storage, join
-from mxspark.terms import TERM, TERMS, Claim, describe, read_owner, term_name, terms
+from mxspark.terms import TERM, TERMS, Claim, check_owner, term_name
 
 log = logging.getLogger(__name__)
 
@@ -148,20 +148,16 @@ class JobDir:
         return job_dir
 
     def check_owner(self) -> None:
-        """Prove that no later run has taken the job dir over.
+        """Prove that the job dir is there and no later run has taken it over.
 
         Raises
         ------
         TakenOver
             If one has; it is named.
+        JobDirRemoved
+            If it is known to be gone.
         """
-        newest = max(terms(self.storage, self.path), default=0)
-        if newest > self.term:
-            who = describe(read_owner(self.storage, self.path, newest))
-            raise TakenOver(
-                f"another run owns the job dir {self.path}: term {newest}, {who}; this run had term {self.term} and "
-                "must not publish any more. Let the other run finish, or stop it and start again"
-            )
+        check_owner(self.storage, self.path, self.term, self.run, self.run_folder)
 
     def write_run_file(self, name: str, data: bytes) -> str:
         """Write or replace a file in the folder of this run and return its path; a crash in between may lose it."""

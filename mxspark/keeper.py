@@ -1,4 +1,4 @@
-"""The keeper of a job dir: shows that its owner lives, and finds out when a later run has taken over."""
+"""The keeper of a job dir: shows that its owner lives, and finds out when it is another's, or gone."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import logging
 import threading
 import time
 from types import TracebackType
-from typing import Optional
+from typing import Optional, Union
 
-from mxspark.errors import MXSparkError, TakenOver
+from mxspark.errors import JobDirRemoved, MXSparkError, TakenOver
 from mxspark.jobdir import JobDir
 from mxspark.terms import TOUCHES, release, touch
 
@@ -33,7 +33,7 @@ class Keeper:
         # often enough that the gang has its end behind it when the lease is over
         self._look_s = min(LOOK_S, self._touch_s / 2)
         self._closed = threading.Event()
-        self._lost: Optional[TakenOver] = None
+        self._lost: Optional[Union[TakenOver, JobDirRemoved]] = None
         self._thread = threading.Thread(target=self._run, name="mxspark-keeper", daemon=True)
 
     def __enter__(self) -> Keeper:
@@ -46,15 +46,17 @@ class Keeper:
         self._closed.set()
         self._thread.join(_CLOSE_S)
         if not self._thread.is_alive():  # else the storage hangs, and would hang us too
-            release(self._job_dir.storage, self._job_dir.path, self._job_dir.term)
+            release(self._job_dir.storage, self._job_dir.path, self._job_dir.term, self._job_dir.run)
 
     def check(self) -> None:
-        """Return as long as nobody else was seen to own the job dir.
+        """Return as long as the job dir was seen to be there and nobody else to own it.
 
         Raises
         ------
         TakenOver
             Naming who does.
+        JobDirRemoved
+            If it is gone.
         """
         if self._lost is not None:
             raise self._lost
@@ -71,12 +73,12 @@ class Keeper:
         touched, well = time.monotonic(), True
         while not self._closed.wait(self._look_s):
             try:
+                self._job_dir.check_owner()
                 if time.monotonic() - touched > self._touch_s - self._look_s / 2:
                     touched = time.monotonic()
                     touch(self._job_dir.storage, self._job_dir.path, self._job_dir.term)
-                self._job_dir.check_owner()
                 well = True
-            except TakenOver as error:
+            except (TakenOver, JobDirRemoved) as error:
                 self._lost = error
                 log.warning("%s", error.message)
                 return

@@ -28,7 +28,7 @@ def upload(job_dir: JobDir, staged: Staged) -> tuple[str, Manifest]:
     Raises
     ------
     JobDirError
-        If another run took the job dir over, or this one may not write or has no room.
+        If another run took the job dir over, it is gone, or this run may not write or has no room.
     ClusterError
         If the storage failed; nothing is published.
     """
@@ -47,8 +47,8 @@ def upload(job_dir: JobDir, staged: Staged) -> tuple[str, Manifest]:
 
 
 def explain(job_dir: JobDir, error: Exception, doing: str, path: str) -> MXSparkError:
-    """Return what to raise for `error`: that the job dir was taken over if it was, else the error as one of ours."""
-    if isinstance(error, FileNotFoundError):
+    """Return what to raise for `error`: that the job dir is another's or gone if it is, else it as one of ours."""
+    if isinstance(error, (FileNotFoundError, NotADirectoryError)):
         job_dir.check_owner()
     return error if isinstance(error, MXSparkError) else failed(doing, path, f"{type(error).__name__}: {error}")
 

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Callable, Optional
 
 from mxspark import values
-from mxspark.errors import JobDirError, MXSparkError, OwnerLives
+from mxspark.errors import JobDirError, JobDirRemoved, MXSparkError, OwnerLives, TakenOver
+from mxspark.failure import remedy_of
 from mxspark.jobrecord import RunInfo
 from mxspark.storage import Storage, join
 
@@ -58,9 +59,45 @@ def touch(storage: Storage, path: str, term: int) -> None:
     storage.touch(join(path, TERMS, term_name(term)))
 
 
-def release(storage: Storage, path: str, term: int) -> None:
-    """Say that the owner of a term has ended, so that nobody waits for its lease to run out."""
+def check_owner(storage: Storage, path: str, term: int, run: RunInfo, mark: str) -> None:
+    """Prove that a term is the newest and that of `run`, which has made the folder `mark` in the job dir.
+
+    Raises
+    ------
+    TakenOver
+        If a later run has the newest; it is named.
+    JobDirRemoved
+        If the storage answers that the term is gone; what lies there now, if anything, is not this run's.
+    """
     try:
+        newest = max(terms(storage, path), default=0)
+    except (FileNotFoundError, NotADirectoryError):
+        newest = 0
+    if newest > term:
+        who = describe(read_owner(storage, path, newest))
+        raise TakenOver(
+            f"another run owns the job dir {path}: term {newest}, {who}; this run had term {term} and must not publish "
+            f"any more; {remedy_of(TakenOver.kind)}"
+        )
+    # a job dir that was made anew counts from 1 again; as long as our folder is there, nothing need be read
+    if newest == term and (storage.stat(mark) is not None or _is_of(storage, path, term, run)):
+        return
+    raise JobDirRemoved(
+        f"the job dir {path} was removed or moved away while this run was at work in it; by whom is not known. Its "
+        f"checkpoints and models went with it, so the run ends here; {remedy_of(JobDirRemoved.kind)}"
+    )
+
+
+def _is_of(storage: Storage, path: str, term: int, run: RunInfo) -> bool:
+    owner = read_owner(storage, path, term)
+    return owner is not None and owner.run_id == run.run_id
+
+
+def release(storage: Storage, path: str, term: int, run: RunInfo) -> None:
+    """Say that `run`, the owner of a term, has ended, so that nobody waits for its lease to run out."""
+    try:
+        if not _is_of(storage, path, term, run):
+            return  # the job dir is gone; the term may be that of a run in one that was made anew
         storage.create(join(path, TERMS, term_name(term) + _OVER), b"")
     except (OSError, MXSparkError) as error:
         log.info("the end of term %d is not noted: %s", term, error)
@@ -183,6 +220,6 @@ class Claim:
         theirs = owner.run.job_id if owner.run else "unknown"
         return OwnerLives(
             f"the job dir {self._path} belongs to a run that lives: {describe(owner.run)} (term {owner.term}, job id "
-            f"{theirs}; this run's is {self._run.job_id}). Wait for its end or stop it, or take the job dir over with "
-            f"--take-over (job.take_over: true), which ends that run within {self._lease_s(owner):g} s"
+            f"{theirs}; this run's is {self._run.job_id}); {remedy_of(OwnerLives.kind)}, which ends that run within "
+            f"{self._lease_s(owner):g} s"
         )

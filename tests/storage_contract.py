@@ -7,8 +7,13 @@ import os
 from pathlib import Path
 
 import pytest
+from job_records import RECORD, a_run, stage
 
-from mxspark.errors import MXSparkError
+from mxspark.checkpoint import CheckpointStore
+from mxspark.errors import JobDirRemoved, MXSparkError
+from mxspark.jobdir import JobDir
+from mxspark.keeper import Keeper
+from mxspark.publish import publish_model
 from mxspark.storage import Entry, Storage, join
 
 Place = tuple[Storage, str]
@@ -163,3 +168,26 @@ class StorageContract:
         assert storage.qualify(qualified + "/") == qualified
         storage.create(join(qualified, "file"), b"")
         assert storage.list(root) == storage.list(qualified) != ()
+
+    def test_a_job_dir_that_is_removed_under_a_run_is_known_to_be_gone_and_not_made_again(
+        self, place: Place, tmp_path: Path
+    ) -> None:
+        storage, root = place
+        owned = JobDir.own(storage, join(root, "job"), RECORD, a_run(lease_s=0.6))
+        store = CheckpointStore(owned, 3)
+        store.commit(stage(tmp_path / "staged", 10))
+        words = rf"the job dir {owned.path} was removed or moved away while this run was at work in it; by whom is not "
+        with Keeper(owned) as kept:
+            kept.wait(0.3)
+            owned.check_owner()
+            storage.remove(owned.path, recursive=True)
+            for attempt in (
+                owned.check_owner,
+                lambda: store.commit(stage(tmp_path / "staged", 20)),
+                lambda: publish_model(owned, stage(tmp_path / "staged", 20, kind="model")),
+                lambda: store.newest(tmp_path / "into"),
+                lambda: kept.wait(10),
+            ):
+                with pytest.raises(JobDirRemoved, match=words + r"known\. Its checkpoints and models went.*\.Trash"):
+                    attempt()
+        assert storage.list(root) == ()

@@ -13,7 +13,7 @@ from typing import Optional
 from mxspark import failure, stragglers
 from mxspark.bundle import DataSet, WorkerBundle
 from mxspark.config import JobConfig
-from mxspark.errors import ClusterError, MXSparkError, TakenOver
+from mxspark.errors import ClusterError, JobDirRemoved, MXSparkError, TakenOver
 from mxspark.events import Beat, Cleared, Joined, Reported, Restarting, Started, Stopped
 from mxspark.failure import IN_PLACE, STAGE, STOP, Failed, Next, Policy
 from mxspark.notice import Notice, Terminated
@@ -124,7 +124,7 @@ class Attempts:
         """Publish what was staged before the attempt ended with `error`; it counts."""
         try:
             self._recorder.settle(self._wait)
-        except TakenOver:
+        except (TakenOver, JobDirRemoved):
             raise
         except MXSparkError as lack:
             if error is None:

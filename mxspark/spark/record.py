@@ -13,11 +13,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Callable, Optional
 
-from mxspark import events
+from mxspark import events, leave
 from mxspark.bundle import Restore
 from mxspark.checkpoint import CheckpointStore, Found
 from mxspark.config import JobConfig
-from mxspark.errors import MXSparkError
+from mxspark.errors import JobDirError, MXSparkError
 from mxspark.events import Beat, Done, Ended, EpochEnd, Raised, Reported, RoleEnded, Staged, Started
 from mxspark.failure import STOP, Cause, Failed, Next
 from mxspark.jobdir import JobDir
@@ -27,7 +27,7 @@ from mxspark.plan import Plan
 from mxspark.publish import publish_model, read_model
 from mxspark.publisher import Delayed, Publisher, settle
 from mxspark.report.progress import Progress
-from mxspark.result import FAILED, INTERRUPTED, SUCCEEDED, TERMINATED, Attempt, Model, Result, summarise
+from mxspark.result import FAILED, INTERRUPTED, SUCCEEDED, TERMINATED, Attempt, Result, summarise
 from mxspark.run import Phases
 from mxspark.spark import assemble, session
 from mxspark.spark.losses import Losses
@@ -43,8 +43,6 @@ def run_info(run: str, path: str, job: JobConfig) -> RunInfo:
 
 
 _CLOSE_S = 2.0
-#: What ``failure.json`` holds of a result.
-FAILURE = ("run_id", "message", "cause", "attempts", "remedy", "epochs", "steps", "checkpoint", "events")
 
 
 class Recorder:
@@ -123,7 +121,7 @@ class Recorder:
             self._step = max(self._step, event.step)
             self._publisher.put(event)
         elif isinstance(event, Ended):
-            self._write_logs(event)
+            leave.logs(self._owned, event.logs, event.attempt, self._display.phase)
         elif isinstance(event, Raised) or (isinstance(event, RoleEnded) and not event.expected):
             self._losses.saw()
         if self._on_event is not None:
@@ -152,7 +150,11 @@ class Recorder:
     def newest(self, into: Path) -> Optional[Restore]:
         """Copy the newest good checkpoint below a new local folder; what is staged and not committed does not count."""
         shutil.rmtree(into, ignore_errors=True)
-        found = self._store.newest(into)
+        try:
+            found = self._store.newest(into)
+        except JobDirError:  # there is none to go on from, so none to show
+            self._checkpoint = None
+            raise
         for warning in found.warnings if found else ():
             self._display.phase(f"warning: {warning}")
         self._checkpoint = join(self._owned.checkpoints, found.name) if found else None
@@ -167,13 +169,11 @@ class Recorder:
         except KeyboardInterrupt as stop:
             status = TERMINATED if isinstance(stop, Terminated) else INTERRUPTED
             reached = self._last_result(status, f"{stop or 'Ctrl-C'}; the same command resumes")
-            stop.__dict__["result"] = reached
-            self._leave(reached)
+            stop.__dict__["result"] = self._leave(reached)
             raise
         except MXSparkError as error:
             reached = self._last_result(FAILED, error.message)
-            error.result = reached.failed(error.cause) if error.cause else reached
-            self._leave(error.result)
+            error.result = self._leave(reached.failed(error.cause) if error.cause else reached)
             raise
         except BaseException as error:
             self._leave(self._last_result(FAILED, f"{type(error).__name__}: {error}"))
@@ -184,9 +184,7 @@ class Recorder:
         self._publisher.close(_CLOSE_S)
         self._phase("train")
         done = self._job.training.epochs
-        result = self._result(SUCCEEDED, f"{done} epoch{'s' if done > 1 else ''}, {self._step} steps")
-        self._leave(result)
-        return result
+        return self._leave(self._result(SUCCEEDED, f"{done} epoch{'s' if done > 1 else ''}, {self._step} steps"))
 
     def nothing_left(self) -> Result:
         """Return the result of a run that found all epochs done."""
@@ -196,17 +194,7 @@ class Recorder:
             f"nothing left to train: {self._owned.path} holds {done} epochs and training.epochs is {epochs}; raise it "
             "to train on"
         )
-        result = self._result(SUCCEEDED, message)
-        self._leave(result)
-        return result
-
-    def _write_logs(self, ended: Ended) -> None:
-        """Keep the logs of an attempt; a storage that refuses must not hide how it ended."""
-        try:
-            for name, text in ended.logs.items():
-                self._owned.write_run_file(f"{name}.log", text.encode())
-        except (OSError, MXSparkError) as error:
-            self._display.phase(f"warning: logs of attempt {ended.attempt} are not kept: {error}")
+        return self._leave(self._result(SUCCEEDED, message))
 
     def turn(self, committed: Callable[[int], None]) -> None:
         """Take note of what was published meanwhile; `committed` lets rank 0 stage its next checkpoint."""
@@ -243,6 +231,7 @@ class Recorder:
         epochs = self._history[-1].epoch + 1 if self._history else (self._found.restore.epoch if self._found else 0)
         trained = sum(epoch.rows for epoch in self._history)
         seconds = sum(epoch.seconds for epoch in self._history)
+        models = leave.models(self._owned)
         return Result(
             status=status,
             run_id=self._owned.run.run_id,
@@ -254,17 +243,12 @@ class Recorder:
             metrics=summarise(tuple(self._history), assemble.better(self._job)),
             seconds=dict(self._phases.seconds),
             rows_per_s=trained / seconds if seconds else 0.0,
-            checkpoint=self._checkpoint,
-            model=self._model("model"),
-            best_model=self._model("model-best"),
-            events=join(self._owned.run_folder, "events.jsonl"),
+            checkpoint=leave.unless_gone(self._owned.storage, self._checkpoint),
+            model=models.get("model"),
+            best_model=models.get("model-best"),
             attempts=tuple(self._losses.attempts),
             warnings=tuple(self._warnings.values()),
         )
-
-    def _model(self, name: str) -> Optional[Model]:
-        path = join(self._owned.path, name)
-        return Model(path, self._owned.storage) if self._owned.storage.stat(path) is not None else None
 
     def _phase(self, name: str) -> None:
         now = time.monotonic()
@@ -280,17 +264,10 @@ class Recorder:
                 self._display.phase(f"warning: events are no longer written to {self._journal_path}: {error}")
             self._lost_events += 1
 
-    def _leave(self, result: Result) -> None:
-        """Write the run's folder; a storage that refuses must not hide what ended the run."""
+    def _leave(self, result: Result) -> Result:
+        """Write the run's folder, and return the result with what is in it."""
         try:
             self._journal.close()
-            self._owned.put_run_file(self._journal_path, "events.jsonl")
-            self._owned.write_run_file("result.json", _json(outcome := result.to_dict()))
-            if result.cause is not None:
-                self._owned.write_run_file("failure.json", _json({key: outcome[key] for key in FAILURE}))
-        except (OSError, MXSparkError) as error:
-            self._display.phase(f"warning: the run's folder is incomplete: {error}")
-
-
-def _json(value: dict[str, object]) -> bytes:
-    return json.dumps(value, indent=1, allow_nan=False).encode()
+        except OSError as error:  # a full disk; what was written before is kept
+            self._display.phase(f"warning: the last events are lost: {error}")
+        return leave.outcome(self._owned, self._journal_path, result, self._display.phase)

@@ -201,3 +201,22 @@ def test_a_run_goes_on_while_hdfs_is_in_safe_mode(session: SparkSession, root: s
     assert (
         outcome["checkpoint"] == f"{root}/job/checkpoints/s00000036-t000001" and outcome["model"] == f"{root}/job/model"
     )
+
+
+def test_a_run_whose_job_dir_is_removed_ends_with_one_error(session: SparkSession, root: str, tmp_path: Path) -> None:
+    storage = HadoopStorage(session)
+    storage.make_folder(root)
+    sections: dict[str, dict[str, Any]] = {
+        "job": {"dir": f"{root}/job"},
+        "checkpoint": {"every_steps": 4},
+        "failure": {"lease_s": 6.0, "hang_s": 300.0},
+    }
+    with driver(tmp_path, "middle", **sections) as run:
+        run.reached()
+        wait_for("a checkpoint", lambda: storage.stat(f"{root}/job/checkpoints/s00000008-t000001"))
+        storage.remove(f"{root}/job", recursive=True)
+        assert run.popen.wait(30) == 2, run.log
+    outcome = run.outcome()
+    assert f"the job dir {root}/job was removed or moved away" in outcome["message"]
+    assert [outcome[name] for name in ("checkpoint", "events", "model", "best_model")] == [None] * 4
+    assert storage.list(root) == ()

@@ -9,6 +9,7 @@ import pytest
 
 from mxspark import failure
 from mxspark.agent.attempt import KIND_OF_RAISED
+from mxspark.errors import InputError, JobDirError, JobDirRemoved, OwnerLives, TakenOver
 from mxspark.failure import IN_PLACE, STAGE, STOP, Cause, Failed, Next, Policy, decide, remedy
 from mxspark.report.summary import rows
 from mxspark.result import FAILED, Result
@@ -113,7 +114,8 @@ def test_a_last_attempt_has_no_next_step() -> None:
 
 def test_every_kind_of_cause_has_a_remedy_of_its_own_and_the_summary_shows_it() -> None:
     documented = Cause.__doc__.split("kind : str")[1].split("role : str")[0]  # type: ignore[union-attr]
-    kinds = {*KIND_OF_RAISED.values(), *failure.HEALING, *failure._HOPELESS}
+    errors = (InputError, JobDirError, OwnerLives, TakenOver, JobDirRemoved)
+    kinds = {*KIND_OF_RAISED.values(), *failure.HEALING, *failure._HOPELESS, *(error.kind for error in errors)}
     assert all(f"``{kind}``" in documented for kind in kinds)
     remedies = {kind: remedy(Cause(kind, "worker", 0, "h", 7, "so it is")) for kind in kinds}
     assert len(set(remedies.values())) == len(kinds)

@@ -67,7 +67,7 @@ def test_a_driver_that_outlived_its_launcher_is_replaced_by_the_next_try_and_end
             assert other.popen.wait(90) == 2, other.log
         message = other.outcome()["message"]
         assert "belongs to a run that lives" in message and f"pid {old.pid}" in message and "--take-over" in message
-        assert "--take-over" in other.outcome()["remedy"]
+        assert "--take-over" in other.outcome()["remedy"] and other.outcome()["remedy"] in message
         assert old.is_running(), "a run of another job must not end it"
         with driver(tmp_path / "retry", "none", job={"dir": shared}) as retry:
             wait_for("the next term", lambda: len(list(Path(shared, "_terms").glob("t000002"))) == 1)
@@ -80,6 +80,8 @@ def test_a_driver_that_outlived_its_launcher_is_replaced_by_the_next_try_and_end
     outcome = first.outcome()
     assert outcome["status"] == "failed"
     assert "another run owns the job dir" in outcome["message"] and retry.outcome()["run_id"] in outcome["message"]
+    assert outcome["cause"]["kind"] == "taken" and outcome["message"].endswith("; " + outcome["remedy"])
+    assert "let the run that is named finish" in outcome["remedy"] and "--take-over" not in outcome["remedy"]
     committed = sorted(path.name for path in Path(shared, "checkpoints").iterdir())
     newer = [name for name in committed if name.endswith("t000002")]
     assert newer and committed[-1] in newer
