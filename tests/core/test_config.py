@@ -10,6 +10,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
+from mxspark import cli
 from mxspark.config import _SECTIONS, JobConfig
 from mxspark.errors import ConfigError
 from mxspark.job_file import override, read_yaml
@@ -134,6 +135,15 @@ def test_bad_overrides_are_reported_with_all_other_problems() -> None:
         assert line in found
     assert found.startswith("4 problems in ") and len(found.splitlines()) == 5
     assert "on the command line" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("file", "remedy"),
+    [("none.yaml", "name a job file that can be read; "), ("conf/digits.yaml", "correct what is named above, in ")],
+)
+def test_a_command_line_says_what_to_do_about_it(file: str, remedy: str) -> None:
+    result, code = cli._train(str(ROOT / file), ["foo"], None)
+    assert code == 2 and result.remedy.startswith(remedy)
 
 
 def keys_of(model: type[BaseModel]) -> set[str]:
