@@ -48,7 +48,7 @@ class MXSparkError(Exception):
     """
 
     exit_code: ClassVar[int] = 70
-    remedy: str = ""
+    remedy: ClassVar[str] = ""
 
     def __init__(self, message: str, cause: Optional[Cause] = None) -> None:
         super().__init__(message)

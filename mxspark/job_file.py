@@ -16,9 +16,10 @@ def read_yaml(path: str) -> dict[str, Any]:
     try:
         raw = yaml.safe_load(Path(path).read_text())
     except OSError as error:
-        unreadable = ConfigError(f"cannot read the job file {path}: {error.strerror} ({Path(path).absolute()})")
-        unreadable.remedy = "name a job file that can be read; conf/digits.yaml is one, conf/job.yaml has every key"
-        raise unreadable from error
+        raise ConfigError(
+            f"cannot read the job file {path}: {error.strerror} ({Path(path).absolute()}); name one that can be read, "
+            "conf/digits.yaml for instance"
+        ) from error
     except yaml.YAMLError as error:
         raise ConfigError(f"{path} is not YAML: {error}") from error
     if not isinstance(raw, dict):

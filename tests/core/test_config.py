@@ -117,9 +117,10 @@ def test_files_that_are_no_jobs(tmp_path: Path, text: str, message: str) -> None
 
 
 def test_a_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"cannot read the job file .*none.yaml: No such file") as caught:
+    with pytest.raises(
+        ConfigError, match=r"cannot read the job file .*none.yaml: No such file.*; name one that can be"
+    ):
         JobConfig.from_yaml(str(tmp_path / "none.yaml"))
-    assert caught.value.remedy.startswith("name a job file that can be read")
 
 
 def test_bad_overrides_are_reported_with_all_other_problems() -> None:
@@ -137,13 +138,10 @@ def test_bad_overrides_are_reported_with_all_other_problems() -> None:
     assert "on the command line" in caught.value.remedy
 
 
-@pytest.mark.parametrize(
-    ("file", "remedy"),
-    [("none.yaml", "name a job file that can be read; "), ("conf/digits.yaml", "correct what is named above, in ")],
-)
-def test_a_command_line_says_what_to_do_about_it(file: str, remedy: str) -> None:
+@pytest.mark.parametrize("file", ["none.yaml", "conf/digits.yaml"])
+def test_a_command_line_says_what_to_do_about_it(file: str) -> None:
     result, code = cli._train(str(ROOT / file), ["foo"], None)
-    assert code == 2 and result.remedy.startswith(remedy)
+    assert code == 2 and result.remedy == ConfigError.remedy
 
 
 def keys_of(model: type[BaseModel]) -> set[str]:
