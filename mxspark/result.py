@@ -91,8 +91,8 @@ class Result:
     status : str
         ``succeeded``, ``failed``, ``interrupted`` or ``terminated`` (by SIGTERM).
     run_id : str
-        Name of the run; its folder is ``<job dir>/runs/<run_id>``. One that ended before it owned the job dir has none, and
-        no `events`.
+        Name of the run; its folder is ``<job dir>/runs/<run_id>``. One that ended before it owned the job dir has
+        neither that nor `events`.
     message : str
         One sentence for people.
     epochs, steps : int
