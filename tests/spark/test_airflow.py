@@ -60,7 +60,7 @@ class Task:
             "./submit.sh": f"./submit.sh {OPTIONS}",
             "/srv/jobs/digits.yaml": f"{self.folder}/job.yaml",
             "/srv/runs/digits-{{ ds }}": f"{self.folder}/job --result {result}",
-            "retries=3,": f"retries=3, env={self.environment}, append_env=True,",
+            "retries=3,": f"retries=9, env={self.environment}, append_env=True,",
             "datetime.timedelta(minutes=1)": "datetime.timedelta(seconds=2)",
             "datetime.timedelta(hours=6)": timeout,
         }.items():
@@ -135,7 +135,7 @@ def test_a_task_whose_time_is_up_keeps_its_steps_and_the_retry_goes_on(service: 
     task.schedule("datetime.timedelta(seconds=60)")
     task.until("the second try", lambda: 2 in task.tries())
     task.until("the end of the first try", lambda: 1 not in task.tries(), 20)
-    task.until("the success", task.succeeded, 300)
+    task.until("the success", task.succeeded, 900)
     first, last = task.outcome(1), task.outcome(len(list(tmp_path.glob("result-*.json"))))
     assert (first["status"], last["status"]) == ("terminated", "succeeded")
     assert 0 < first["steps"] < last["steps"] == 24 * 12
