@@ -195,7 +195,7 @@ def _train(config: str, overrides: Sequence[str], master: Optional[str]) -> tupl
         return getattr(stop, "result", None) or nothing_yet, EXIT_TERMINATED if terminated else EXIT_INTERRUPTED
     except MXSparkError as error:
         reached = error.result or Result(FAILED, run, error.message)
-        return reached.failed(error.cause or _cause_of(error)), error.exit_code
+        return reached.failed(error.cause or _cause_of(error), error.remedy), error.exit_code
     except Exception:
         text = traceback.format_exc()
         return Result(FAILED, run, f"a mistake of mxspark's own, please report it:\n{text}"), InternalError.exit_code

@@ -55,15 +55,17 @@ class JobConfig(Section):
     report: ReportSection
 
     @classmethod
-    def from_dict(cls, raw: Mapping[str, Any], source: str = "the configuration") -> JobConfig:
-        """Build a configuration from nested mappings.
+    def from_dict(
+        cls, raw: Mapping[str, Any], source: str = "the configuration", also: Sequence[str] = ()
+    ) -> JobConfig:
+        """Build a configuration from nested mappings; `also` are problems that were found before.
 
         Raises
         ------
         ConfigError
             Naming every key that is missing, unknown, of the wrong type or impossible, its value and the remedy.
         """
-        problems = _unknown_sections(raw)
+        problems = [*also, *_unknown_sections(raw)]
         sections: dict[str, Section] = {}
         for name, kind in _SECTIONS.items():
             value = raw.get(name)
@@ -83,7 +85,8 @@ class JobConfig(Section):
     @classmethod
     def from_yaml(cls, path: str, overrides: Sequence[str] = ()) -> JobConfig:
         """Build a configuration from a YAML file and ``key.key=value`` overrides."""
-        return cls.from_dict(override(read_yaml(path), overrides), source=path)
+        raw, problems = override(read_yaml(path), overrides)
+        return cls.from_dict(raw, path, problems)
 
     @property
     def exchange(self) -> str:

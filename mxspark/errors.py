@@ -45,10 +45,13 @@ class MXSparkError(Exception):
         The first failure of the run as data: role, rank, host, pid, exit code or signal, message, log tail.
     result : Result or None
         What the run had reached, once it owned the job dir.
+    remedy : str
+        What to do, where that is more exact than what follows from the kind of the cause; else empty.
     """
 
     exit_code: ClassVar[int] = 70
     kind: ClassVar[str] = "driver"
+    remedy: ClassVar[str] = ""
 
     def __init__(self, message: str, cause: Optional[Cause] = None) -> None:
         super().__init__(message)
@@ -69,6 +72,8 @@ class InputError(MXSparkError, ValueError):
 
 class ConfigError(InputError):
     """A configuration with one or more problems, each a line of the message."""
+
+    remedy = "correct what is named above, in the job file or on the command line, then start again"
 
     @classmethod
     def from_problems(cls, source: str, problems: Sequence[str]) -> ConfigError:

@@ -16,7 +16,10 @@ def read_yaml(path: str) -> dict[str, Any]:
     try:
         raw = yaml.safe_load(Path(path).read_text())
     except OSError as error:
-        raise ConfigError(f"cannot read the configuration {path}: {error.strerror}; give --config FILE") from error
+        raise ConfigError(
+            f"cannot read the job file {path}: {error.strerror} ({Path(path).absolute()}); name one that can be read, "
+            "conf/digits.yaml for instance"
+        ) from error
     except yaml.YAMLError as error:
         raise ConfigError(f"{path} is not YAML: {error}") from error
     if not isinstance(raw, dict):
@@ -24,19 +27,23 @@ def read_yaml(path: str) -> dict[str, Any]:
     return raw
 
 
-def override(raw: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
-    """Return a copy of `raw` with ``key.key=value`` set, each value read as YAML."""
+def override(raw: Mapping[str, Any], overrides: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+    """Return a copy of `raw` with ``key.key=value`` set, each value read as YAML, and what is wrong with the others."""
     result: dict[str, Any] = dict(raw)
+    problems = []
     for text in overrides:
         key, equals, value = text.partition("=")
         if not equals or not key:
-            raise ConfigError(f"--set {text}: expected key.key=value, for instance training.epochs=3")
+            problems.append(f"--set {text}: is not KEY=VALUE; write for instance --set training.epochs=3")
+            continue
         try:
             parsed = yaml.safe_load(value)
         except yaml.YAMLError as error:
-            raise ConfigError(f"--set {text}: the value is not YAML: {error}") from error
+            where = " ".join(str(error).split())
+            problems.append(f'--set {text}: the value is not YAML: {where}; put it into quotes of YAML\'s, "..."')
+            continue
         result = merge(result, _nested(key.split("."), parsed))
-    return result
+    return result, problems
 
 
 def merge(raw: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -91,7 +91,8 @@ class Result:
     status : str
         ``succeeded``, ``failed``, ``interrupted`` or ``terminated`` (by SIGTERM).
     run_id : str
-        Name of the run; its folder is ``<job dir>/runs/<run_id>``.
+        Name of the run; its folder is ``<job dir>/runs/<run_id>``. One that ended before it owned the job dir has
+        neither that nor `events`.
     message : str
         One sentence for people.
     epochs, steps : int
@@ -141,9 +142,9 @@ class Result:
     attempts: tuple[Attempt, ...] = ()
     warnings: tuple[str, ...] = ()
 
-    def failed(self, cause: Cause) -> Result:
-        """Return this outcome with what failed first and what to do about it."""
-        return replace(self, cause=cause, remedy=remedy(cause))
+    def failed(self, cause: Cause, exact: str = "") -> Result:
+        """Return this outcome with what failed first and what to do about it; `exact` is better than what is usual."""
+        return replace(self, cause=cause, remedy=exact or remedy(cause))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the outcome as one JSON object, as ``--result`` writes it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from typing import Any, Optional
 
 import mxnet as mx
@@ -137,4 +138,7 @@ def load_model(folder: str) -> gluon.SymbolBlock:
     with open(os.path.join(folder, SIGNATURE), encoding="utf-8") as file:
         names = [each["name"] for each in json.load(file)["inputs"]]
     files = [os.path.join(folder, name) for name in (f"{MODEL}-symbol.json", f"{MODEL}-0000.params")]
-    return gluon.SymbolBlock.imports(files[0], names, files[1])
+    with warnings.catch_warnings():
+        # MXNet asks the graph for the types of its inputs, which it does not hold, and then takes those of the file
+        warnings.filterwarnings("ignore", "Cannot decide type for the following arguments", UserWarning)
+        return gluon.SymbolBlock.imports(files[0], names, files[1])

@@ -10,7 +10,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 
-from mxspark.events import Beat, EpochEnd, Reported
+from mxspark.events import Beat, Done, EpochEnd, Reported, Restarting, RoleEnded
+
+#: How many characters of a phase have room beside the bar.
+_BESIDE = 40
 
 
 class Progress(Protocol):
@@ -103,34 +106,51 @@ class Lines(Silent):
 
 
 class Bar:
-    """A bar over all steps of the job; finished epochs scroll above it."""
+    """A bar over all steps of the job; finished epochs and what else is to be known scroll above it."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+        )
         self._bar = RichProgress(*columns, console=console, transient=True)
         self._task = self._bar.add_task("starting", total=None)
         self._bar.start()
 
     def phase(self, text: str) -> None:
-        """Show the phase beside the bar."""
-        self._bar.update(self._task, description=text)
+        """Show the phase beside the bar, or above it what would be cut off there and gone with the next one."""
+        if len(text) > _BESIDE:
+            self._above(text)
+        else:
+            self._bar.update(self._task, description=text)
 
     def begin(self, steps_per_epoch: int, epochs: int, done: int) -> None:
         """Give the bar its length."""
         self._bar.update(self._task, description="training", total=steps_per_epoch * epochs, completed=done)
 
     def show(self, reported: Reported) -> None:
-        """Move the bar with rank 0, and print its epochs."""
+        """Move the bar with rank 0 and print its epochs; no step or work that is no longer so stays on it."""
         event = reported.event
-        if reported.role != "worker" or reported.rank != 0:
+        if isinstance(event, Restarting):
+            self._bar.update(self._task, completed=event.step, description="starting again")
+        elif isinstance(event, RoleEnded) and not event.expected:
+            self._bar.update(self._task, description=f"{event.role} {event.rank} has ended")
+        elif reported.role != "worker" or reported.rank != 0:
             return
-        if isinstance(event, EpochEnd):
+        elif isinstance(event, EpochEnd):
             self._bar.update(self._task, completed=event.step)
-            self._console.print(epoch_words(event), highlight=False)
+            self._above(epoch_words(event))
         elif isinstance(event, Beat):
             self._bar.update(self._task, completed=event.step, description=f"{event.doing} {words(event.metrics)}")
+        elif isinstance(event, Done):
+            self._bar.update(self._task, completed=event.step, description="finishing")
 
     def close(self) -> None:
         """Take the bar off the screen."""
         self._bar.stop()
+
+    def _above(self, text: str) -> None:
+        self._console.print(text, highlight=False, markup=False, emoji=False, soft_wrap=True)

@@ -16,14 +16,15 @@ def print_summary(result: Result, console: Console) -> None:
 
     line(f"[bold]{result.status}[/bold]: {escape(result.message)}")
     facts = rows(result)
-    width = max(len(name) for name, _ in facts)
+    width = max((len(name) for name, _ in facts), default=0)
     for name, value in facts:
         line(f"[dim]{name:{width}}[/dim]  {escape(value)}")
 
 
 def rows(result: Result) -> list[tuple[str, str]]:
     """Return the table's lines; facts that do not exist have none."""
-    lines = [("run", result.run_id)]
+    # a run that ended before it owned the job dir has left nothing that could be found by its id
+    lines = [("run", result.run_id)] if result.events else []
     if result.epochs or result.steps:
         lines.append(("epochs", f"{result.epochs}  ({result.steps} steps)"))
     for side in ("training", "validation"):

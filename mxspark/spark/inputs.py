@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any, Optional
@@ -16,7 +15,7 @@ from mxspark import columns, topology
 from mxspark.bundle import Component, Function
 from mxspark.config import JobConfig
 from mxspark.errors import ClusterError, ConfigError, DataError, InputError
-from mxspark.spark import spool_stage
+from mxspark.spark import modules, spool_stage
 from mxspark.spool import ColumnSpec, SpoolReady
 
 
@@ -105,11 +104,11 @@ def _unimportable(key: str, function: Function) -> list[str]:
         return []
     module, _, attribute = function.path.partition(":")
     try:
-        spec = importlib.util.find_spec(module)
+        spec = modules.find(module)
     except Exception as error:  # a parent package is the user's code and may raise anything
         return [f"{key}: importing the package of {function.path!r} raised {type(error).__name__}: {error}"]
     if spec is None:
-        return [f"{key}: there is no module {module!r} on the Python path; add its folder to PYTHONPATH or --py-files"]
+        return [f"{key}: {modules.missing(module)}"]
     name = attribute.split(".")[0]
     if not spec.origin or not spec.origin.endswith(".py"):
         return []

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
+from mxspark import cli
 from mxspark.config import _SECTIONS, JobConfig
 from mxspark.errors import ConfigError
 from mxspark.job_file import override, read_yaml
@@ -19,7 +20,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def digits(**changes: Any) -> dict[str, Any]:
     raw = read_yaml(str(ROOT / "conf/digits.yaml"))
-    return override(raw, [f"{key.replace('__', '.')}={yaml.safe_dump(value)}" for key, value in changes.items()])
+    changed, none = override(raw, [f"{key.replace('__', '.')}={yaml.safe_dump(item)}" for key, item in changes.items()])
+    assert not none
+    return changed
 
 
 def problems(raw: dict[str, Any]) -> list[str]:
@@ -113,11 +116,32 @@ def test_files_that_are_no_jobs(tmp_path: Path, text: str, message: str) -> None
         JobConfig.from_yaml(str(path))
 
 
-def test_a_missing_file_and_a_bad_override(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"cannot read the configuration .*No such file"):
+def test_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(
+        ConfigError, match=r"cannot read the job file .*none.yaml: No such file.*; name one that can be"
+    ):
         JobConfig.from_yaml(str(tmp_path / "none.yaml"))
-    with pytest.raises(ConfigError, match=r"--set epochs: expected key.key=value"):
-        JobConfig.from_yaml(str(ROOT / "conf/digits.yaml"), ["epochs"])
+
+
+def test_bad_overrides_are_reported_with_all_other_problems() -> None:
+    with pytest.raises(ConfigError) as caught:
+        JobConfig.from_yaml(str(ROOT / "conf/digits.yaml"), ["training.epochs=banana", "foo", "job.name=[", "=3"])
+    found = str(caught.value)
+    for line in (
+        "--set foo: is not KEY=VALUE; write for instance --set training.epochs=3",
+        "--set job.name=[: the value is not YAML: while parsing",
+        "--set =3: is not KEY=VALUE",
+        "training.epochs: input should be a valid integer",
+    ):
+        assert line in found
+    assert found.startswith("4 problems in ") and len(found.splitlines()) == 5
+    assert "on the command line" in caught.value.remedy
+
+
+@pytest.mark.parametrize("file", ["none.yaml", "conf/digits.yaml"])
+def test_a_command_line_says_what_to_do_about_it(file: str) -> None:
+    result, code = cli._train(str(ROOT / file), ["foo"], None)
+    assert code == 2 and result.remedy == ConfigError.remedy
 
 
 def keys_of(model: type[BaseModel]) -> set[str]:

@@ -19,3 +19,12 @@ def test_tests_and_pages_that_are_named_exist(page: Path) -> None:
         assert not name or f"def {name}(" in (ROOT / "tests" / path).read_text(), f"{path}::{name}"
     for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text):
         assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CHANGELOG.md"], ids=lambda page: page.name)
+def test_examples_are_python_and_commands_are_those_of_a_checkout(page: Path) -> None:
+    text = page.read_text()
+    for number, block in enumerate(re.findall(r"```python\n(.*?)```", text, re.S), 1):
+        compile(block, f"{page.name}, example {number}", "exec")
+    bare = re.findall(r"(?<!-m )\bmxspark (?:train|check|janitor)\b", text)
+    assert not bare, "after the quick start there is only ./submit.sh"

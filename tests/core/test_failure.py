@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 from typing import Optional
 
 import pytest
+from rich.console import Console
 
 from mxspark import failure
 from mxspark.agent.attempt import KIND_OF_RAISED
 from mxspark.errors import InputError, JobDirError, JobDirRemoved, OwnerLives, TakenOver
 from mxspark.failure import IN_PLACE, STAGE, STOP, Cause, Failed, Next, Policy, decide, remedy
-from mxspark.report.summary import rows
+from mxspark.report.summary import print_summary, rows
 from mxspark.result import FAILED, Result
 from mxspark.spark.losses import Losses
 
@@ -128,3 +130,12 @@ def test_of_many_processes_that_were_left_the_first_are_named_and_the_others_cou
     few, many = failure.left_behind(0, names[:5]), failure.left_behind(1, names)
     assert few.startswith("worker 0 left") and few.endswith("sleep 5 (pid 5)")
     assert many.endswith("sleep 5 (pid 5) and 2 more (see the events)") and "sleep 6" not in many
+
+
+def test_a_run_that_has_left_nothing_shows_no_id() -> None:
+    early = Result(FAILED, "20260101T000000Z-aaaaaa", "there is no such column")
+    assert rows(early) == []
+    console = Console(file=io.StringIO(), width=100)
+    print_summary(early, console)
+    assert console.file.getvalue() == "failed: there is no such column\n"  # type: ignore[attr-defined]
+    assert rows(replace(early, events="j/runs/r/events.jsonl"))[0] == ("run", early.run_id)

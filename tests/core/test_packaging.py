@@ -92,3 +92,21 @@ def test_the_digits_are_those_of_scikit_learn() -> None:
     made = runpy.run_path(str(ROOT / "examples/digits/make_digits.py"))["table"]()
     assert made.num_rows == 1797
     assert pq.read_table(ROOT / "examples/digits/digits.parquet").equals(made)
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="a checkout is needed")
+def test_files_of_the_user_in_the_checkout_are_left_alone_and_all_of_ours_are_looked_at(tmp_path: Path) -> None:
+    def git(*arguments: str) -> set[str]:
+        return set(subprocess.check_output(["git", *arguments], cwd=ROOT, text=True, timeout=60).split())
+
+    ours = git("ls-files", "*.py")
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    for name in (*ours, "mynet.py", "mine/mynet.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    ruff = [sys.executable, "-m", "ruff", "check", "--show-files", "."]
+    shown = subprocess.check_output(ruff, cwd=tmp_path, text=True, timeout=60).splitlines()
+    assert {str(Path(line).relative_to(tmp_path)) for line in shown if line.endswith(".py")} == ours
+    assert not git("ls-files", "--cached", "--ignored", "--exclude-standard"), "a file of ours is hidden"
+    users = {"mynet.py", "job.yaml", "result.json", "runs/x", "try.ipynb"}
+    assert git("check-ignore", *users) == users

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -25,18 +26,8 @@ pytestmark = [
     pytest.mark.skipif(sys.version_info < (3, 10), reason="Airflow 3 needs a newer Python"),
 ]
 LEASE_S = 6.0
-DAG = """
-import datetime
-from airflow.sdk import DAG
-from airflow.providers.standard.operators.bash import BashOperator
-
-with DAG("{name}", schedule="@once", start_date=datetime.datetime(2024, 1, 1), catchup=True):
-    BashOperator(
-        task_id="train", bash_command="exec {command} --result {folder}/result-{{{{ ti.try_number }}}}.json",
-        env={environment}, append_env=True,
-        retries=3, retry_delay=datetime.timedelta(seconds=2), execution_timeout={timeout},
-    )
-"""
+(DAG,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/failures.md").read_text(), re.S)
+OPTIONS = "--master local[2] --conf spark.ui.enabled=false"
 
 
 @pytest.fixture(scope="module")
@@ -58,10 +49,23 @@ class Task:
         (folder / "job.yaml").write_text(yaml.safe_dump(job))
         self.environment = {"MXSPARK_ENVIRONMENT": sys.prefix, "PYTHONPATH": str(TESTS), "SPARK_LOCAL_IP": "127.0.0.1"}
         files = f"{ROOT}/spark_jobs/train.py --config {folder}/job.yaml"
-        self.command = f"{ROOT}/submit.sh --master local[2] --conf spark.ui.enabled=false {files}"
+        self.command = f"{ROOT}/submit.sh {OPTIONS} {files}"
 
     def schedule(self, timeout: str = "None") -> None:
-        text = DAG.format(**vars(self), timeout=timeout)
+        text, result = DAG, f"{self.folder}/result-{{{{ ti.try_number }}}}.json"
+        for documented, here in {
+            '"digits", schedule="@weekly"': f'"{self.name}", schedule="@once"',
+            "(2026, 1, 1), catchup=False": "(2024, 1, 1), catchup=True",
+            "/opt/mxspark": str(ROOT),
+            "./submit.sh": f"./submit.sh {OPTIONS}",
+            "/srv/jobs/digits.yaml": f"{self.folder}/job.yaml",
+            "/srv/runs/digits-{{ ds }}": f"{self.folder}/job --result {result}",
+            "retries=3,": f"retries=9, env={self.environment}, append_env=True,",
+            "datetime.timedelta(minutes=1)": "datetime.timedelta(seconds=2)",
+            "datetime.timedelta(hours=6)": timeout,
+        }.items():
+            assert text.count(documented) == 1, f"{documented} in docs/failures.md"
+            text = text.replace(documented, here)
         (self.service.dags / f"{self.name}.py").write_text(text)
 
     def tries(self) -> dict[int, list[psutil.Process]]:
@@ -131,7 +135,7 @@ def test_a_task_whose_time_is_up_keeps_its_steps_and_the_retry_goes_on(service: 
     task.schedule("datetime.timedelta(seconds=60)")
     task.until("the second try", lambda: 2 in task.tries())
     task.until("the end of the first try", lambda: 1 not in task.tries(), 20)
-    task.until("the success", task.succeeded, 300)
+    task.until("the success", task.succeeded, 900)
     first, last = task.outcome(1), task.outcome(len(list(tmp_path.glob("result-*.json"))))
     assert (first["status"], last["status"]) == ("terminated", "succeeded")
     assert 0 < first["steps"] < last["steps"] == 24 * 12
