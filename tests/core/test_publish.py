@@ -71,13 +71,15 @@ def faults_of(act: Callable[[InMemoryStorage], None], prepare: Callable[[], InMe
 
 
 def test_model_is_old_or_new_whatever_goes_wrong_while_it_is_replaced(tmp_path: Path) -> None:
+    run = a_run()
+
     def prepare() -> InMemoryStorage:
         storage = InMemoryStorage()
-        publish_model(JobDir.own(storage, "/job", RECORD, a_run()), stage(tmp_path, 10, MODEL_1, "model"))
+        publish_model(JobDir.own(storage, "/job", RECORD, run), stage(tmp_path, 10, MODEL_1, "model"))
         return storage
 
     def replace(storage: InMemoryStorage) -> None:
-        job_dir = JobDir(storage, "memory:///job", 1, a_run())
+        job_dir = JobDir(storage, "memory:///job", 1, run)
         publish_model(job_dir, stage(tmp_path, 20, MODEL_2, "model"))
 
     faults = faults_of(replace, prepare)
