@@ -90,8 +90,8 @@ class SparkSubmit:
             child = self._start(folder)
             status = self._wait(child, watched, folder)
             if status is None:
-                # agents see the end of the driver, and end roles and remove files as nobody else can
-                _send({child, _driver(folder)} & descendants(), signal.SIGKILL)
+                # JVM and agents see the end of the driver, and remove files that nobody else knows of
+                _send({_driver(folder)} & descendants(), signal.SIGKILL)
             self._clear(_leftover_s(status))
         return self._code(child, status, folder)
 
@@ -117,19 +117,14 @@ class SparkSubmit:
         return process.pid
 
     def _wait(self, child: int, watched: set[signal.Signals], folder: Path) -> Optional[int]:
-        """Wait for spark-submit to end.
-
-        None when the time after a signal has run out, when a second one came, and when somebody stands still.
-        """
+        """Wait for spark-submit to end; None when the time for that has run out, or a second signal came."""
         while time.monotonic() < self._deadline:
             status = _reap().get(child)
             if status is not None:
                 return status
             got = signal.sigtimedwait(watched, max(0.0, min(1.0, self._deadline - time.monotonic())))
             if got is None or got.si_signo == signal.SIGCHLD:
-                self.cause = self._stopped(child, folder)
-                if self.cause is not None:
-                    return None
+                self._look_whether_stopped(child, folder)
             elif not self.signal:
                 self._stop(signal.Signals(got.si_signo), folder)
             elif time.monotonic() > self._signalled + SAME_S:
@@ -150,18 +145,19 @@ class SparkSubmit:
         else:
             _send(below, signal.SIGTERM)
 
-    def _stopped(self, jvm: int, folder: Path) -> Optional[Cause]:
-        """Return the cause if the driver, or its JVM, has been stopped by a signal for longer than a lease.
+    def _look_whether_stopped(self, jvm: int, folder: Path) -> None:
+        """Kill the driver, or its JVM, if it has been stopped by a signal for longer than a lease; the rest then ends.
 
         A driver that runs notices its JVM by itself, and says more; it is given the time.
         """
         lease_s = told(folder, launcher_line.LEASE) or LEASE_S
         for role, pid, limit_s in (("driver", _driver(folder), lease_s), ("jvm", jvm, lease_s + STOP_S)):
-            still_s = self._still.seconds(pid) if pid else 0.0
+            still_s = self._still.seconds(pid) if pid and self.cause is None else 0.0
             if still_s > limit_s:
                 words = f"stopped by a signal for {still_s:.0f} s (failure.lease_s = {lease_s:g} s), and then killed"
-                return Cause("stopped", role, 0, os.uname().nodename, pid, words, signal="SIGSTOP")
-        return None
+                self.cause = Cause("stopped", role, 0, os.uname().nodename, pid, words, signal="SIGSTOP")
+                self._deadline = min(self._deadline, time.monotonic() + STOP_S)
+                _send({pid}, signal.SIGKILL)
 
     def _clear(self, grace_s: float) -> None:
         """Wait for what is left, then kill it; say who survives even that."""
@@ -187,9 +183,9 @@ class SparkSubmit:
             return int(left)
         if self.signal:
             return 128 + self.signal
-        if status == 0:
+        if status == 0 and self.cause is None:
             return 0
-        if status is not None:
+        if status is not None and self.cause is None:
             self.cause = _killed(jvm, status, _driver(folder))
         return ClusterError.exit_code
 
