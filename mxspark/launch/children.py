@@ -92,7 +92,7 @@ class SparkSubmit:
             if status is None:
                 # JVM and agents see the end of the driver, and remove files that nobody else knows of
                 _send({_driver(folder)} & descendants(), signal.SIGKILL)
-            self._clear(_leftover_s(status))
+            self._clear(self._leftover_s(status))
         return self._code(child, status, folder)
 
     def _start(self, folder: Path) -> int:
@@ -159,6 +159,12 @@ class SparkSubmit:
                 self._deadline = min(self._deadline, time.monotonic() + STOP_S)
                 _send({pid}, signal.SIGKILL)
 
+    def _leftover_s(self, status: Optional[int]) -> float:
+        """Return how long what is left when spark-submit has ended may take to end by itself."""
+        # a driver whose JVM somebody has killed still has its roles to end, and to say so
+        killed = status is not None and os.WIFSIGNALED(status) and self.cause is None
+        return STOP_S if killed else LEFTOVER_S
+
     def _clear(self, grace_s: float) -> None:
         """Wait for what is left, then kill it; say who survives even that."""
         for limit_s, kill in ((grace_s, False), (KILL_S, True)):
@@ -193,12 +199,6 @@ class SparkSubmit:
 def _driver(folder: Path) -> int:
     """Return the pid of the driver, 0 as long as it has not said it."""
     return int(told(folder, launcher_line.DRIVER) or 0)
-
-
-def _leftover_s(status: Optional[int]) -> float:
-    """Return how long what is left when spark-submit has ended may take to end by itself."""
-    # a driver whose JVM was killed still has its roles to end, and to say so
-    return STOP_S if status is not None and os.WIFSIGNALED(status) else LEFTOVER_S
 
 
 def _killed(jvm: int, status: int, driver: int) -> Optional[Cause]:
