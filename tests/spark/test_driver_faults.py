@@ -17,7 +17,11 @@ from spark.test_faults_restart import HEALING, assert_equal, go, undisturbed
 __all__ = ["undisturbed"]
 LEASE = {"start_s": 60.0, "hang_s": 60.0, "lease_s": 3.0}
 SLACK_S = 25.0  # of a machine with other work
-SPOOLING = [pytest.param("spooling.py", id="spool"), pytest.param(None, id="training")]
+# in training a run below submit.sh meets the same
+SPOOLING = [
+    pytest.param("spooling.py", id="spool"),
+    pytest.param(None, id="training", marks=pytest.mark.long),
+]
 
 
 def stop(pid: int) -> None:

@@ -58,19 +58,6 @@ def test_a_killed_driver_takes_everything_with_it(tmp_path: Path, moment: str) -
         assert_nothing_left(run, family)
 
 
-def test_a_killed_jvm_of_the_driver_is_told(tmp_path: Path) -> None:
-    """Python lives on without its JVM: it says what is gone, and everything ends."""
-    with driver(tmp_path, "middle") as run:
-        run.reached()
-        family = run.family()
-        jvm = next(process for process in map(psutil.Process, sorted(family)) if process.name() == "java")
-        jvm.kill()
-        assert run.popen.wait(GONE_S + 10) == 4, run.log
-        assert_nothing_left(run, family)
-    cause = run.outcome()["cause"]
-    assert cause["kind"] in ("agent", "stage", "driver") and cause["message"]
-
-
 def agents(run: Driver) -> dict[str, int]:
     """Return the agents' pids by what they are."""
     found = {}
