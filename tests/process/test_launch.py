@@ -25,12 +25,12 @@ from mxspark.launch.children import STOP_S, SparkSubmit
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# what spark-submit is to its driver: a parent that dies of signals of its own
+# what spark-submit is to its driver: a parent that dies of signals of its own, and that its output goes through
 SPARK_SUBMIT = """#!/bin/bash
 trap 'echo got TERM >> "$DIARY/submit"; exit 143' TERM
 trap 'echo got INT >> "$DIARY/submit"; exit 130' INT
 echo "$*" > "$DIARY/arguments"
-"$PYSPARK_DRIVER_PYTHON" "$DIARY/driver.py" &
+"$PYSPARK_DRIVER_PYTHON" "$DIARY/driver.py" > "$DIARY/through-the-jvm" 2>&1 &
 wait $!
 code=$?
 exit $code
