@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import logging
 import math
 import os
 import signal
@@ -41,6 +42,7 @@ from mxspark.errors import (
 )
 from mxspark.failure import Cause
 from mxspark.notice import Notice, Terminated
+from mxspark.report.lasting import make_ours_last
 from mxspark.report.summary import print_summary
 from mxspark.result import FAILED, INTERRUPTED, TERMINATED, Result
 
@@ -74,6 +76,7 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Run a command and return the exit code."""
     launcher_line.take_terminal()
+    make_ours_last()
     launcher_line.tell(launcher_line.DRIVER, os.getpid())  # signals are for us from now on
     try:
         given = parser().parse_args(sys.argv[1:] if arguments is None else arguments)
@@ -94,7 +97,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     if given.result:
         Path(given.result).write_text(json.dumps(result.to_dict(), indent=2, allow_nan=False) + "\n")
     _end(code)
-    print_summary(result, Console(stderr=code != 0))
+    print_summary(result, Console(file=sys.stderr if code else sys.stdout))
     if outcome_path:
         _leave_outcome(outcome_path, result, code)
     return code
@@ -129,7 +132,8 @@ def _janitor(folders: Sequence[str], remove: bool, old_s: float) -> int:
     problems = janitor.remove(found) if remove else []
     for problem in problems:
         print(f"mxspark: {problem}", file=sys.stderr)
-    print(f"{len(found)} left by dead runs" + (f", {len(problems)} could not be removed" if problems else ""))
+    age = f" (folders that were changed in the last {old_s / 3600:g} h do not count, see --older-than)"
+    print(f"{len(found)} left by dead runs{age}" + (f", {len(problems)} could not be removed" if problems else ""))
     return ClusterError.exit_code if problems else 0
 
 
@@ -181,17 +185,20 @@ def _train(config: str, overrides: Sequence[str], master: Optional[str]) -> tupl
         from mxspark.spark import job as spark_job
         from mxspark.spark import session
 
+        _quiet_py4j()
         launcher_line.tell(launcher_line.GRACE, math.ceil(job.failure.grace_s))
         launcher_line.tell(launcher_line.LEASE, job.failure.lease_s)
         notice = Notice()
         signal.signal(signal.SIGTERM, lambda _number, _frame: notice.give("SIGTERM"))
         spark = session.start(f"mxspark {job.job.name}", master)
+        # pyspark's own handler calls the JVM in the middle of a call; a run cancels what it has begun by itself
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         session.announce(spark)
         return spark_job.train_job(job, spark, run, notice), 0
     except KeyboardInterrupt as stop:
         terminated = isinstance(stop, Terminated)
         status = TERMINATED if terminated else INTERRUPTED
-        nothing_yet = Result(status, run, f"{stop or 'Ctrl-C'}; the same command resumes")
+        nothing_yet = Result(status, run, f"{str(stop) or 'Ctrl-C'}; the same command resumes")
         return getattr(stop, "result", None) or nothing_yet, EXIT_TERMINATED if terminated else EXIT_INTERRUPTED
     except MXSparkError as error:
         reached = error.result or Result(FAILED, run, error.message)
@@ -204,6 +211,13 @@ def _train(config: str, overrides: Sequence[str], master: Optional[str]) -> tupl
 def _cause_of(error: MXSparkError) -> Cause:
     """Describe an error that no role process is behind."""
     return Cause(error.kind, "driver", 0, os.uname().nodename, os.getpid(), error.message.splitlines()[0])
+
+
+def _quiet_py4j() -> None:
+    """Let py4j not tell of calls that an interrupt, or the end of the JVM, has cut short; that is told in words."""
+    handler = logging.StreamHandler()
+    handler.addFilter(lambda record: os.sep + "py4j" + os.sep not in record.pathname)
+    logging.getLogger().addHandler(handler)
 
 
 def _end(code: int) -> int:

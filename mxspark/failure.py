@@ -79,7 +79,7 @@ _REMEDIES = {
     "stage": f"{_AGAIN}, unless somebody cancelled it on purpose. The Spark UI and the executors' logs say more",
     "training": "mend the code the traceback points to, then start the same command again: it goes on from the newest "
     "checkpoint",
-    "input": "mend what is named, then start the same command again",
+    "input": "change what is named, then start again",
     "memory": "give a worker more memory (spark.executor.memoryOverhead on YARN, the container's limit elsewhere), or "
     f"let it need less (a smaller training.batch_size, fewer workers a host), then {_AGAIN}",
     "disk": f"make room on the disk that is named, or point spark.local.dir to another one, then {_AGAIN}",
@@ -100,7 +100,7 @@ _REMEDIES = {
     "checkpoint; if not, from the beginning",
     "killed": f"{_AGAIN}. Ask who sent the signal: dmesg -T (the kernel, out of memory), the cluster manager's log",
     "stopped": f"{_AGAIN}. Ask who stopped the process: kill -STOP, a Ctrl-Z, a debugger",
-    "driver": "mend what is named, then start the same command again",
+    "driver": "change what is named, then start again",
 }
 
 

@@ -8,19 +8,21 @@ driver (SCM_RIGHTS, unix(7)).
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Optional
+from typing import Any, Optional, Union
 
 from mxspark import processes
 
 VARIABLE = "MXSPARK_LAUNCHER"
 """``<pid of the launcher> <folder>``."""
-DRIVER, EXIT, GRACE, LEASE = "driver", "exit", "grace", "lease"
-"""Files in it: pid and exit code of the driver, ``failure.grace_s`` rounded up, ``failure.lease_s``."""
+DRIVER, EXIT, GRACE, LEASE, REACHED = "driver", "exit", "grace", "lease", "reached"
+"""Files in it: pid and exit code of the driver, ``failure.grace_s`` rounded up, ``failure.lease_s``, and of a run that
+owns its job dir ``run_id``, ``epochs``, ``steps``, ``checkpoint`` and its ``folder``."""
 TERMINAL = "terminal"
 """A unix socket: who connects gets the descriptors of the launcher's standard output and error."""
 _LIMIT_S = 5.0
@@ -31,13 +33,14 @@ def value(pid: int, folder: Path) -> str:
     return f"{pid} {folder}"
 
 
-def tell(name: str, said: float) -> None:
-    """Leave a number for the launcher, if one has started this process."""
+def tell(name: str, said: Union[float, Mapping[str, Any]]) -> None:
+    """Leave something for the launcher, if one has started this process and is still there."""
     folder = _line()[1]
     if folder is not None:
-        part = folder / f"{name}.new"
-        part.write_text(f"{said:g}\n")
-        part.replace(folder / name)
+        with contextlib.suppress(OSError):
+            part = folder / f"{name}.new"
+            part.write_text(json.dumps(said))
+            part.replace(folder / name)
 
 
 def told(folder: Path, name: str) -> Optional[float]:
@@ -45,6 +48,13 @@ def told(folder: Path, name: str) -> Optional[float]:
     with contextlib.suppress(OSError, ValueError):
         return float((folder / name).read_text())
     return None
+
+
+def reached(folder: Path) -> dict[str, Any]:
+    """Return what a run has left of how far it has come, empty if it has not."""
+    with contextlib.suppress(OSError, ValueError):
+        return dict(json.loads((folder / REACHED).read_text()))
+    return {}
 
 
 def gone() -> Optional[int]:

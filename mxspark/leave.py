@@ -50,15 +50,20 @@ def outcome(owned: JobDir, journal: Path, result: Result, say: Callable[[str], N
     """Write the events and the result into the run's folder, and return the result, with the events that are there."""
     try:
         result = dataclasses.replace(result, events=owned.put_run_file(journal, "events.jsonl"))
-        plain = result.to_dict()
-        owned.write_run_file("result.json", _json(plain))
+        owned.write_run_file("result.json", _json(result.to_dict()))
         if result.cause is not None:
-            owned.write_run_file("failure.json", _json({key: plain[key] for key in FAILURE}))
+            owned.write_run_file("failure.json", failure_json(result))
     except FileNotFoundError:
         say(f"warning: {owned.run_folder} is gone, and the events and logs of this run with it")
     except (OSError, MXSparkError) as error:
         say(f"warning: the run's folder is incomplete: {error}")
     return result
+
+
+def failure_json(result: Result) -> bytes:
+    """Return what ``failure.json`` holds of a result."""
+    plain = result.to_dict()
+    return _json({key: plain[key] for key in FAILURE})
 
 
 def _json(value: dict[str, object]) -> bytes:

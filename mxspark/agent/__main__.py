@@ -12,7 +12,7 @@ import traceback
 from pathlib import Path
 from typing import Optional, Union
 
-from mxspark import events, values, wire
+from mxspark import events, launcher_line, values, wire
 from mxspark.agent import process
 from mxspark.agent.coordinator import RANK, Coordinator
 from mxspark.agent.loop import READ, Loop, Stream
@@ -37,7 +37,7 @@ class Main:
         self._scratch: Optional[str] = None
         self._inherited: Optional[str] = None  # the scratch folder, once its owner is gone
         self._orphaned = False
-        self._parent, self._still = os.getppid(), Stillness()
+        self._parent, self._still, self._lease_s = os.getppid(), Stillness(), float("inf")
         self._starter = Stream(self.loop, STDIN, wire.Plain(), self._frame, lambda _error: self._gone("it let go"))
         self._patience = self.loop.after(FIRST_FRAME_S, self.loop.stop)
         self.loop.every(PARENT_S, self._check_parent)
@@ -88,7 +88,7 @@ class Main:
             self._kind = frame["agent"]
             if self._kind == "driver":
                 spec = values.decode(DriverAgentSpec, frame["spec"])
-                self._scratch = spec.scratch
+                self._scratch, self._lease_s = spec.scratch, spec.limits.lease_s
                 self.agent = Coordinator(self.loop, spec, dict(os.environ), self._starter)
             else:
                 scratch = Path(frame["scratch"])
@@ -98,7 +98,10 @@ class Main:
         if os.getppid() != self._parent:  # a copy of the pipe in some other process may keep it open
             self._gone("it ended")
         elif isinstance(self.agent, Coordinator):
-            self.agent.look_at_driver(self._parent, self._still.seconds(self._parent))
+            still_s = self._still.seconds(self._parent)
+            self.agent.look_at_driver(self._parent, still_s)
+            if still_s > self._lease_s and launcher_line.gone() is not None:
+                os.kill(self._parent, signal.SIGKILL)  # nobody is left who would end it
 
     def _gone(self, how: str) -> None:
         if self._orphaned:  # noticed both ways

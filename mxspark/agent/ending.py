@@ -60,7 +60,7 @@ def ended(attempt: Attempt, cause: Optional[Cause], logs: Mapping[str, str], suf
     others = [_short(other) for other in attempt.failures if other is not cause]
     if cause is not None:
         name = f"{cause.role}-{cause.rank}{suffix}"
-        if not cause.log_tail and name in logs:
+        if not cause.log_tail and name in logs and cause.kind != "input":  # where the message says all
             lines = logs[name].splitlines(keepends=True)
             cause = replace(cause, log_tail="".join(lines[-(STACK_LINES if cause.kind == "hang" else TAIL_LINES) :]))
     room = LOGS_LIMIT // max(1, len(logs))

@@ -9,21 +9,26 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from mxspark import launcher_line
 from mxspark.errors import InputError, MXSparkError
 from mxspark.launch import ending, yarn
 from mxspark.launch.children import SparkSubmit, scratch
 from mxspark.launch.settings import CommandLine, given_settings, our_arguments, own_defaults, sort_arguments
+from mxspark.report.lasting import make_ours_last
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def main() -> int:
     """Run the job and return the exit code."""
+    make_ours_last()
     try:
         options, given = yarn.Options.take(sys.argv[1:])
         command = sort_arguments(given)
         if not Path(command.script).is_file():
-            raise InputError(f"there is no script {command.script} in {os.getcwd()}")
+            beside = ROOT / command.script
+            hint = f"; there is {beside}" if beside.is_file() else ""
+            raise InputError(f"there is no script {command.script} in {os.getcwd()}{hint}")
         home = spark_home(os.environ)
         ours = our_arguments(command, os.environ, ROOT, len(os.sched_getaffinity(0)))
         settings = given_settings(command, os.environ)
@@ -46,7 +51,7 @@ def _told(run: SparkSubmit, folder: Path, command: CommandLine) -> int:
     code = run.run(folder)
     if run.cause is None and (run.said or not run.signal):
         return code
-    return ending.tell(run.cause, yarn.option(command.arguments, "--result"), code)
+    return ending.tell(run.cause, yarn.option(command.arguments, "--result"), code, launcher_line.reached(folder))
 
 
 def _program(home: Path, ours: Sequence[str], command: CommandLine) -> list[str]:

@@ -68,6 +68,7 @@ class SparkSubmit:
         self.signal, self.said = 0, False
         self.cause: Optional[Cause] = None
         self._still = Stillness()
+        self._others: frozenset[int] = frozenset()
         self._signalled, self._deadline = 0.0, float("inf")
 
     def run(self, folder: Path) -> int:
@@ -86,13 +87,12 @@ class SparkSubmit:
         if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup
             watched.add(signal.SIGHUP)
         signal.pthread_sigmask(signal.SIG_BLOCK, watched)
+        # of the shell that has become this process: what reads ``> >(tee log)``
+        self._others = frozenset(found.pid for found in processes.below(os.getpid()))
         with Terminal(folder):
             child = self._start(folder)
             status = self._wait(child, watched, folder)
-            if status is None:
-                # JVM and agents see the end of the driver, and remove files that nobody else knows of
-                _send({_driver(folder)} & descendants(), signal.SIGKILL)
-            self._clear(self._leftover_s(status))
+            self._clear(self._leftover_s(status), _driver(folder))
         return self._code(child, status, folder)
 
     def _start(self, folder: Path) -> int:
@@ -123,7 +123,8 @@ class SparkSubmit:
             if status is not None:
                 return status
             got = signal.sigtimedwait(watched, max(0.0, min(1.0, self._deadline - time.monotonic())))
-            if got is None or got.si_signo == signal.SIGCHLD:
+            # nor is it a signal when CPython has met a SIGCONT at the very end of its wait
+            if got is None or got.si_signo == signal.SIGCHLD or got.si_signo not in watched:
                 self._look_whether_stopped(child, folder)
             elif not self.signal:
                 self._stop(signal.Signals(got.si_signo), folder)
@@ -139,7 +140,7 @@ class SparkSubmit:
         self._deadline = self._signalled + STOP_S + (grace_s or 0.0)
         again = "Ctrl-C" if number == signal.SIGINT else number.name
         print(f"\nmxspark: stopping; a second {again} kills", file=sys.stderr, flush=True)
-        below, driver = descendants(), _driver(folder)
+        below, driver = self._descendants(), _driver(folder)
         if driver in below:
             _send({driver}, signal.SIGINT if number == signal.SIGINT else signal.SIGTERM)
         else:
@@ -162,23 +163,32 @@ class SparkSubmit:
     def _leftover_s(self, status: Optional[int]) -> float:
         """Return how long what is left when spark-submit has ended may take to end by itself."""
         # a driver whose JVM somebody has killed still has its roles to end, and to say so
-        killed = status is not None and os.WIFSIGNALED(status) and self.cause is None
-        return STOP_S if killed else LEFTOVER_S
+        if status is None:
+            return 0.0
+        return STOP_S if os.WIFSIGNALED(status) and self.cause is None else LEFTOVER_S
 
-    def _clear(self, grace_s: float) -> None:
-        """Wait for what is left, then kill it; say who survives even that."""
-        for limit_s, kill in ((grace_s, False), (KILL_S, True)):
+    def _clear(self, grace_s: float, driver: int) -> None:
+        """Wait for what is left, then kill the driver, then all; say who survives even that.
+
+        JVM and agents see the end of the driver, and remove files that nobody else knows of.
+        """
+        for limit_s, kill in ((grace_s, set()), (LEFTOVER_S, {driver}), (KILL_S, None)):
             deadline = time.monotonic() + limit_s
             while True:
-                left = descendants()
+                left = self._descendants()
                 if not left:
                     return
-                if time.monotonic() > deadline:
+                _send(left if kill is None else left & kill, signal.SIGKILL)
+                stands_still = kill == set() and processes.state(driver) == processes.STOPPED
+                if time.monotonic() > deadline or stands_still:
                     break
-                if kill:
-                    _send(left, signal.SIGKILL)
                 signal.sigtimedwait({signal.SIGCHLD}, 0.05)
         print(f"mxspark: still running after SIGKILL: pids {sorted(left)}", file=sys.stderr, flush=True)
+
+    def _descendants(self) -> set[int]:
+        """Reap what has ended and return the pids of all living processes that this one has brought about."""
+        _reap()
+        return {found.pid for found in processes.below(os.getpid(), but=self._others) if found.is_alive}
 
     def _code(self, jvm: int, status: Optional[int], folder: Path) -> int:
         """Return the exit code; where the driver left none, find out what has become of it."""
@@ -188,6 +198,7 @@ class SparkSubmit:
             self.cause = None
             return int(left)
         if self.signal:
+            self.cause = None
             return 128 + self.signal
         if status == 0 and self.cause is None:
             return 0
@@ -241,12 +252,6 @@ def _lock(folder: Path) -> int:
         os.close(descriptor)
         raise
     return descriptor
-
-
-def descendants() -> set[int]:
-    """Reap what has ended and return the pids of all living processes below this one."""
-    _reap()
-    return {found.pid for found in processes.below(os.getpid()) if found.is_alive}
 
 
 def _reap() -> dict[int, int]:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Optional
 
 from mxspark.errors import EXIT_TERMINATED, ClusterError
 from mxspark.failure import Cause
+from mxspark.leave import failure_json
 from mxspark.result import FAILED, INTERRUPTED, TERMINATED, Result
 
 
@@ -36,21 +42,38 @@ def show(outcome: Optional[dict[str, Any]], result_file: Optional[str], code: in
     return tell(Cause("stage", "driver", 0, os.uname().nodename, 0, words), result_file, ClusterError.exit_code)
 
 
-def tell(cause: Optional[Cause], result_file: Optional[str], code: int) -> int:
-    """Say why a driver ended that has not said so, None after a signal to this process, and return the exit code."""
+def tell(
+    cause: Optional[Cause], result_file: Optional[str], code: int, reached: Mapping[str, Any] = MappingProxyType({})
+) -> int:
+    """Say why a driver ended that has not said so, None after a signal to this process, and return the exit code.
+
+    `reached` is what it has left of how far it had come (:data:`mxspark.launcher_line.REACHED`).
+    """
     from rich.console import Console
 
     from mxspark.report.summary import print_summary
 
+    run = str(reached.get("run_id", ""))
     if cause is not None:
-        result = Result(FAILED, "", cause.describe()).failed(cause)
+        result = Result(FAILED, run, cause.describe()).failed(cause)
     else:
         status = TERMINATED if code == EXIT_TERMINATED else INTERRUPTED
         words = f"{signal.Signals(code - 128).name} before the run had begun, or it was killed in the end"
-        result = Result(status, "", f"{words}; the same command starts it, or resumes")
-    print_summary(result, Console(stderr=True))
+        result = Result(status, run, f"{words}; the same command starts it, or resumes")
+    result = replace(result, **{name: reached[name] for name in ("epochs", "steps", "checkpoint") if name in reached})
     _write(result_file, result.to_dict())
+    _keep(result, str(reached.get("folder", "")))
+    if sys.stderr.isatty():
+        print("\x1b[?25h\r\x1b[K", end="", file=sys.stderr)  # the cursor back, in the place of what is left of a bar
+    print_summary(result, Console(file=sys.stderr))
     return code
+
+
+def _keep(result: Result, folder: str) -> None:
+    """Write ``failure.json`` into the run's folder, where that is on this machine."""
+    if result.cause is not None and folder.startswith("file:"):
+        with contextlib.suppress(OSError):  # the job dir may be what is gone
+            Path("/" + folder[len("file:") :].lstrip("/"), "failure.json").write_bytes(failure_json(result))
 
 
 def _write(result_file: Optional[str], result: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as RichProgress
 
 from mxspark.events import Beat, Done, EpochEnd, Reported, Restarting, RoleEnded
+from mxspark.report.lasting import lasting
 
 #: How many characters of a phase have room beside the bar.
 _BESIDE = 40
@@ -34,12 +35,13 @@ class Progress(Protocol):
 
 def make(kind: str, every_s: float) -> Progress:
     """Return the progress display for ``report.progress``."""
-    console = Console(stderr=True)
+    out = lasting(sys.stderr)
+    console = Console(file=out)
     if kind == "auto":
         kind = "bar" if console.is_terminal or console.is_jupyter else "lines"
     if kind == "bar":
         return Bar(console)
-    return Lines(every_s, sys.stderr) if kind == "lines" else Silent()
+    return Lines(every_s, out) if kind == "lines" else Silent()
 
 
 def words(metrics: dict[str, float]) -> str:

@@ -117,7 +117,8 @@ class Attempts:
     def _end_if_told(self, error: Optional[MXSparkError] = None) -> None:
         """Raise if a notice was given; a next attempt is not begun then."""
         if self._notice.why is not None:
-            lost = f"; before a last checkpoint: {error.message.splitlines()[0]}" if error else ""
+            asked = error is not None and error.cause is not None and error.cause.kind == "interrupted"
+            lost = f"; before a last checkpoint: {error.message.splitlines()[0]}" if error and not asked else ""
             raise Terminated(self._notice.why + lost) from error
 
     def _publish_rest(self, error: Optional[MXSparkError] = None) -> None:

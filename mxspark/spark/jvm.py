@@ -91,8 +91,8 @@ class Jvm:
             cause = self._end(known) if error is not self._error else None
             if cause is None:
                 raise
-            echo = str(known.describe() if known else error).strip().splitlines()[:1]
-            self._error = ClusterError("\n".join([cause.describe(), *(f"then: {line}" for line in echo)]), cause)
+            echo = f"\nthen: {known.describe().splitlines()[0]}" if known else ""
+            self._error = ClusterError(cause.describe() + echo, cause)
             raise self._error from error
 
     def _end(self, known: Optional[Cause]) -> Optional[Cause]:
@@ -105,7 +105,7 @@ class Jvm:
                 words = f"the command line that had started it (pid {launcher}) was killed, and Spark ended with that"
                 return Cause("interrupted", "driver", 0, host, os.getpid(), words)
             if not processes.is_alive(self.pid):
-                words = self._stopped or "it is gone, killed by another process or by the kernel when memory ran out"
+                words = self._stopped or "it is gone: another process has ended it, or the kernel when memory ran out"
                 kind, name = ("stopped", "SIGSTOP") if self._stopped else ("killed", None)
                 return Cause(kind, "jvm", 0, host, self.pid, words, signal=name)
             if time.monotonic() > deadline:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Callable, Optional
 
-from mxspark import events, leave
+from mxspark import events, launcher_line, leave
 from mxspark.bundle import Restore
 from mxspark.checkpoint import CheckpointStore, Found
 from mxspark.config import JobConfig
@@ -83,6 +83,16 @@ class Recorder:
         self._progressed = False
         for warning in found.warnings if found else ():
             display.phase(f"warning: {warning}")
+        self._tell_launcher()
+
+    def _tell_launcher(self) -> None:
+        """Say how far the run has come, for the case that this process cannot any more."""
+        said = {"run_id": self._owned.run.run_id, "folder": self._owned.run_folder, "checkpoint": self._checkpoint}
+        launcher_line.tell(launcher_line.REACHED, {**said, "epochs": self._epochs(), "steps": self._step})
+
+    def _epochs(self) -> int:
+        """Return how many epochs are done."""
+        return self._history[-1].epoch + 1 if self._history else (self._found.restore.epoch if self._found else 0)
 
     @property
     def restore(self) -> Optional[Restore]:
@@ -168,7 +178,7 @@ class Recorder:
             yield
         except KeyboardInterrupt as stop:
             status = TERMINATED if isinstance(stop, Terminated) else INTERRUPTED
-            reached = self._last_result(status, f"{stop or 'Ctrl-C'}; the same command resumes")
+            reached = self._last_result(status, f"{str(stop) or 'Ctrl-C'}; the same command resumes")
             stop.__dict__["result"] = self._leave(reached)
             raise
         except MXSparkError as error:
@@ -208,6 +218,7 @@ class Recorder:
                 self._checkpoint = outcome.path
                 self._losses.kept(outcome.at)
                 self._progressed = True
+                self._tell_launcher()
             if staged.kind == "checkpoint":
                 committed(staged.step)
 
@@ -228,7 +239,6 @@ class Recorder:
         return self._result(status, message)
 
     def _result(self, status: str, message: str) -> Result:
-        epochs = self._history[-1].epoch + 1 if self._history else (self._found.restore.epoch if self._found else 0)
         trained = sum(epoch.rows for epoch in self._history)
         seconds = sum(epoch.seconds for epoch in self._history)
         models = leave.models(self._owned)
@@ -236,7 +246,7 @@ class Recorder:
             status=status,
             run_id=self._owned.run.run_id,
             message=message,
-            epochs=epochs,
+            epochs=self._epochs(),
             steps=self._step,
             rows_per_epoch=self._plan.rows,
             history=tuple(self._history),

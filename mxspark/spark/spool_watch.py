@@ -89,6 +89,5 @@ class SpoolWatch:
             running = sum(stage.numActiveTasks for stage in stages)
             where = f"; {self._context.uiWebUrl} shows what they do" if self._context.uiWebUrl else ""
             self._warn(
-                f"warning: spooling: none of {running} running task{'' if running == 1 else 's'} of Spark's has ended "
-                f"for {self._hang_s:g} s{where}"
+                f"warning: spooling: no task of Spark's has ended for {self._hang_s:g} s, {running} running{where}"
             )

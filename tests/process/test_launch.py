@@ -21,6 +21,7 @@ import psutil
 import pytest
 
 from mxspark import launcher_line
+from mxspark.failure import Cause
 from mxspark.launch.children import STOP_S, SparkSubmit
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,6 +39,7 @@ exit $code
 DRIVER = """
 import os, pathlib, signal, subprocess, sys, time
 from mxspark import launcher_line
+from mxspark.failure import Cause
 diary = pathlib.Path(os.environ["DIARY"])
 def tell(name, text):
     (diary / (name + ".new")).write_text(str(text)); (diary / (name + ".new")).rename(diary / name)
@@ -60,7 +62,7 @@ def stay():
 class Launched:
     """A started ``submit.sh`` with the stand-in."""
 
-    def __init__(self, folder: Path, driver: str) -> None:
+    def __init__(self, folder: Path, driver: str, redirect: str = "") -> None:
         self.folder = folder
         spark = folder / "spark"
         (spark / "bin").mkdir(parents=True)
@@ -82,6 +84,8 @@ class Launched:
             "TMPDIR": str(folder / "tmp"),
         }
         command = [str(ROOT / "submit.sh"), "driver.py", "--config", "x.yaml", "--result", "result.json"]
+        if redirect:  # by a shell that then becomes submit.sh
+            command = ["bash", "-c", f'exec "$@" {redirect}', "bash", *command]
         with open(folder / "stderr", "w") as stderr, open(folder / "stdout", "w") as stdout:
             self.popen = subprocess.Popen(command, cwd=folder, env=environ, stdout=stdout, stderr=stderr)
 
@@ -135,12 +139,12 @@ def gone(process: psutil.Process) -> bool:
 
 
 @pytest.fixture
-def launch(tmp_path: Path) -> Iterator[Callable[[str], Launched]]:
+def launch(tmp_path: Path) -> Iterator[Callable[..., Launched]]:
     """Start ``submit.sh`` with a driver's text; afterwards nothing of it runs and no file is left."""
     started: list[Launched] = []
 
-    def start(driver: str) -> Launched:
-        started.append(Launched(tmp_path, driver))
+    def start(driver: str, redirect: str = "") -> Launched:
+        started.append(Launched(tmp_path, driver, redirect))
         return started[-1]
 
     yield start
@@ -166,14 +170,14 @@ def launch(tmp_path: Path) -> Iterator[Callable[[str], Launched]]:
         ("os.kill(os.getppid(), signal.SIGKILL)", 4),
     ],
 )
-def test_the_exit_code_is_the_drivers(launch: Callable[[str], Launched], driver: str, code: int) -> None:
+def test_the_exit_code_is_the_drivers(launch: Callable[..., Launched], driver: str, code: int) -> None:
     started = launch(driver)
     assert started.end() == code
     assert started.said("arguments").endswith("driver.py --config x.yaml --result result.json\n")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_reaches_the_driver_alone(launch: Callable[[str], Launched], number: signal.Signals) -> None:
+def test_a_signal_reaches_the_driver_alone(launch: Callable[..., Launched], number: signal.Signals) -> None:
     started = launch("register(); on(signal.SIGINT, signal.SIGTERM); stay()")
     started.ready()
     started.popen.send_signal(number)
@@ -183,14 +187,14 @@ def test_a_signal_reaches_the_driver_alone(launch: Callable[[str], Launched], nu
     assert "mxspark: stopping" in started.stderr
 
 
-def test_before_there_is_a_driver_everything_is_told_to_end(launch: Callable[[str], Launched]) -> None:
+def test_before_there_is_a_driver_everything_is_told_to_end(launch: Callable[..., Launched]) -> None:
     started = launch("stay()")
     started.ready()
     started.popen.send_signal(signal.SIGINT)
     assert started.end() == 130
 
 
-def test_one_signal_that_comes_twice_is_one(launch: Callable[[str], Launched]) -> None:
+def test_one_signal_that_comes_twice_is_one(launch: Callable[..., Launched]) -> None:
     started = launch("register(); on(signal.SIGTERM); stay()")
     started.ready()
     started.popen.send_signal(signal.SIGTERM)
@@ -199,7 +203,7 @@ def test_one_signal_that_comes_twice_is_one(launch: Callable[[str], Launched]) -
     assert int(started.said("signal")) == signal.SIGTERM
 
 
-def test_a_second_signal_kills_what_ignores_the_first(launch: Callable[[str], Launched]) -> None:
+def test_a_second_signal_kills_what_ignores_the_first(launch: Callable[..., Launched]) -> None:
     started = launch("register(); daemon(); signal.signal(signal.SIGINT, lambda *_: tell('deaf', 1)); stay()")
     below = started.ready()
     assert len(below) == 3
@@ -215,14 +219,14 @@ def test_a_second_signal_kills_what_ignores_the_first(launch: Callable[[str], La
     assert all(gone(process) for process in below)
 
 
-def test_what_a_finished_driver_leaves_is_ended(launch: Callable[[str], Launched]) -> None:
+def test_what_a_finished_driver_leaves_is_ended(launch: Callable[..., Launched]) -> None:
     started = launch("daemon(); end(0)")
     daemon = int(started.said("daemon"))
     assert started.end() == 0
     assert not psutil.pid_exists(daemon)
 
 
-def test_a_killed_launcher_takes_spark_submit_with_it(launch: Callable[[str], Launched]) -> None:
+def test_a_killed_launcher_takes_spark_submit_with_it(launch: Callable[..., Launched]) -> None:
     started = launch("register(); stay()")
     below = started.ready()
     spark_submit, driver = below[0], psutil.Process(int(started.said("ready")))
@@ -236,7 +240,7 @@ def test_a_killed_launcher_takes_spark_submit_with_it(launch: Callable[[str], La
         shutil.rmtree(left)
 
 
-def test_folders_of_killed_starts_go_and_those_in_use_stay(launch: Callable[[str], Launched], tmp_path: Path) -> None:
+def test_folders_of_killed_starts_go_and_those_in_use_stay(launch: Callable[..., Launched], tmp_path: Path) -> None:
     (tmp_path / "tmp").mkdir()
     names = {"old": 1.0, "held": 1.0, "young": time.time()}
     for name, when in names.items():
@@ -291,7 +295,7 @@ def test_a_driver_may_take_its_time_for_a_last_checkpoint_after_a_sigterm_only(t
         ),
     ],
 )
-def test_a_driver_that_ends_without_a_word_is_named(launch: Callable[[str], Launched], driver: str, words: str) -> None:
+def test_a_driver_that_ends_without_a_word_is_named(launch: Callable[..., Launched], driver: str, words: str) -> None:
     started = launch("tell('pid', os.getpid()); " + driver)
     assert started.end() == 4
     assert re.search(words.format(started.said("pid")), started.stderr)
@@ -301,7 +305,7 @@ def test_a_driver_that_ends_without_a_word_is_named(launch: Callable[[str], Laun
 
 
 @pytest.mark.parametrize("who", ["driver", "jvm"])
-def test_a_driver_or_a_jvm_that_is_stopped_is_named_and_ended(launch: Callable[[str], Launched], who: str) -> None:
+def test_a_driver_or_a_jvm_that_is_stopped_is_named_and_ended(launch: Callable[..., Launched], who: str) -> None:
     started = launch("register(); daemon(); stay()")
     below = started.ready()
     assert len(below) == 3
@@ -316,7 +320,7 @@ def test_a_driver_or_a_jvm_that_is_stopped_is_named_and_ended(launch: Callable[[
     assert (outcome["cause"]["kind"], outcome["cause"]["role"], outcome["cause"]["pid"]) == ("stopped", who, victim)
 
 
-def test_a_driver_that_is_stopped_for_a_moment_goes_on(launch: Callable[[str], Launched]) -> None:
+def test_a_driver_that_is_stopped_for_a_moment_goes_on(launch: Callable[..., Launched]) -> None:
     started = launch("register(); tell('ready', os.getpid()); open(diary / 'go').read(); end(5)")
     os.mkfifo(started.folder / "go")
     driver = int(started.said("ready"))
@@ -327,7 +331,7 @@ def test_a_driver_that_is_stopped_for_a_moment_goes_on(launch: Callable[[str], L
     assert started.end() == 5 and "failed" not in started.stderr
 
 
-def test_the_driver_writes_to_the_terminal_of_the_launcher(launch: Callable[[str], Launched]) -> None:
+def test_the_driver_writes_to_the_terminal_of_the_launcher(launch: Callable[..., Launched]) -> None:
     """Also when the JVM between them stands still; and its two streams stay two."""
     program = "os.kill(os.getppid(), signal.SIGSTOP); register(); print('out'); print('err', file=sys.stderr); "
     started = launch(program + "sys.stdout.flush(); os.kill(os.getppid(), signal.SIGCONT); end(0)")
@@ -335,10 +339,39 @@ def test_the_driver_writes_to_the_terminal_of_the_launcher(launch: Callable[[str
     assert (started.stderr, (started.folder / "stdout").read_text()) == ("err\n", "out\n")
 
 
-def test_a_signal_before_there_is_a_driver_is_told(launch: Callable[[str], Launched]) -> None:
+def test_a_signal_before_there_is_a_driver_is_told(launch: Callable[..., Launched]) -> None:
     started = launch("stay()")
     started.ready()
     started.popen.send_signal(signal.SIGTERM)
     assert started.end() == 143
     assert "stopping; a second SIGTERM kills" in started.stderr
     assert "terminated: SIGTERM before the run had begun" in started.stderr
+
+
+def test_a_signal_wins_over_a_driver_that_was_stopped(tmp_path: Path) -> None:
+    owner = SparkSubmit([], {})
+    owner.signal, owner.cause = signal.SIGTERM, Cause("stopped", "driver", 0, "here", 7, "it was stopped")
+    assert (owner._code(7, signal.SIGKILL, tmp_path), owner.cause) == (143, None)
+
+
+def test_what_reads_the_output_is_left_alone(launch: Callable[..., Launched]) -> None:
+    """``2> >(tee log)`` makes tee a child of what was the shell and is the launcher now."""
+    started = launch("register(); sys.exit(7)", redirect='2> >(cat >> "$DIARY/read"; echo done >> "$DIARY/read")')
+    assert started.end() == 4
+    wait_for("the end of the reader", lambda: "done" in started.said("read"))
+    assert "failed: the driver on " in started.said("read")
+
+
+def test_a_launcher_that_was_stopped_goes_on(launch: Callable[..., Launched]) -> None:
+    """Ctrl-Z and fg: CPython's sigtimedwait then returns a signal that does not exist."""
+    started = launch("register(); tell('ready', os.getpid()); open(diary / 'go').read(); end(5)")
+    os.mkfifo(started.folder / "go")
+    started.said("ready")
+    for _ in range(2):
+        os.kill(started.popen.pid, signal.SIGSTOP)
+        stopped = time.monotonic()
+        wait_for("the end of the launcher's own wait", lambda since=stopped: time.monotonic() > since + 1.2)
+        os.kill(started.popen.pid, signal.SIGCONT)
+        wait_for("its going on", lambda: psutil.Process(started.popen.pid).status() == psutil.STATUS_SLEEPING)
+    (started.folder / "go").write_text("")
+    assert started.end() == 5, started.stderr

@@ -90,7 +90,7 @@ def test_a_slow_spool_is_told_and_not_ended(tmp_path: Path) -> None:
     sections = {"failure": {"hang_s": 5.0}, "report": {"progress": "lines"}}
     with driver(tmp_path, "none", program="spooling.py", **sections) as run:
         run.reached(1)
-        wait_for("the warning", lambda: "spooling: none of 1 running task of Spark's has ended for 5 s" in run.log)
+        wait_for("the warning", lambda: "spooling: no task of Spark's has ended for 5 s, 1 running" in run.log)
         go(run)
         assert run.popen.wait(90) == 0, run.log
 
@@ -129,6 +129,9 @@ def test_a_driver_below_submit_sh_is_named(tmp_path: Path, how: signal.Signals) 
     cause = run.outcome()["cause"]
     kind = "killed" if how == signal.SIGKILL else "stopped"
     assert (cause["kind"], cause["role"], cause["pid"], cause["signal"]) == (kind, "driver", pid, how.name)
+    outcome = run.outcome()
+    kept = json.loads((tmp_path / "job/runs" / outcome["run_id"] / "failure.json").read_text())
+    assert kept["cause"] == outcome["cause"]
     last = run.log.split("failed:")[-1]
     assert f"the driver on {cause['host']} (pid {pid}): " in last and "start the same command again" in last
 
@@ -148,6 +151,16 @@ def test_a_jvm_of_submit_sh_is_named(tmp_path: Path, how: signal.Signals) -> Non
     assert f"the driver's JVM on {outcome['cause']['host']} (pid {jvm}): " in run.log
     kept = json.loads((tmp_path / "job/runs" / outcome["run_id"] / "failure.json").read_text())
     assert kept["cause"] == outcome["cause"]
+
+
+def test_a_stopped_driver_whose_command_line_is_killed_ends(tmp_path: Path) -> None:
+    with driver(tmp_path, "middle", program="submit.sh", failure=LEASE) as run:
+        run.reached()
+        family = run.family()
+        stop(python_of(run))
+        run.popen.kill()
+        run.popen.wait(5)
+        wait_for("the end of every process", lambda: not [pid for pid in family if running(pid)], 3 + SLACK_S)
 
 
 def test_a_killed_command_line_is_named_where_the_run_is_kept(tmp_path: Path) -> None:

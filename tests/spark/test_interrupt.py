@@ -32,7 +32,8 @@ def test_a_script(tmp_path: Path, moment: str, stop: signal.Signals) -> None:
         assert run.popen.wait(10) == (130 if stop == signal.SIGINT else 143), run.log
         assert_nothing_left(run, family)
     assert run.outcome()["status"] == ("interrupted" if stop == signal.SIGINT else "terminated")
-    assert "the same command resumes" in run.log
+    assert f"{'Ctrl-C' if stop == signal.SIGINT else 'SIGTERM'}" in run.outcome()["message"]
+    assert "the same command resumes" in run.log and "Traceback" not in run.log
 
 
 def test_a_preempted_run_keeps_every_step_and_goes_on_to_the_same_bits(tmp_path: Path) -> None:
