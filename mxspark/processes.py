@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Callable, Optional
 
 STOPPED = "T"  # one that a debugger holds is t
-_NAME_LIMIT = 80
+_NAME_LIMIT = 80  # characters
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 
 from mxspark.spark import modules
+
+TESTS = str(Path(__file__).resolve().parents[1])
 
 
 @pytest.fixture
@@ -16,6 +19,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "nets/deep/resnet.py").touch()
     (tmp_path / "nets/__init__.py").touch()
     (tmp_path / "mynet.txt").touch()
+    # without the folders of tests, which pytest adds as it comes by: they hold a yarn.py
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if not entry.startswith(TESTS)])
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.syspath_prepend(str(tmp_path / "none"))
     return tmp_path

@@ -53,7 +53,7 @@ def test_what_is_left_is_named_in_a_short_line_of_its_own() -> None:
         (name,) = family.left_by(role)
     line, _, pid = name.partition(" (pid ")
     assert line.startswith("python") and " -c import sys, time # a second line" in line and "/" not in line
-    assert len(line) == family.NAME_LIMIT and line.endswith("…") and line.isprintable()
+    assert len(line) == 80 and line.endswith("…") and line.isprintable()
     assert int(pid.rstrip(")")) > 0
 
 

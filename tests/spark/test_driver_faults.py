@@ -117,7 +117,7 @@ def test_a_stopped_driver_loses_its_roles_and_goes_on_when_it_is_continued(
 # -- with submit.sh between ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+@pytest.mark.parametrize("how", [pytest.param(signal.SIGKILL, marks=pytest.mark.long), signal.SIGSTOP])
 def test_a_driver_below_submit_sh_is_named(tmp_path: Path, how: signal.Signals) -> None:
     with driver(tmp_path, "middle", program="submit.sh", failure=LEASE) as run:
         run.reached()
@@ -136,7 +136,7 @@ def test_a_driver_below_submit_sh_is_named(tmp_path: Path, how: signal.Signals) 
     assert f"the driver on {cause['host']} (pid {pid}): " in last and "start the same command again" in last
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+@pytest.mark.parametrize("how", [signal.SIGKILL, pytest.param(signal.SIGSTOP, marks=pytest.mark.long)])
 def test_a_jvm_of_submit_sh_is_named(tmp_path: Path, how: signal.Signals) -> None:
     """Though the driver was started with its output going through the JVM, it can say so."""
     with driver(tmp_path, "middle", program="submit.sh", failure=LEASE) as run:

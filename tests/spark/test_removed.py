@@ -36,7 +36,7 @@ def assert_told_once(run: Driver) -> None:
     assert not (run.folder / "job").exists()
 
 
-@pytest.mark.parametrize("how", ["removed", "moved"])
+@pytest.mark.parametrize("how", ["removed", pytest.param("moved", marks=pytest.mark.long)])
 def test_a_job_dir_that_goes_away_while_nothing_is_published(tmp_path: Path, how: str) -> None:
     with driver(tmp_path, "middle", checkpoint=OFTEN, failure=LOOKS, report={"progress": "lines"}) as run:
         run.reached()
@@ -88,6 +88,7 @@ def test_a_job_dir_that_is_removed_and_a_role_that_dies(tmp_path: Path) -> None:
     assert_told_once(run)
 
 
+@pytest.mark.long
 def test_an_interrupt_after_the_job_dir_was_removed_lists_nothing(tmp_path: Path) -> None:
     with driver(tmp_path, "middle", checkpoint=OFTEN, report={"progress": "lines"}) as run:
         run.reached()
