@@ -161,6 +161,9 @@ def test_a_stopped_driver_whose_command_line_is_killed_ends(tmp_path: Path) -> N
         run.popen.kill()
         run.popen.wait(5)
         wait_for("the end of every process", lambda: not [pid for pid in family if running(pid)], 3 + SLACK_S)
+        assert not run.roles()
+    (folder,) = (tmp_path / "job/runs").iterdir()
+    assert not (folder / "failure.json").exists(), "the driver was killed, and could not say a word"
 
 
 def test_a_killed_command_line_is_named_where_the_run_is_kept(tmp_path: Path) -> None:
