@@ -60,7 +60,7 @@ def _program(home: Path, ours: Sequence[str], command: CommandLine) -> list[str]
 
 def _on_yarn(shipment: yarn.Shipment, ours: Sequence[str], variables: dict[str, str]) -> int:
     """Run on YARN: send what is needed, run, and fetch how it ended where the driver was in the cluster."""
-    from mxspark.spark.hadoop_client import connect
+    from mxspark.spark.hadoop_client import FINISH_S, connect
 
     with connect(variables) as client:
         shipment.send(client)
@@ -68,7 +68,7 @@ def _on_yarn(shipment: yarn.Shipment, ours: Sequence[str], variables: dict[str, 
     if not shipment.cluster:
         return _told(run, shipment.folder, shipment.command)
     code = run.run(shipment.folder)
-    with connect(variables) as client:
+    with connect(variables, FINISH_S) as client:
         outcome = shipment.finish(client, stopped=run.signal != 0 or run.cause is not None)
     return ending.show(outcome, yarn.option(shipment.command.arguments, "--result"), code)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import redirect_stderr
 from typing import Any, Optional
@@ -15,6 +16,7 @@ from pyspark.java_gateway import launch_gateway
 from mxspark.errors import ClusterError
 
 READABLE, FOLDER = 0o644, 0o755
+UPLOAD_S, FINISH_S = 3600.0, 120.0
 
 
 class HadoopClient:
@@ -101,12 +103,16 @@ class HadoopClient:
             with _said("YARN's ResourceManager cannot be asked"):
                 yield client
         finally:
-            client.stop()
+            with contextlib.suppress(Py4JError, OSError):  # the JVM may be gone
+                client.stop()
 
 
 @contextlib.contextmanager
-def connect(variables: Mapping[str, str]) -> Iterator[HadoopClient]:
-    """Start a JVM with these environment variables, and end it afterwards."""
+def connect(variables: Mapping[str, str], limit_s: float = UPLOAD_S) -> Iterator[HadoopClient]:
+    """Start a JVM with these environment variables, and end it afterwards.
+
+    After `limit_s` it is killed, and what waits for an answer of it fails: Hadoop asks daemons that are gone for hours.
+    """
     before = dict(os.environ)
     os.environ.update(variables)
     os.environ.pop("PYSPARK_SUBMIT_ARGS", None)
@@ -116,9 +122,13 @@ def connect(variables: Mapping[str, str]) -> Iterator[HadoopClient]:
     finally:
         os.environ.clear()
         os.environ.update(before)
+    limit = threading.Timer(limit_s, gateway.proc.kill)
+    limit.daemon = True
+    limit.start()
     try:
         yield HadoopClient(gateway)
     finally:
+        limit.cancel()
         gateway.shutdown()
         gateway.proc.stdin.close()
         gateway.proc.wait()
@@ -130,5 +140,5 @@ def _said(what: str) -> Iterator[None]:
         yield
     except Py4JJavaError as error:
         raise ClusterError(f"{what}: {error.java_exception.toString()}") from error
-    except (Py4JError, Py4JNetworkError) as error:
+    except (Py4JError, Py4JNetworkError, ConnectionError) as error:
         raise ClusterError(f"{what}: {error}") from error
