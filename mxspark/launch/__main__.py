@@ -10,10 +10,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mxspark import launcher_line
-from mxspark.errors import InputError, MXSparkError
+from mxspark.errors import ClusterError, InputError, MXSparkError
 from mxspark.launch import ending, yarn
 from mxspark.launch.children import SparkSubmit, scratch
 from mxspark.launch.settings import CommandLine, given_settings, our_arguments, own_defaults, sort_arguments
+from mxspark.launch.signals import Stopped, heed
 from mxspark.report.lasting import make_ours_last
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -22,9 +23,12 @@ ROOT = Path(__file__).resolve().parents[2]
 def main() -> int:
     """Run the job and return the exit code."""
     make_ours_last()
+    heed()
+    result_file = None
     try:
         options, given = yarn.Options.take(sys.argv[1:])
         command = sort_arguments(given)
+        result_file = yarn.option(command.arguments, "--result")
         if not Path(command.script).is_file():
             beside = ROOT / command.script
             hint = f"; there is {beside}" if beside.is_file() else ""
@@ -44,6 +48,8 @@ def main() -> int:
     except MXSparkError as error:
         print(f"mxspark: {error.message}", file=sys.stderr)
         return error.exit_code
+    except Stopped as stop:
+        return ending.tell(None, result_file, stop.exit_code)
 
 
 def _told(run: SparkSubmit, folder: Path, command: CommandLine) -> int:
@@ -60,7 +66,7 @@ def _program(home: Path, ours: Sequence[str], command: CommandLine) -> list[str]
 
 def _on_yarn(shipment: yarn.Shipment, ours: Sequence[str], variables: dict[str, str]) -> int:
     """Run on YARN: send what is needed, run, and fetch how it ended where the driver was in the cluster."""
-    from mxspark.spark.hadoop_client import FINISH_S, connect
+    from mxspark.spark.hadoop_client import connect
 
     with connect(variables) as client:
         shipment.send(client)
@@ -68,9 +74,24 @@ def _on_yarn(shipment: yarn.Shipment, ours: Sequence[str], variables: dict[str, 
     if not shipment.cluster:
         return _told(run, shipment.folder, shipment.command)
     code = run.run(shipment.folder)
-    with connect(variables, FINISH_S) as client:
-        outcome = shipment.finish(client, stopped=run.signal != 0 or run.cause is not None)
-    return ending.show(outcome, yarn.option(shipment.command.arguments, "--result"), code)
+    end, code = _end_in_the_cluster(shipment, variables, code, stopped=run.signal != 0 or run.cause is not None)
+    return ending.show(end.outcome, yarn.option(shipment.command.arguments, "--result"), code, end.unknown)
+
+
+def _end_in_the_cluster(
+    shipment: yarn.Shipment, variables: Mapping[str, str], code: int, stopped: bool
+) -> tuple[yarn.End, int]:
+    """Find out how an application ended, for as long as that may take, and return it with the exit code so far."""
+    from mxspark.spark.hadoop_client import FINISH_S, connect
+
+    print(f"mxspark: asking YARN how it ended, for {FINISH_S:g} s at most", file=sys.stderr)
+    try:
+        with connect(variables, FINISH_S) as client:
+            return shipment.finish(client, stopped), code
+    except ClusterError as error:
+        return shipment.unknown(error.message), code
+    except Stopped as stop:
+        return shipment.unknown(f"{stop} ended the wait for YARN"), code if stopped else stop.exit_code
 
 
 def spark_home(environ: Mapping[str, str]) -> Path:

@@ -19,7 +19,7 @@ from mxspark.leave import failure_json
 from mxspark.result import FAILED, INTERRUPTED, TERMINATED, Result
 
 
-def show(outcome: Optional[dict[str, Any]], result_file: Optional[str], code: int) -> int:
+def show(outcome: Optional[dict[str, Any]], result_file: Optional[str], code: int, unknown: str = "") -> int:
     """Print how a driver in the cluster ended, write ``--result``, and return the exit code.
 
     Parameters
@@ -28,14 +28,16 @@ def show(outcome: Optional[dict[str, Any]], result_file: Optional[str], code: in
         What the driver left; None if it could not: it was killed, or never ran.
     code : int
         What spark-submit came to: 128 + a signal after an interrupt.
+    unknown : str
+        Why it is not known how the application ended.
     """
     if outcome is not None:
         print(outcome["summary"], end="", flush=True)
         _write(result_file, outcome["result"])
         return int(outcome["code"])
     if code > 128:
-        return tell(None, result_file, code)
-    words = (
+        return tell(None, result_file, code, words=unknown)
+    words = unknown or (
         "the application ended and its driver did not say how: it was killed, or could not start; YARN's words and the "
         "application's logs say more"
     )
@@ -43,11 +45,16 @@ def show(outcome: Optional[dict[str, Any]], result_file: Optional[str], code: in
 
 
 def tell(
-    cause: Optional[Cause], result_file: Optional[str], code: int, reached: Mapping[str, Any] = MappingProxyType({})
+    cause: Optional[Cause],
+    result_file: Optional[str],
+    code: int,
+    reached: Mapping[str, Any] = MappingProxyType({}),
+    words: str = "",
 ) -> int:
     """Say why a driver ended that has not said so, None after a signal to this process, and return the exit code.
 
-    `reached` is what it has left of how far it had come (:data:`mxspark.launcher_line.REACHED`).
+    `reached` is what it has left of how far it had come (:data:`mxspark.launcher_line.REACHED`), `words` what came of
+    the signal; default: that nothing is lost.
     """
     from rich.console import Console
 
@@ -58,8 +65,8 @@ def tell(
         result = Result(FAILED, run, cause.describe()).failed(cause)
     else:
         status = TERMINATED if code == EXIT_TERMINATED else INTERRUPTED
-        words = f"{signal.Signals(code - 128).name} before the run had begun, or it was killed in the end"
-        result = Result(status, run, f"{words}; the same command starts it, or resumes")
+        default = "before the run had begun, or it was killed in the end; the same command starts it, or resumes"
+        result = Result(status, run, f"{signal.Signals(code - 128).name}{': ' + words if words else ' ' + default}")
     result = replace(result, **{name: reached[name] for name in ("epochs", "steps", "checkpoint") if name in reached})
     _write(result_file, result.to_dict())
     _keep(result, str(reached.get("folder", "")))

@@ -5,19 +5,20 @@ Everything goes through settings of Spark, to which the user's ``--archives``, `
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import secrets
 import sys
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Optional
 
-from mxspark.errors import InputError
+from mxspark.errors import ClusterError, InputError
 from mxspark.launch import code, pack
 from mxspark.launch.environment import Environment, only_one
 from mxspark.launch.installer import Progress
@@ -69,6 +70,22 @@ def in_cluster(command: CommandLine, settings: Mapping[str, str]) -> bool:
     """Tell whether the driver runs in the cluster too."""
     mode = command.value("--deploy-mode") or settings.get("spark.submit.deployMode", "client")
     return asked_for(settings) and mode == "cluster"
+
+
+@dataclass(frozen=True)
+class End:
+    """How a driver in the cluster ended.
+
+    Attributes
+    ----------
+    outcome : dict or None
+        What it left; None if it could not, or if that is not known.
+    unknown : str
+        Why something of the end is not known, and what to do; empty if all is.
+    """
+
+    outcome: Optional[dict[str, Any]] = None
+    unknown: str = ""
 
 
 class Shipment:
@@ -208,18 +225,41 @@ class Shipment:
         driver = python if self.cluster else sys.executable
         return {**variables, "PYSPARK_PYTHON": python, "PYSPARK_DRIVER_PYTHON": driver}
 
-    def finish(self, client: Any, stopped: bool) -> Optional[dict[str, Any]]:
-        """Return how a driver in the cluster ended, None if it did not say; after an interrupt end it first."""
-        if stopped:
-            for name in client.kill(self.tag):
-                print(f"mxspark: {name} was killed", file=sys.stderr)
-        found = client.read(self.outcome)
-        client.remove(self.outcome)
-        for name, state, words in client.applications(self.tag):
-            print(f"mxspark: {name} {state}; its logs: yarn logs -applicationId {name}", file=sys.stderr)
-            if found is None and words:
-                print(f"mxspark: YARN says: {words.splitlines()[0]}", file=sys.stderr)
-        return dict(json.loads(found)) if found else None
+    def finish(self, client: Any, stopped: bool) -> End:
+        """Return how a driver in the cluster ended; after an interrupt end it first.
+
+        What one of YARN and the filesystem does not tell is asked of the other.
+        """
+        untold: list[str] = []
+        with _kept(untold):
+            if stopped:
+                for name in client.kill(self.tag):
+                    print(f"mxspark: {name} was killed", file=sys.stderr)
+        found = None
+        with _kept(untold):
+            found = client.read(self.outcome)
+            client.remove(self.outcome)
+        with _kept(untold):
+            if not untold:
+                for name, state, words in client.applications(self.tag):
+                    print(f"mxspark: {name} {state}; its logs: yarn logs -applicationId {name}", file=sys.stderr)
+                    if found is None and words:
+                        print(f"mxspark: YARN says: {words.splitlines()[0]}", file=sys.stderr)
+        end = self.unknown("; ".join(untold)) if untold else End()
+        return replace(end, outcome=dict(json.loads(found)) if found else None)
+
+    def unknown(self, why: str) -> End:
+        """Return the end of an application that cannot be asked for."""
+        look = f"yarn application -list -appStates ALL -appTags {self.tag}"
+        return End(None, f"{why}; the application may still run: {look}")
+
+
+@contextlib.contextmanager
+def _kept(untold: list[str]) -> Iterator[None]:
+    try:
+        yield
+    except ClusterError as error:
+        untold.append(error.message)
 
 
 def extra_folder(environment: Environment, requirements: str) -> Path:

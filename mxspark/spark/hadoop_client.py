@@ -17,6 +17,13 @@ from mxspark.errors import ClusterError
 
 READABLE, FOLDER = 0o644, 0o755
 UPLOAD_S, FINISH_S = 3600.0, 120.0
+YARN_S = 60.0
+"""Longest wait for a ResourceManager that refuses to be asked, as one that starts again does; YARN's own is 15 min."""
+_IMPATIENT = {
+    "ipc.client.connect.max.retries": "0",  # those of yarn.resourcemanager.connect come on top
+    "yarn.resourcemanager.connect.max-wait.ms": f"{YARN_S * 1000:.0f}",
+    "yarn.resourcemanager.connect.retry-interval.ms": "1000",
+}
 
 
 class HadoopClient:
@@ -25,6 +32,9 @@ class HadoopClient:
     def __init__(self, gateway: Any) -> None:
         self._gateway, self._jvm = gateway, gateway.jvm
         self._conf = self._jvm.org.apache.hadoop.yarn.conf.YarnConfiguration()
+        self._yarn_conf = self._jvm.org.apache.hadoop.yarn.conf.YarnConfiguration(self._conf)
+        for key, value in _IMPATIENT.items():
+            self._yarn_conf.set(key, value)
         with _said("fs.defaultFS cannot be reached"):
             self._fs = self._jvm.org.apache.hadoop.fs.FileSystem.get(self._conf)
             self.home = str(self._fs.getHomeDirectory().toString())
@@ -97,7 +107,7 @@ class HadoopClient:
     @contextlib.contextmanager
     def _yarn(self) -> Iterator[Any]:
         client = self._jvm.org.apache.hadoop.yarn.client.api.YarnClient.createYarnClient()
-        client.init(self._conf)
+        client.init(self._yarn_conf)
         client.start()
         try:
             with _said("YARN's ResourceManager cannot be asked"):
@@ -129,7 +139,7 @@ def connect(variables: Mapping[str, str], limit_s: float = UPLOAD_S) -> Iterator
         yield HadoopClient(gateway)
     finally:
         limit.cancel()
-        gateway.shutdown()
+        gateway.proc.kill()  # it has nothing to put in order, and may be in the middle of a call
         gateway.proc.stdin.close()
         gateway.proc.wait()
 

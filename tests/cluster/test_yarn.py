@@ -269,6 +269,36 @@ def test_an_interrupt_ends_an_application_in_the_cluster(tmp_path: Path, ready: 
     assert run.outcome()["status"] == "interrupted"
 
 
+@contextlib.contextmanager
+def without_resource_manager(yarn: Yarn) -> Iterator[None]:
+    yarn.kill("resourcemanager")
+    try:
+        yield
+    finally:
+        yarn.start_resource_manager()
+        yarn.wait()
+
+
+@LONG
+@pytest.mark.parametrize("times", [1, 2])
+def test_an_interrupt_ends_the_launcher_when_yarn_is_gone(tmp_path: Path, ready: Yarn, times: int) -> None:
+    """Of a cluster that does not answer it says so, after a minute or at a second Ctrl-C; spark-submit says nothing."""
+    with submitted(tmp_path / "run", ready, f"gone-{times}", "cluster", "nothing", "middle") as run:
+        run.reached()
+        with without_resource_manager(ready):
+            run.popen.send_signal(signal.SIGINT)
+            wait_for("the question to YARN", lambda: "asking YARN how it ended" in run.log, 30)
+            if times == 2:
+                run.popen.send_signal(signal.SIGINT)
+            assert run.wait(20 if times == 2 else 100) == 130, run.log
+        outcome = run.outcome()
+        assert outcome["status"] == "interrupted"
+        assert "may still run: yarn application -list -appStates ALL -appTags mxspark-" in outcome["message"]
+        assert ("SIGINT ended the wait" if times == 2 else "ResourceManager cannot be asked") in outcome["message"]
+        assert "Traceback" not in run.log
+        nothing_runs(run)
+
+
 def checked(folder: Path, yarn: Yarn, mode: str, *options: str) -> tuple[int, dict[str, Any], str]:
     """Check the job in the cluster and return exit code, what `--json` says by subject, and the other output."""
     job = digits(Path("runs/checked"), training={"network": "spark.gates:network"})

@@ -45,11 +45,15 @@ class Yarn(Daemons):
         """Start all three and wait until both nodes can run containers."""
         start = time.monotonic()
         self._configure()
-        self.spawn("resourcemanager", "256m", f"{_SERVER}.resourcemanager.ResourceManager")
+        self.start_resource_manager()
         for number in range(len(NODES)):
             self.start_node(number)
         self.wait()
         self.seconds = time.monotonic() - start
+
+    def start_resource_manager(self) -> None:
+        """Start the ResourceManager, the first time or after it was killed."""
+        self.spawn("resourcemanager", "256m", f"{_SERVER}.resourcemanager.ResourceManager")
 
     def start_node(self, number: int) -> None:
         """Start a NodeManager, the first time or after it was killed."""
