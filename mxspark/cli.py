@@ -30,7 +30,7 @@ from typing import Optional
 
 from rich.console import Console
 
-from mxspark import __version__, checkup, launcher_line
+from mxspark import __version__, checkup, launcher_line, leave
 from mxspark.config import JobConfig
 from mxspark.errors import (
     EXIT_INTERRUPTED,
@@ -40,7 +40,6 @@ from mxspark.errors import (
     InternalError,
     MXSparkError,
 )
-from mxspark.failure import Cause
 from mxspark.notice import Notice, Terminated
 from mxspark.report.lasting import make_ours_last
 from mxspark.report.summary import print_summary
@@ -202,15 +201,10 @@ def _train(config: str, overrides: Sequence[str], master: Optional[str]) -> tupl
         return getattr(stop, "result", None) or nothing_yet, EXIT_TERMINATED if terminated else EXIT_INTERRUPTED
     except MXSparkError as error:
         reached = error.result or Result(FAILED, run, error.message)
-        return reached.failed(error.cause or _cause_of(error), error.remedy), error.exit_code
+        return reached.failed(leave.cause_of(error), error.remedy), error.exit_code
     except Exception:
         text = traceback.format_exc()
         return Result(FAILED, run, f"a mistake of mxspark's own, please report it:\n{text}"), InternalError.exit_code
-
-
-def _cause_of(error: MXSparkError) -> Cause:
-    """Describe an error that no role process is behind."""
-    return Cause(error.kind, "driver", 0, os.uname().nodename, os.getpid(), error.message.splitlines()[0])
 
 
 def _quiet_py4j() -> None:

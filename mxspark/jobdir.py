@@ -85,15 +85,22 @@ def read_record(storage: Storage, path: str) -> Optional[JobRecord]:
     """
     try:
         return JobRecord.from_bytes(storage.read(join(path, _RECORD), _LIMIT_BYTES))
-    except FileNotFoundError:
-        return None
+    except FileNotFoundError as error:
+        entry = storage.stat(join(path, _RECORD))
+        if entry is not None and entry.is_folder:
+            raise _unreadable(path, "it is a folder") from error
+        return None  # though another run may just have made one
     except (ValueError, RecursionError) as error:
         if isinstance(error, MXSparkError):
             raise
-        raise JobDirError(
-            f"{path}/{_RECORD} cannot be read ({error}): it is damaged or of another version of mxspark; set job.dir "
-            "to a new folder"
-        ) from error
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: str, why: object) -> JobDirError:
+    return JobDirError(
+        f"{path}/{_RECORD} cannot be read ({why}): it is damaged or of another version of mxspark; set job.dir to a "
+        "new folder"
+    )
 
 
 class JobDir:

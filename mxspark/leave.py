@@ -7,17 +7,25 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Callable, Optional
 
 from mxspark.errors import MXSparkError
+from mxspark.failure import Cause
 from mxspark.jobdir import MODELS, JobDir
 from mxspark.result import Model, Result
 from mxspark.storage import Storage
 
 #: What ``failure.json`` holds of a result.
 FAILURE = ("run_id", "message", "cause", "attempts", "remedy", "epochs", "steps", "checkpoint", "events")
+
+
+def cause_of(error: MXSparkError) -> Cause:
+    """Return the cause of an error; of one that no role process is behind it is this process that says it."""
+    words = error.message.splitlines()[0]
+    return error.cause or Cause(error.kind, "driver", 0, os.uname().nodename, os.getpid(), words)
 
 
 def models(owned: JobDir) -> dict[str, Model]:

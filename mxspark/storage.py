@@ -77,7 +77,7 @@ class Storage(Protocol):
         ValueError
             If it is longer.
         FileNotFoundError
-            If it is not there.
+            If it is not there, or is a folder.
         """
 
     def create(self, path: str, data: bytes) -> None:
@@ -122,7 +122,7 @@ class Storage(Protocol):
         CorruptFile
             If the storage has checksums of its own and they do not hold.
         FileNotFoundError
-            If it is not there.
+            If it is not there, or is a folder.
         """
 
     def rename(self, source: str, target: str) -> None:

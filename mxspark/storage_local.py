@@ -157,6 +157,8 @@ def border(doing: str, path: str) -> Iterator[None]:
         yield
     except (FileExistsError, FileNotFoundError, NotADirectoryError):
         raise
+    except IsADirectoryError as error:
+        raise FileNotFoundError(error.errno, "no file, but a folder is there", path) from error
     except OSError as error:
         raise _explain(error, doing, path) from error
 

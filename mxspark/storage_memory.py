@@ -150,7 +150,7 @@ class InMemoryStorage:
     def _content(self, path: str) -> bytes:
         data = self._found(_plain(path))
         if data is None:
-            raise failed("read", path, "it is a folder")
+            raise FileNotFoundError(f"{path} is a folder")
         return data
 
     def _free(self, path: str) -> str:

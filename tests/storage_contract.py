@@ -89,8 +89,10 @@ class StorageContract:
         assert storage.read(join(root, "file"), 256) == bytes(range(256))
         with pytest.raises(ValueError, match="longer than 255 bytes"):
             storage.read(join(root, "file"), 255)
-        with pytest.raises(FileNotFoundError):
-            storage.read(join(root, "none"), 1)
+        storage.make_folder(join(root, "folder"))
+        for name in ("none", "folder"):
+            with pytest.raises(FileNotFoundError):
+                storage.read(join(root, name), 1)
 
     def test_put_and_get_keep_every_byte(self, place: Place, tmp_path: Path) -> None:
         storage, root = place
@@ -103,8 +105,10 @@ class StorageContract:
         storage.get(join(root, "file"), str(tmp_path / "back"))
         assert not [path.name for path in tmp_path.iterdir() if path.name.endswith(".crc")]
         assert hashlib.sha256((tmp_path / "back").read_bytes()).digest() == hashlib.sha256(content).digest()
-        with pytest.raises(FileNotFoundError):
-            storage.get(join(root, "none"), tmp_path / "none")
+        storage.make_folder(join(root, "folder"))
+        for name in ("none", "folder"):
+            with pytest.raises(FileNotFoundError):
+                storage.get(join(root, name), tmp_path / name)
 
     def test_rename_moves_a_whole_folder(self, place: Place) -> None:
         storage, root = place

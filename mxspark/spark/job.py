@@ -14,7 +14,7 @@ from typing import Any, Callable, Optional, Union
 from pyspark.sql import SparkSession
 
 from mxspark import jobdir
-from mxspark.bundle import DataSet
+from mxspark.bundle import DataSet, Restore
 from mxspark.checkpoint import CheckpointStore
 from mxspark.config import JobConfig
 from mxspark.errors import DataError, InputError
@@ -144,6 +144,7 @@ class _Run:
         with self.phases("check"):
             self.display.phase("checking")
             path, df, validation_df = self._check(df, validation_df)
+            self.frames = df, validation_df
         with contextlib.ExitStack() as stack:
             # started first, so that the scheduler comes up while the rows are spooled
             self.stack = stack
@@ -154,36 +155,38 @@ class _Run:
                 data, self.spools = assemble.data_sets(self.job, *spools), spools
             with self.phases("resume"):
                 recorder = self._own(path, spools, columns, data[0])
-                restore = recorder.restore
+            with recorder.keeping(self.phases), self.jvm.named():
+                with self.phases("resume"):
+                    restore = recorder.resume(self._folder("restore"))
                 if recorder.is_complete():
                     return recorder.nothing_left()
-            bundle = assemble.worker_bundle(
-                self.job,
-                run_id=self.run,
-                columns=columns,
-                data=data,
-                restore=restore,
-                staging=str(self._folder("staging")),
-                mapped_bytes=MAPPED_BYTES if self.facts.on_yarn else None,
-            )
-            self.display.phase("starting the workers")
-            steps = data[0].plan.steps
-            self.display.begin(steps, self.job.training.epochs, restore.step if restore else 0)
-            attempts = Attempts(
-                self.job,
-                self.facts,
-                gang,
-                self._gang,
-                bundle,
-                recorder,
-                self.display,
-                lambda: self._spool_again(df, validation_df),
-                self._folder("restore"),
-                self._wait,
-                self.notice,
-            )
-            with recorder.keeping(self.phases), self.jvm.named():
-                return attempts.run()
+                return self._attempts(recorder, gang, columns, data, restore).run()
+
+    def _attempts(
+        self, recorder: Recorder, gang: Gang, columns: Columns, data: Data, restore: Optional[Restore]
+    ) -> Attempts:
+        staging, mapped = str(self._folder("staging")), MAPPED_BYTES if self.facts.on_yarn else None
+        bundle = assemble.worker_bundle(
+            self.job, run_id=self.run, columns=columns, data=data, restore=restore, staging=staging, mapped_bytes=mapped
+        )
+        self.display.phase("starting the workers")
+        steps = data[0].plan.steps
+        self.display.begin(steps, self.job.training.epochs, restore.step if restore else 0)
+        recorder.begin()
+        spool, where = self._spool_again, self._folder("restore")
+        return Attempts(
+            self.job,
+            self.facts,
+            gang,
+            self._gang,
+            bundle,
+            recorder,
+            self.display,
+            spool,
+            where,
+            self._wait,
+            self.notice,
+        )
 
     def _gang(self, size: int, first: int) -> Gang:
         return self.stack.enter_context(Gang(self.facts, self.job, self.run, self.scratch / "logs", size, first))
@@ -251,12 +254,12 @@ class _Run:
         stack.callback(_forgive, spool_stage.remove, ready, self.run)
         return ready
 
-    def _spool_again(self, df: Any, validation_df: Any) -> Data:
+    def _spool_again(self) -> Data:
         """Return the data for a new stage; what was lost with an executor is read once more."""
         before = self.spools
         if not all(map(spool_stage.is_there, [*before[0], *(before[1] or [])])):
             self.display.phase("spooled rows were lost with an executor; spooling again")
-            self.spools, _ = self._spool(df, validation_df, self.stack)
+            self.spools, _ = self._spool(*self.frames, self.stack)
             for name, old, new in zip(("training", "validation"), before, self.spools):
                 if old is not None and new is not None and DataRecord.of(old) != DataRecord.of(new):
                     raise DataError(
@@ -268,15 +271,14 @@ class _Run:
         return assemble.data_sets(self.job, *self.spools)
 
     def _own(self, path: str, spools: Spools, columns: Columns, training: DataSet) -> Recorder:
-        """Take the job dir over and find where to go on."""
+        """Take the job dir over."""
         settings = dataclasses.replace(assemble.settings(self.job), features=columns[0], labels=columns[1])
         validation = None if spools[1] is None else DataRecord.of(spools[1])
         record = JobRecord(settings, DataRecord.of(spools[0]), validation)
         owned = jobdir.JobDir.own(self.storage, path, record, run_info(self.run, path, self.job), self.claim)
         self.keeper = self.stack.enter_context(Keeper(owned))
         store = CheckpointStore(owned, self.job.checkpoint.keep)
-        found = store.newest(self._folder("restore"))
-        return Recorder(self.job, owned, store, found, training.plan, self.scratch, self.display, self.on_event)
+        return Recorder(self.job, owned, store, training.plan, self.scratch, self.display, self.on_event)
 
     def _folder(self, name: str) -> Path:
         folder = self.scratch / name

@@ -59,17 +59,17 @@ class Recorder:
         job: JobConfig,
         owned: JobDir,
         store: CheckpointStore,
-        found: Optional[Found],
         plan: Plan,
         scratch: Path,
         display: Progress,
         on_event: Optional[Callable[[Reported], None]],
     ) -> None:
-        self._job, self._owned, self._store, self._found, self._plan = job, owned, store, found, plan
+        self._job, self._owned, self._store, self._plan = job, owned, store, plan
         self._display, self._on_event = display, on_event
         self._history: list[EpochEnd] = []
-        self._checkpoint = join(owned.checkpoints, found.name) if found else None
-        self._step = found.restore.step if found else 0
+        self._found: Optional[Found] = None
+        self._checkpoint: Optional[str] = None
+        self._step = 0
         self._journal_path = scratch / "events.jsonl"
         self._journal = self._journal_path.open("a", encoding="utf-8")
         self._lost_events = 0
@@ -81,8 +81,6 @@ class Recorder:
         self._publisher = Publisher(self._publish, job.checkpoint.retry_s)
         self._first = self._step  # of this attempt
         self._progressed = False
-        for warning in found.warnings if found else ():
-            display.phase(f"warning: {warning}")
         self._tell_launcher()
 
     def _tell_launcher(self) -> None:
@@ -94,10 +92,17 @@ class Recorder:
         """Return how many epochs are done."""
         return self._history[-1].epoch + 1 if self._history else (self._found.restore.epoch if self._found else 0)
 
-    @property
-    def restore(self) -> Optional[Restore]:
-        """The checkpoint to go on from, None for a fresh start."""
-        return self._found.restore if self._found else None
+    def resume(self, into: Path) -> Optional[Restore]:
+        """Copy the checkpoint that this run goes on from below `into`, and return it; None for a fresh start."""
+        restore = self.newest(into)
+        if restore is not None:
+            self._step = self._first = restore.step
+        self._tell_launcher()
+        return restore
+
+    def begin(self) -> None:
+        """Count the time from here as that of the start."""
+        self._began = time.monotonic()
 
     def is_done(self) -> bool:
         """Whether every step of every epoch is done."""
@@ -167,6 +172,7 @@ class Recorder:
             raise
         for warning in found.warnings if found else ():
             self._display.phase(f"warning: {warning}")
+        self._found = found
         self._checkpoint = join(self._owned.checkpoints, found.name) if found else None
         return found.restore if found else None
 
@@ -183,7 +189,7 @@ class Recorder:
             raise
         except MXSparkError as error:
             reached = self._last_result(FAILED, error.message)
-            error.result = self._leave(reached.failed(error.cause) if error.cause else reached)
+            error.result = self._leave(reached.failed(leave.cause_of(error), error.remedy))
             raise
         except BaseException as error:
             self._leave(self._last_result(FAILED, f"{type(error).__name__}: {error}"))

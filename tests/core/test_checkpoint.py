@@ -111,6 +111,7 @@ DAMAGE: dict[str, tuple[Callable[[InMemoryStorage, str], None], str]] = {
     "missing file": (lambda s, p: rewrite(s, p + "/p.params", None), "p.params is missing"),
     "extra file": (lambda s, p: s.create(p + "/other", b""), "other does not belong there"),
     "folder for a file": (lambda s, p: to_folder(s, p + "/state.json"), "state.json is missing"),
+    "folder for the manifest": (lambda s, p: to_folder(s, p + "/" + MANIFEST), "it has no manifest.json"),
     "no manifest": (lambda s, p: rewrite(s, p + "/" + MANIFEST, None), "it has no manifest.json"),
     "empty manifest": (lambda s, p: rewrite(s, p + "/" + MANIFEST, b""), "manifest.json cannot be read"),
     "half a manifest": (lambda s, p: rewrite(s, p + "/" + MANIFEST, b'{"version": 1, "fi'), "cannot be read"),

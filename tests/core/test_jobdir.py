@@ -153,6 +153,13 @@ def test_damaged_record_is_an_error_not_a_new_job(content: bytes) -> None:
         JobDir.own(storage, "/job", RECORD, a_run())
 
 
+def test_a_folder_in_place_of_the_record_is_an_error_of_the_users() -> None:
+    storage = InMemoryStorage()
+    storage.make_folder("/job/_job.json", parents=True)
+    with pytest.raises(JobDirError, match=r"_job\.json cannot be read .*it is a folder"):
+        JobDir.own(storage, "/job", RECORD, a_run())
+
+
 def test_records_round_trip() -> None:
     for value in (RECORD, dataclasses.replace(RECORD, validation_data=RECORD.data), a_run()):
         assert values.decode(type(value), json.loads(json.dumps(values.encode(value)))) == value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -121,3 +122,5 @@ def test_rubbish_over_all_checkpoints_is_not_listed_as_one(tmp_path: Path) -> No
         assert again.popen.wait(60) == 2, again.log
     assert "holds checkpoints, but none is good" in again.outcome()["message"]
     assert again.outcome()["checkpoint"] is None
+    (kept,) = (tmp_path / "job/runs").glob(f"{again.outcome()['run_id']}/failure.json")
+    assert json.loads(kept.read_text())["message"] == again.outcome()["message"]
