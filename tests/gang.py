@@ -40,8 +40,8 @@ class Gang:
     ----------
     faults : dict
         What a role does wrong: ``{("worker", 1): {"at": "middle", "do": "hang"}}``.
-    as_driver : bool
-        Whether this process is the driver; else `script_of_driver` plays it.
+    bind, pythons
+        Where the driver's agent listens; the programs that the driver's agent and those of the slots are run by.
     """
 
     def __init__(
@@ -57,7 +57,11 @@ class Gang:
         entries: Optional[dict[str, str]] = None,
         run_id: Optional[str] = None,
         hosts: Optional[int] = None,
+        same_host: bool = True,
+        bind: str = "127.0.0.1",
+        pythons: tuple[str, str] = (sys.executable, sys.executable),
     ) -> None:
+        self._driver_python, self._slot_python = pythons
         self.folder, self.size, self.attempt = folder, workers, 1
         self.run_id = run_id or f"run-{secrets.token_hex(6)}"
         self.secret = secrets.token_hex(32)
@@ -79,13 +83,13 @@ class Gang:
         self.spec = DriverAgentSpec(
             run_id=self.run_id,
             size=workers,
-            bind="127.0.0.1",
+            bind=bind,
             secret=self.secret,
             limits=limits,
             sys_path=SYS_PATH,
             log_dir=str(folder / "logs"),
             identity=identity or topology.host_identity(),
-            same_host=True,
+            same_host=same_host,
             roles=self.group.driver,
             entries=entries or ENTRIES,
         )
@@ -98,7 +102,7 @@ class Gang:
 
     def __enter__(self) -> Gang:
         """Start the driver's agent."""
-        self.driver, self.channel = launch.driver_agent(self.spec, sys.executable)
+        self.driver, self.channel = launch.driver_agent(self.spec, self._driver_python)
         listening = self.channel.receive(10)
         assert listening is not None and listening["event"] == "Listening", listening
         self.address = (listening["address"][0], listening["address"][1])
@@ -157,7 +161,7 @@ class Gang:
         """Begin, and start the agents of the slots."""
         self.begin()
         for rank in range(self.size) if ranks is None else ranks:
-            self.slots.append(launch.slot_agent(self.slot_spec(rank), sys.executable))
+            self.slots.append(launch.slot_agent(self.slot_spec(rank), self._slot_python))
         return self
 
     def until(self, happened: Callable[[events.Reported], bool], patience_s: float = PATIENCE_S) -> events.Reported:
