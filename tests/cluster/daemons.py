@@ -11,6 +11,7 @@ import socket
 import subprocess
 import tempfile
 from pathlib import Path
+from xml.etree import ElementTree
 
 POM = Path(__file__).with_name("pom.xml")
 JARS = Path.home() / ".cache" / "mxspark-test" / f"hadoop-{hashlib.sha256(POM.read_bytes()).hexdigest()[:12]}"
@@ -118,6 +119,12 @@ def write_xml(path: Path, properties: dict[str, object]) -> None:
     """Write a configuration file of Hadoop's."""
     rows = "".join(f"<property><name>{k}</name><value>{v}</value></property>\n" for k, v in properties.items())
     path.write_text(f'<?xml version="1.0"?>\n<configuration>\n{rows}</configuration>\n')
+
+
+def read_xml(path: Path) -> dict[str, str]:
+    """Return what a configuration file of Hadoop's sets."""
+    found = ElementTree.parse(path).getroot().iter("property")
+    return {row.findtext("name", ""): row.findtext("value", "") for row in found}
 
 
 def free_ports(count: int) -> list[int]:

@@ -9,6 +9,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Optional
 
@@ -25,6 +26,8 @@ class Hdfs(Daemons):
 
     Attributes
     ----------
+    NAME_NODE : str
+        Its class.
     uri : str
         ``hdfs://127.0.0.1:<port>``.
     folder : Path
@@ -32,6 +35,8 @@ class Hdfs(Daemons):
     seconds : float
         From the call of :meth:`start` to the first file that can be written.
     """
+
+    NAME_NODE = f"{_SERVER}.namenode.NameNode"
 
     def __init__(self, folder: Optional[Path] = None) -> None:
         super().__init__(folder or Path(tempfile.mkdtemp(prefix="mxspark-hdfs-")))
@@ -43,8 +48,7 @@ class Hdfs(Daemons):
         """Format, start both daemons and wait until a block can be written."""
         start = time.monotonic()
         self._configure()
-        name_node = f"{_SERVER}.namenode.NameNode"
-        self.spawn("format", "160m", name_node, "-format", "-nonInteractive", "-force").wait(timeout=START_S)
+        self.spawn("format", "160m", self.NAME_NODE, "-format", "-nonInteractive", "-force").wait(timeout=START_S)
         del self.processes["format"]
         self.start_name_node()
         self.start_data_node()
@@ -53,7 +57,7 @@ class Hdfs(Daemons):
 
     def start_name_node(self) -> None:
         """Start the NameNode, the first time or after it was killed."""
-        self.spawn("namenode", "160m", f"{_SERVER}.namenode.NameNode")
+        self.spawn("namenode", "160m", self.NAME_NODE)
 
     def start_data_node(self) -> None:
         """Start the DataNode, the first time or after it was killed."""
@@ -67,6 +71,10 @@ class Hdfs(Daemons):
     def blocks(self, size: int) -> list[Path]:
         """Return the DataNode's block files of `size` bytes."""
         return [path for path in (self.folder / "data").rglob("blk_*[0-9]") if path.stat().st_size == size]
+
+    def blocks_being_written(self) -> set[Path]:
+        """Return the files of blocks that are not finished."""
+        return set((self.folder / "data").rglob("rbw/blk_*"))
 
     def web(self, method: str, path: str, op: str, user: Optional[str] = None, **options: str) -> bytes:
         """Ask WebHDFS: ``web("PUT", "/user/ann", "SETOWNER", owner="ann")``; without a user as the superuser."""
@@ -106,15 +114,18 @@ class Hdfs(Daemons):
 
     def wait(self) -> None:
         """Wait until a block can be written."""
+        self._poll("HDFS", lambda state: state["FSState"] == "Operational" and state["NumLiveDataNodes"] == 1)
+
+    def _poll(self, what: str, there: Callable[[dict[str, Any]], bool]) -> None:
         state: Optional[dict[str, Any]] = None
         deadline = time.monotonic() + START_S
         while time.monotonic() < deadline:
             self.check()
             state = self._state()
-            if state and state["FSState"] == "Operational" and state["NumLiveDataNodes"] == 1:
+            if state and there(state):
                 return
             time.sleep(0.1)
-        raise RuntimeError(f"HDFS did not come up within {START_S} s; the NameNode says {state}")
+        raise RuntimeError(f"{what} did not come up within {START_S} s; the NameNode says {state}")
 
     def _configure(self) -> None:
         for name in ("webapps/hdfs", "webapps/datanode"):

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from commit_machine import Commits
+from ha import Pair
 from hdfs import Hdfs
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
@@ -22,7 +23,7 @@ from spark.drivers import driver, wait_for
 
 from mxspark import manifest as manifests
 from mxspark.checkpoint import CheckpointStore
-from mxspark.errors import JobDirError
+from mxspark.errors import JobDirError, TakenOver
 from mxspark.events import Staged
 from mxspark.jobdir import JobDir
 from mxspark.publisher import Delayed, Outcome, Published, Publisher, settle
@@ -140,13 +141,47 @@ def test_a_name_node_that_is_killed_and_comes_back(rig: Rig, hdfs: Hdfs, tmp_pat
     rig.assert_holds(10, 20, into=tmp_path)
 
 
+@pytest.fixture(scope="module")
+def pair(session: SparkSession) -> Iterator[Pair]:
+    """An HDFS with two NameNodes, known to the session."""
+    cluster = Pair()
+    configuration: Any = session._jsc.hadoopConfiguration()
+    try:
+        cluster.start()
+        for key, value in cluster.settings.items():
+            configuration.set(key, value)
+        yield cluster
+    finally:
+        for key in cluster.settings:
+            configuration.unset(key)
+        cluster.stop()
+
+
+@pytest.mark.long
+def test_a_name_node_that_is_killed_and_another_takes_over(pair: Pair, session: SparkSession, tmp_path: Path) -> None:
+    """While a checkpoint is being put; whether its rename had come through is answered by the other one."""
+    rig = Rig(session, f"{pair.uri}/job")
+    rig.publisher.put(stage(tmp_path, 10))
+    rig.settle()
+    rig.publisher.put(stage(tmp_path, 20, {"p.params": os.urandom(1 << 20) * 60}))
+    wait_for("the write", lambda: pair.blocks_being_written(), LIMIT_S)
+    pair.kill("nn1")
+    pair.activate("nn2")
+    rig.settle()
+    rig.assert_holds(10, 20, into=tmp_path)
+    rig.publisher.close(5)
+    later = JobDir.own(rig.storage, f"{pair.uri}/job", RECORD, a_run())
+    with pytest.raises(TakenOver):
+        rig.job_dir.check_owner()
+    assert later.term == 2
+
+
 def test_a_data_node_that_is_killed_during_a_write(rig: Rig, hdfs: Hdfs, tmp_path: Path) -> None:
     rig.publisher.put(stage(tmp_path, 10))
     rig.settle()
-    being_written = hdfs.folder / "data"
-    before = set(being_written.rglob("rbw/blk_*"))
+    before = hdfs.blocks_being_written()
     rig.publisher.put(stage(tmp_path, 20, {"p.params": os.urandom(1 << 20) * 120}))
-    wait_for("the write", lambda: set(being_written.rglob("rbw/blk_*")) - before, LIMIT_S)
+    wait_for("the write", lambda: hdfs.blocks_being_written() - before, LIMIT_S)
     hdfs.kill("datanode")
     rig.until_delayed()
     hdfs.start_data_node()
