@@ -14,6 +14,7 @@ from py4j.protocol import Py4JError, Py4JJavaError, Py4JNetworkError
 from pyspark.java_gateway import launch_gateway
 
 from mxspark.errors import ClusterError
+from mxspark.spark.gateway import starting_jvm
 
 READABLE, FOLDER = 0o644, 0o755
 UPLOAD_S, FINISH_S = 3600.0, 120.0
@@ -127,7 +128,7 @@ def connect(variables: Mapping[str, str], limit_s: float = UPLOAD_S) -> Iterator
     os.environ.update(variables)
     os.environ.pop("PYSPARK_SUBMIT_ARGS", None)
     try:
-        with redirect_stderr(io.StringIO()):
+        with starting_jvm(), redirect_stderr(io.StringIO()):
             gateway: Any = launch_gateway()  # type: ignore[no-untyped-call]
     finally:
         os.environ.clear()

@@ -16,6 +16,7 @@ from pyspark.sql import SparkSession
 
 from mxspark import hosts
 from mxspark.errors import ClusterError, ConfigError, InputError
+from mxspark.spark.gateway import starting_jvm
 from mxspark.spool import run_folder_name
 
 
@@ -43,7 +44,8 @@ class SessionFacts:
 def start(app_name: str, master: Optional[str] = None) -> SparkSession:
     """Return the active session, or make one from what spark-submit or the environment say."""
     builder = SparkSession.builder.appName(app_name)
-    return (builder if master is None else builder.master(master)).getOrCreate()
+    with starting_jvm():
+        return (builder if master is None else builder.master(master)).getOrCreate()
 
 
 def announce(spark: SparkSession) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from leftovers import roles_alive
 from spark.drivers import ROOT, TESTS, assert_nothing_left, driver, wait_for
@@ -34,6 +36,25 @@ def test_a_script(tmp_path: Path, moment: str, stop: signal.Signals) -> None:
     assert run.outcome()["status"] == ("interrupted" if stop == signal.SIGINT else "terminated")
     assert f"{'Ctrl-C' if stop == signal.SIGINT else 'SIGTERM'}" in run.outcome()["message"]
     assert "the same command resumes" in run.log and "Traceback" not in run.log
+
+
+def words(pid: int) -> str:
+    """Return the command line of a process, nothing if it is gone."""
+    with contextlib.suppress(psutil.Error):
+        return " ".join(psutil.Process(pid).cmdline())
+    return ""
+
+
+@pytest.mark.parametrize("seen", ["spark.launcher.Main", "deploy.SparkSubmit"])
+def test_an_interrupt_while_the_jvm_starts_leaves_none(tmp_path: Path, seen: str) -> None:
+    """pyspark does not know of it yet, and it would wait for ever."""
+    with driver(tmp_path, "none") as run:
+        wait_for("the JVM", lambda: seen in " ".join(map(words, run.family())))
+        family = run.family()
+        os.kill(run.popen.pid, signal.SIGINT)
+        assert run.popen.wait(10) == 130, run.log
+        assert_nothing_left(run, family, sockets=None)
+    assert run.outcome()["status"] == "interrupted" and "Exception" not in run.log
 
 
 def test_a_preempted_run_keeps_every_step_and_goes_on_to_the_same_bits(tmp_path: Path) -> None:
