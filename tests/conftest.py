@@ -10,6 +10,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from class_data import spark_submit_options
 from hypothesis import HealthCheck
 from leftovers import dead_sockets, roles_alive
 
@@ -40,6 +41,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if item.get_closest_marker("long") and not config.getoption("--long"):
             item.add_marker(pytest.mark.skip(reason="long; run with --long"))
     items.sort(key=lambda item: TIERS.index(item.path.relative_to(ROOT).parts[0]))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def quick_spark(request: pytest.FixtureRequest) -> None:
+    """Let every JVM of Spark's start quickly, where a test of this run starts one."""
+    tiers = {item.path.relative_to(ROOT).parts[0] for item in request.session.items}
+    if tiers & {"spark", "cluster"} and "SPARK_SUBMIT_OPTS" not in os.environ:
+        os.environ["SPARK_SUBMIT_OPTS"] = spark_submit_options()
 
 
 @pytest.fixture(autouse=True)
