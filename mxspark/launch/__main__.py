@@ -14,7 +14,7 @@ from mxspark.errors import ClusterError, InputError, MXSparkError
 from mxspark.launch import ending, yarn
 from mxspark.launch.children import SparkSubmit, scratch
 from mxspark.launch.settings import CommandLine, given_settings, our_arguments, own_defaults, sort_arguments
-from mxspark.launch.signals import Stopped, heed
+from mxspark.launch.signals import Stopped, heed, heeded, hold
 from mxspark.report.lasting import make_ours_last
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -46,9 +46,10 @@ def main() -> int:
                 )
             return _told(SparkSubmit(_program(home, ours, command), variables), folder, command)
     except MXSparkError as error:
-        print(f"mxspark: {error.message}", file=sys.stderr)
-        return error.exit_code
+        hold()
+        return ending.refuse(error, result_file)
     except Stopped as stop:
+        hold()
         return ending.tell(None, result_file, stop.exit_code)
 
 
@@ -86,7 +87,7 @@ def _end_in_the_cluster(
 
     print(f"mxspark: asking YARN how it ended, for {FINISH_S:g} s at most", file=sys.stderr)
     try:
-        with connect(variables, FINISH_S) as client:
+        with heeded(), connect(variables, FINISH_S) as client:
             return shipment.finish(client, stopped), code
     except ClusterError as error:
         return shipment.unknown(error.message), code

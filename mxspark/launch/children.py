@@ -19,7 +19,7 @@ from typing import Optional
 from mxspark import launcher_line, processes
 from mxspark.errors import ClusterError
 from mxspark.failure import Cause, describe_exit
-from mxspark.launch.signals import heed
+from mxspark.launch.signals import hold
 from mxspark.launch.terminal import Terminal
 from mxspark.launcher_line import told
 from mxspark.processes import Stillness
@@ -86,7 +86,9 @@ class SparkSubmit:
         _prctl(_PR_SET_CHILD_SUBREAPER, 1)
         # of the shell that has become this process: what reads ``> >(tee log)``
         self._others = frozenset(found.pid for found in processes.below(os.getpid()))
-        with _taken({signal.SIGCHLD, *heed()}) as watched, Terminal(folder):
+        watched = {signal.SIGCHLD, *hold()}
+        signal.pthread_sigmask(signal.SIG_BLOCK, watched)
+        with Terminal(folder):
             child = self._start(folder)
             status = self._wait(child, watched, folder)
             self._clear(self._leftover_s(status), _driver(folder))
@@ -202,18 +204,6 @@ class SparkSubmit:
         if status is not None and self.cause is None:
             self.cause = _killed(jvm, status, _driver(folder))
         return ClusterError.exit_code
-
-
-@contextlib.contextmanager
-def _taken(numbers: set[signal.Signals]) -> Iterator[set[signal.Signals]]:
-    """Let signals wait for ``sigtimedwait``; those that nobody has waited for in the end are lost."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
-    try:
-        yield numbers
-    finally:
-        while signal.sigtimedwait(numbers, 0) is not None:
-            pass
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _driver(folder: Path) -> int:

@@ -13,9 +13,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Optional
 
-from mxspark.errors import EXIT_TERMINATED, ClusterError
+from mxspark.errors import EXIT_TERMINATED, ClusterError, MXSparkError
 from mxspark.failure import Cause
-from mxspark.leave import failure_json
+from mxspark.leave import cause_of, failure_json
 from mxspark.result import FAILED, INTERRUPTED, TERMINATED, Result
 
 
@@ -42,6 +42,13 @@ def show(outcome: Optional[dict[str, Any]], result_file: Optional[str], code: in
         "application's logs say more"
     )
     return tell(Cause("stage", "driver", 0, os.uname().nodename, 0, words), result_file, ClusterError.exit_code)
+
+
+def refuse(error: MXSparkError, result_file: Optional[str]) -> int:
+    """Say why no spark-submit was started, write ``--result``, and return the exit code."""
+    print(f"mxspark: {error.message}", file=sys.stderr)
+    _write(result_file, Result(FAILED, "", error.message).failed(cause_of(error), error.remedy).to_dict())
+    return error.exit_code
 
 
 def tell(
@@ -85,4 +92,7 @@ def _keep(result: Result, folder: str) -> None:
 
 def _write(result_file: Optional[str], result: dict[str, Any]) -> None:
     if result_file is not None:
-        Path(result_file).write_text(json.dumps(result, indent=2, allow_nan=False) + "\n")
+        try:
+            Path(result_file).write_text(json.dumps(result, indent=2, allow_nan=False) + "\n")
+        except OSError as error:
+            print(f"mxspark: --result {result_file} cannot be written: {error.strerror}", file=sys.stderr)

@@ -230,26 +230,28 @@ class Shipment:
 
         What one of YARN and the filesystem does not tell is asked of the other.
         """
-        untold: list[str] = []
-        with _kept(untold):
-            if stopped:
+        of_yarn: list[str] = []
+        of_outcome: list[str] = []
+        if stopped:
+            with _kept(of_yarn):
                 for name in client.kill(self.tag):
                     print(f"mxspark: {name} was killed", file=sys.stderr)
         found = None
-        with _kept(untold):
+        with _kept(of_outcome):
             found = client.read(self.outcome)
             client.remove(self.outcome)
-        with _kept(untold):
-            if not untold:
+        if not of_yarn:
+            with _kept(of_yarn):
                 for name, state, words in client.applications(self.tag):
                     print(f"mxspark: {name} {state}; its logs: yarn logs -applicationId {name}", file=sys.stderr)
                     if found is None and words:
                         print(f"mxspark: YARN says: {words.splitlines()[0]}", file=sys.stderr)
-        end = self.unknown("; ".join(untold)) if untold else End()
+        why = "; ".join([*of_outcome, *of_yarn])
+        end = self.unknown(why) if of_yarn else End(None, why)
         return replace(end, outcome=dict(json.loads(found)) if found else None)
 
     def unknown(self, why: str) -> End:
-        """Return the end of an application that cannot be asked for."""
+        """Return the end of an application that YARN does not tell of."""
         look = f"yarn application -list -appStates ALL -appTags {self.tag}"
         return End(None, f"{why}; the application may still run: {look}")
 

@@ -28,6 +28,24 @@ def test_a_resource_manager_that_is_gone_is_not_asked_for_ever(tmp_path: Path) -
         client.kill("mxspark-none")
 
 
+def test_a_name_node_that_is_gone_is_told_in_the_result(tmp_path: Path) -> None:
+    (tmp_path / "core-site.xml").write_text(
+        SITE.format("fs.defaultFS", "hdfs://127.0.0.1:1").replace(
+            "</configuration>", "<property><name>ipc.client.connect.max.retries</name><value>0</value></property>"
+            "</configuration>",
+        )
+    )  # fmt: skip
+    (tmp_path / "job.yaml").touch()
+    command = [str(ROOT / "submit.sh"), "--master", "yarn", "--python", sys.executable]
+    command += [str(ROOT / "spark_jobs/train.py"), "--config", "job.yaml", "--result", "result.json"]
+    variables = {**os.environ, "HADOOP_CONF_DIR": str(tmp_path), "MXSPARK_ENVIRONMENT": sys.prefix}
+    done = subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 4, done.stderr
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert result["status"] == "failed" and "Connection refused" in result["message"]
+    assert f"mxspark: {result['message']}" in done.stderr and "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, "interrupted"), (signal.SIGTERM, "terminated")])
 def test_a_signal_before_spark_submit_is_there_ends_with_a_word(
     tmp_path: Path, number: signal.Signals, status: str
