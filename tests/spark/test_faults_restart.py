@@ -63,7 +63,7 @@ LONG = pytest.mark.long
 #: Of the two workers, which share memory, the one of rank 0 leads: it alone talks to the servers.
 DEATHS = [
     ("worker", 0, "middle"),
-    ("worker", 1, "middle"),
+    pytest.param("worker", 1, "middle", marks=LONG),
     ("server", 0, "end"),
     pytest.param("scheduler", 0, "middle", marks=LONG),
 ]

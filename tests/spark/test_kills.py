@@ -12,19 +12,11 @@ import pytest
 from spark.drivers import GONE_S, Driver, assert_nothing_left, driver, running, wait_for
 
 LONG = pytest.mark.long
+SHORT = [("scheduler", "start"), ("worker", "end")]
 DEATHS = [
-    ("scheduler", "start"),
-    ("server", "middle"),
-    ("worker", "end"),
-    *(
-        pytest.param(victim, moment, marks=LONG)
-        for victim, moments in {
-            "scheduler": ("middle", "end"),
-            "server": ("start", "end"),
-            "worker": ("start", "middle"),
-        }.items()
-        for moment in moments
-    ),
+    pytest.param(victim, moment, marks=() if (victim, moment) in SHORT else LONG)
+    for victim in ("scheduler", "server", "worker")
+    for moment in ("start", "middle", "end")
 ]
 
 
@@ -69,7 +61,7 @@ def agents(run: Driver) -> dict[str, int]:
     return found
 
 
-@pytest.mark.parametrize("whose", ["driver's", "slot's"])
+@pytest.mark.parametrize("whose", [pytest.param("driver's", marks=LONG), "slot's"])
 def test_a_killed_agent_ends_the_run(tmp_path: Path, whose: str) -> None:
     with driver(tmp_path, "middle") as run:
         run.reached()
@@ -83,7 +75,7 @@ def test_a_killed_agent_ends_the_run(tmp_path: Path, whose: str) -> None:
     assert run.outcome()["cause"]["kind"] == "agent" and "agent" in run.log
 
 
-@pytest.mark.parametrize("whose", ["driver's", "slot's"])
+@pytest.mark.parametrize("whose", ["driver's", pytest.param("slot's", marks=LONG)])
 def test_a_stopped_agent_is_given_up(tmp_path: Path, whose: str) -> None:
     """SIGSTOP: it lives, and says nothing. The lease ends it, and nothing of it stays, stopped or not."""
     with driver(tmp_path, "middle", failure={"start_s": 60.0, "hang_s": 60.0, "lease_s": 3.0}) as run:
@@ -99,6 +91,7 @@ def test_a_stopped_agent_is_given_up(tmp_path: Path, whose: str) -> None:
     assert run.outcome()["cause"]["role"] == "agent" and "silent for" in run.log
 
 
+@LONG
 def test_a_killed_python_worker_of_spark_ends_the_run(tmp_path: Path) -> None:
     with driver(tmp_path, "middle", master="local-cluster[2,1,1024]") as run:
         run.reached()
@@ -112,6 +105,7 @@ def test_a_killed_python_worker_of_spark_ends_the_run(tmp_path: Path) -> None:
     assert run.outcome()["status"] == "failed"
 
 
+@LONG
 def test_a_killed_executor_ends_the_run(tmp_path: Path) -> None:
     with driver(tmp_path, "middle", master="local-cluster[2,1,1024]") as run:
         run.reached()

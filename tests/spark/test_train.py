@@ -293,7 +293,7 @@ def test_hosts_that_are_pretended_train_the_same_model(
     assert distance(ours, theirs) < 1e-6
 
 
-@pytest.mark.parametrize("metric", ["one_slow", "slow"])
+@pytest.mark.parametrize("metric", ["one_slow", pytest.param("slow", marks=pytest.mark.long)])
 def test_a_slow_worker_is_named_and_not_ended(
     spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, metric: str
 ) -> None:
