@@ -13,7 +13,7 @@ from mxspark import launcher_line
 from mxspark.errors import ClusterError, InputError, MXSparkError
 from mxspark.launch import ending, yarn
 from mxspark.launch.children import SparkSubmit, scratch
-from mxspark.launch.settings import CommandLine, given_settings, our_arguments, own_defaults, sort_arguments
+from mxspark.launch.settings import CommandLine, given_settings, option, our_arguments, own_defaults, sort_arguments
 from mxspark.launch.signals import Stopped, heed, heeded, hold
 from mxspark.report.lasting import make_ours_last
 
@@ -28,7 +28,7 @@ def main() -> int:
     try:
         options, given = yarn.Options.take(sys.argv[1:])
         command = sort_arguments(given)
-        result_file = yarn.option(command.arguments, "--result")
+        result_file = option(command.arguments, "--result")
         if not Path(command.script).is_file():
             beside = ROOT / command.script
             hint = f"; there is {beside}" if beside.is_file() else ""
@@ -58,7 +58,7 @@ def _told(run: SparkSubmit, folder: Path, command: CommandLine) -> int:
     code = run.run(folder)
     if run.cause is None and (run.said or not run.signal):
         return code
-    return ending.tell(run.cause, yarn.option(command.arguments, "--result"), code, launcher_line.reached(folder))
+    return ending.tell(run.cause, option(command.arguments, "--result"), code, launcher_line.reached(folder))
 
 
 def _program(home: Path, ours: Sequence[str], command: CommandLine) -> list[str]:
@@ -76,7 +76,7 @@ def _on_yarn(shipment: yarn.Shipment, ours: Sequence[str], variables: dict[str, 
         return _told(run, shipment.folder, shipment.command)
     code = run.run(shipment.folder)
     end, code = _end_in_the_cluster(shipment, variables, code, stopped=run.signal != 0 or run.cause is not None)
-    return ending.show(end.outcome, yarn.option(shipment.command.arguments, "--result"), code, end.unknown)
+    return ending.show(end.outcome, option(shipment.command.arguments, "--result"), code, end.unknown)
 
 
 def _end_in_the_cluster(

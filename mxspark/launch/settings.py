@@ -186,3 +186,28 @@ def our_arguments(command: CommandLine, environ: Mapping[str, str], root: Path, 
         if key not in command.confs():
             ours += ["--conf", f"{key}={value}"]
     return ours
+
+
+def option(arguments: tuple[str, ...], name: str) -> Optional[str]:
+    """Return the last value of an option."""
+    found = None
+    for here, after in zip(arguments, (*arguments[1:], "")):
+        if here == name:
+            found = after
+        elif here.startswith(name + "="):
+            found = here.partition("=")[2]
+    return found
+
+
+def without(arguments: tuple[str, ...], name: str) -> tuple[str, ...]:
+    """Return arguments without an option and its value."""
+    kept: list[str] = []
+    skip = False
+    for here in arguments:
+        if skip:
+            skip = False
+        elif here == name:
+            skip = True
+        elif not here.startswith(name + "="):
+            kept.append(here)
+    return tuple(kept)

@@ -22,7 +22,7 @@ from mxspark.errors import ClusterError, InputError
 from mxspark.launch import code, pack
 from mxspark.launch.environment import Environment, only_one
 from mxspark.launch.installer import Progress
-from mxspark.launch.settings import CommandLine
+from mxspark.launch.settings import CommandLine, option, without
 
 PYTHON = "mxspark-python"  # the folder that the archive becomes on a node
 CODE = "mxspark-code.zip"
@@ -274,28 +274,3 @@ def extra_folder(environment: Environment, requirements: str) -> Path:
         raise InputError(f"--requirements {requirements}: {error.strerror}") from error
     key = hashlib.sha256(text + sys.version.encode()).hexdigest()[:12]
     return environment.store / f"packages-{key}"
-
-
-def option(arguments: tuple[str, ...], name: str) -> Optional[str]:
-    """Return the last value of an option."""
-    found = None
-    for here, after in zip(arguments, (*arguments[1:], "")):
-        if here == name:
-            found = after
-        elif here.startswith(name + "="):
-            found = here.partition("=")[2]
-    return found
-
-
-def without(arguments: tuple[str, ...], name: str) -> tuple[str, ...]:
-    """Return arguments without an option and its value."""
-    kept: list[str] = []
-    skip = False
-    for here in arguments:
-        if skip:
-            skip = False
-        elif here == name:
-            skip = True
-        elif not here.startswith(name + "="):
-            kept.append(here)
-    return tuple(kept)
