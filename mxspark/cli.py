@@ -30,13 +30,14 @@ from typing import Optional
 
 from rich.console import Console
 
-from mxspark import __version__, checkup, launcher_line, leave
+from mxspark import __version__, checkup, launcher_line, leave, result_file
 from mxspark.config import JobConfig
 from mxspark.errors import (
     EXIT_INTERRUPTED,
     EXIT_TERMINATED,
     ClusterError,
     ConfigError,
+    InputError,
     InternalError,
     MXSparkError,
 )
@@ -90,11 +91,18 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         return before
     if given.command == "check":
         return _end(_check(given, outcome_path))
+    try:
+        result_file.check(given.result)
+    except InputError as error:
+        print(f"mxspark: {error.message}", file=sys.stderr)
+        return _end(error.exit_code)
     identity = [f"job.id={json.dumps(given.job_id)}"] if given.job_id else []
     take_over = ["job.take_over=true"] if given.take_over else []
     result, code = _train(given.config, [*given.set, *identity, *take_over], given.master)
-    if given.result:
-        Path(given.result).write_text(json.dumps(result.to_dict(), indent=2, allow_nan=False) + "\n")
+    if arguments is None:  # this process has nothing left to do but say how it ended
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+    result_file.write(given.result, result.to_dict())
     _end(code)
     print_summary(result, Console(file=sys.stderr if code else sys.stdout))
     if outcome_path:

@@ -26,6 +26,7 @@ from typing import Optional
 from mxspark.errors import InternalError, JobDirError, MXSparkError
 from mxspark.jobrecord import JobRecord, JobSettings, RunInfo, differences, with_known_shapes
 from mxspark.storage import Storage, join
+from mxspark.storage_probe import make, probe
 from mxspark.terms import TERM, TERMS, Claim, check_owner, term_name
 
 log = logging.getLogger(__name__)
@@ -60,15 +61,22 @@ def preflight(storage: Storage, path: str, settings: Optional[JobSettings] = Non
         If it is a file, cannot be written, holds something else, or belongs to another job.
     """
     qualified = storage.qualify(path)
-    _make(storage, qualified)
-    names = {entry.name for entry in storage.list(qualified)}
+    make(storage, qualified)
+    entries = storage.list(qualified)
+    names = {entry.name for entry in entries}
     if _RECORD not in names and names - {TMP}:
         seen = ", ".join(sorted(names - {TMP})[:5])
         raise JobDirError(
             f"job.dir {qualified} is not empty and not a job dir: it holds {seen}, but no {_RECORD}; set job.dir to a "
             "new or empty folder"
         )
-    _probe(storage, qualified)
+    for entry in entries:
+        if entry.name in (TMP, TERMS, _CHECKPOINTS, _RUNS) and not entry.is_folder:
+            raise JobDirError(
+                f"job.dir {qualified} is damaged: {entry.name} is a file there, where a job dir has a folder; restore "
+                "it from a copy, or set job.dir to a new folder"
+            )
+    probe(storage, join(qualified, TMP))
     recorded = read_record(storage, qualified) if _RECORD in names else None
     if recorded is not None and settings is not None:
         _refuse(qualified, differences(recorded.settings, with_known_shapes(settings, recorded.settings)))
@@ -222,53 +230,6 @@ class JobDir:
                 folder = taken
             self.put_back(folder)
             self.discard(folder)
-
-
-def _make(storage: Storage, path: str) -> None:
-    try:
-        storage.make_folder(path, parents=True)
-    except (FileExistsError, NotADirectoryError) as error:
-        raise JobDirError(
-            f"job.dir {path} is a file, or lies below one; set job.dir to a folder, which may not exist yet"
-        ) from error
-    except FileNotFoundError as error:  # of the kernel's own filesystems, such as /proc
-        raise JobDirError(f"job.dir {path} cannot be made where it is; set job.dir to another folder") from error
-
-
-def _probe(storage: Storage, path: str) -> None:
-    """Do once, on nothing, all that a commit will do."""
-    storage.make_folder(join(path, TMP))
-    draft = join(path, TMP, f"probe-{uuid.uuid4().hex}")
-    target = draft + "-target"
-    storage.make_folder(draft)
-    try:
-        storage.create(join(draft, "file"), b"probe")
-        _probe_times(storage, draft)
-        storage.make_folder(target)
-        try:
-            storage.rename(draft, target)
-        except FileExistsError:
-            storage.remove(target)
-            storage.rename(draft, target)
-        else:
-            raise JobDirError(
-                f"the filesystem of job.dir {path} renames a folder onto another, so that two runs could mix their "
-                "checkpoints; set job.dir to a folder on hdfs:// or a local disk"
-            )
-    finally:
-        for folder in (draft, target):
-            storage.remove(folder, recursive=True)
-
-
-def _probe_times(storage: Storage, draft: str) -> None:
-    (before,) = storage.list(draft)
-    storage.touch(join(draft, "file"))
-    (after,) = storage.list(draft)
-    if before.changed == after.changed:
-        raise JobDirError(
-            f"the filesystem of {draft} keeps no modification times, by which other runs see that this one lives; set "
-            "job.dir to a folder on hdfs:// or a local disk"
-        )
 
 
 def _settle_record(storage: Storage, path: str, record: JobRecord, run: RunInfo) -> None:

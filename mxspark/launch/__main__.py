@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from mxspark import launcher_line
+from mxspark import launcher_line, result_file
 from mxspark.errors import ClusterError, InputError, MXSparkError
 from mxspark.launch import ending, yarn
 from mxspark.launch.children import SparkSubmit, scratch
@@ -24,11 +24,13 @@ def main() -> int:
     """Run the job and return the exit code."""
     make_ours_last()
     heed()
-    result_file = None
+    told = None
     try:
         options, given = yarn.Options.take(sys.argv[1:])
         command = sort_arguments(given)
-        result_file = option(command.arguments, "--result")
+        wanted = option(command.arguments, "--result")
+        result_file.check(wanted)
+        told = wanted
         if not Path(command.script).is_file():
             beside = ROOT / command.script
             hint = f"; there is {beside}" if beside.is_file() else ""
@@ -47,10 +49,10 @@ def main() -> int:
             return _told(SparkSubmit(_program(home, ours, command), variables), folder, command)
     except MXSparkError as error:
         hold()
-        return ending.refuse(error, result_file)
+        return ending.refuse(error, told)
     except Stopped as stop:
         hold()
-        return ending.tell(None, result_file, stop.exit_code)
+        return ending.tell(None, told, stop.exit_code)
 
 
 def _told(run: SparkSubmit, folder: Path, command: CommandLine) -> int:
@@ -69,7 +71,8 @@ def _on_yarn(shipment: yarn.Shipment, ours: Sequence[str], variables: dict[str, 
     """Run on YARN: send what is needed, run, and fetch how it ended where the driver was in the cluster."""
     from mxspark.spark.hadoop_client import connect
 
-    with connect(variables) as client:
+    shipment.check(os.environ)
+    with ending.patience("waiting for YARN and HDFS to answer"), connect(variables) as client:
         shipment.send(client)
     run = SparkSubmit(_program(shipment.home, ours, shipment.command_line()), {**variables, **shipment.variables})
     if not shipment.cluster:

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import sys
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Optional
 
+from mxspark import result_file
 from mxspark.errors import EXIT_TERMINATED, ClusterError, MXSparkError
 from mxspark.failure import Cause
 from mxspark.leave import cause_of, failure_json
 from mxspark.result import FAILED, INTERRUPTED, TERMINATED, Result
 
+PATIENCE_S = 15.0
 
-def show(outcome: Optional[dict[str, Any]], result_file: Optional[str], code: int, unknown: str = "") -> int:
+
+def show(outcome: Optional[dict[str, Any]], path: Optional[str], code: int, unknown: str = "") -> int:
     """Print how a driver in the cluster ended, write ``--result``, and return the exit code.
 
     Parameters
@@ -33,27 +36,39 @@ def show(outcome: Optional[dict[str, Any]], result_file: Optional[str], code: in
     """
     if outcome is not None:
         print(outcome["summary"], end="", flush=True)
-        _write(result_file, outcome["result"])
+        result_file.write(path, outcome["result"])
         return int(outcome["code"])
     if code > 128:
-        return tell(None, result_file, code, words=unknown)
+        return tell(None, path, code, words=unknown)
     words = unknown or (
         "the application ended and its driver did not say how: it was killed, or could not start; YARN's words and the "
         "application's logs say more"
     )
-    return tell(Cause("stage", "driver", 0, os.uname().nodename, 0, words), result_file, ClusterError.exit_code)
+    return tell(Cause("stage", "driver", 0, os.uname().nodename, 0, words), path, ClusterError.exit_code)
 
 
-def refuse(error: MXSparkError, result_file: Optional[str]) -> int:
+@contextlib.contextmanager
+def patience(words: str) -> Iterator[None]:
+    """Say what is waited for if the ``with`` takes long."""
+    timer = threading.Timer(PATIENCE_S, lambda: print(f"mxspark: {words}", file=sys.stderr, flush=True))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def refuse(error: MXSparkError, path: Optional[str]) -> int:
     """Say why no spark-submit was started, write ``--result``, and return the exit code."""
     print(f"mxspark: {error.message}", file=sys.stderr)
-    _write(result_file, Result(FAILED, "", error.message).failed(cause_of(error), error.remedy).to_dict())
+    result_file.write(path, Result(FAILED, "", error.message).failed(cause_of(error), error.remedy).to_dict())
     return error.exit_code
 
 
 def tell(
     cause: Optional[Cause],
-    result_file: Optional[str],
+    path: Optional[str],
     code: int,
     reached: Mapping[str, Any] = MappingProxyType({}),
     words: str = "",
@@ -75,7 +90,7 @@ def tell(
         default = "before the run had begun, or it was killed in the end; the same command starts it, or resumes"
         result = Result(status, run, f"{signal.Signals(code - 128).name}{': ' + words if words else ' ' + default}")
     result = replace(result, **{name: reached[name] for name in ("epochs", "steps", "checkpoint") if name in reached})
-    _write(result_file, result.to_dict())
+    result_file.write(path, result.to_dict())
     _keep(result, str(reached.get("folder", "")))
     if sys.stderr.isatty():
         print("\x1b[?25h\r\x1b[K", end="", file=sys.stderr)  # the cursor back, in the place of what is left of a bar
@@ -88,11 +103,3 @@ def _keep(result: Result, folder: str) -> None:
     if result.cause is not None and folder.startswith("file:"):
         with contextlib.suppress(OSError):  # the job dir may be what is gone
             Path("/" + folder[len("file:") :].lstrip("/"), "failure.json").write_bytes(failure_json(result))
-
-
-def _write(result_file: Optional[str], result: dict[str, Any]) -> None:
-    if result_file is not None:
-        try:
-            Path(result_file).write_text(json.dumps(result, indent=2, allow_nan=False) + "\n")
-        except OSError as error:
-            print(f"mxspark: --result {result_file} cannot be written: {error.strerror}", file=sys.stderr)

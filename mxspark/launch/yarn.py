@@ -112,10 +112,15 @@ class Shipment:
         self.confs: dict[str, str] = {}
         self._packages: Optional[Path] = None
 
+    @staticmethod
+    def check(environ: Mapping[str, str]) -> None:
+        """Raise InputError where nothing says which cluster is meant."""
+        if not environ.get("HADOOP_CONF_DIR") and not environ.get("YARN_CONF_DIR"):
+            raise InputError("--master yarn needs HADOOP_CONF_DIR, the folder of core-site.xml and yarn-site.xml")
+
     def send(self, client: Any) -> None:
         """Put up what is not there yet, and work out the settings."""
-        if not os.environ.get("HADOOP_CONF_DIR") and not os.environ.get("YARN_CONF_DIR"):
-            raise InputError("--master yarn needs HADOOP_CONF_DIR, the folder of core-site.xml and yarn-site.xml")
+        client.find_yarn()
         store = f"{client.home}/.mxspark"
         tags = self._settings.get("spark.yarn.tags")
         self.confs["spark.yarn.tags"] = f"{tags},{self.tag}" if tags else self.tag

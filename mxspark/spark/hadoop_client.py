@@ -21,10 +21,16 @@ UPLOAD_S, FINISH_S = 3600.0, 120.0
 YARN_S = 60.0
 """Longest wait for a ResourceManager that refuses to be asked, as one that starts again does; YARN's own is 15 min."""
 _IMPATIENT = {
-    "ipc.client.connect.max.retries": "0",  # those of yarn.resourcemanager.connect come on top
-    "yarn.resourcemanager.connect.max-wait.ms": f"{YARN_S * 1000:.0f}",
-    "yarn.resourcemanager.connect.retry-interval.ms": "1000",
+    "ipc.client.connect.max.retries": 0,  # those of yarn.resourcemanager.connect come on top
+    "yarn.resourcemanager.connect.max-wait.ms": int(YARN_S * 1000),
+    "yarn.resourcemanager.connect.retry-interval.ms": 1000,
 }
+
+
+class Unreachable(ClusterError):
+    """HDFS or YARN did not do what was asked."""
+
+    remedy = "see whether HDFS and YARN are up and are those that HADOOP_CONF_DIR names, then start again"
 
 
 class HadoopClient:
@@ -34,8 +40,8 @@ class HadoopClient:
         self._gateway, self._jvm = gateway, gateway.jvm
         self._conf = self._jvm.org.apache.hadoop.yarn.conf.YarnConfiguration()
         self._yarn_conf = self._jvm.org.apache.hadoop.yarn.conf.YarnConfiguration(self._conf)
-        for key, value in _IMPATIENT.items():
-            self._yarn_conf.set(key, value)
+        for key, most in _IMPATIENT.items():
+            self._yarn_conf.setLong(key, min(most, self._conf.getLong(key, most)))
         with _said("fs.defaultFS cannot be reached"):
             self._fs = self._jvm.org.apache.hadoop.fs.FileSystem.get(self._conf)
             self.home = str(self._fs.getHomeDirectory().toString())
@@ -97,6 +103,11 @@ class HadoopClient:
                 for report in client.getApplications(request)
             ]
 
+    def find_yarn(self) -> None:
+        """Raise if YARN does not answer; spark-submit would ask it for a quarter of an hour, without a word."""
+        with self._yarn() as client:
+            client.getYarnClusterMetrics()
+
     def kill(self, tag: str) -> list[str]:
         """End the applications with a tag that still run, and return their ids."""
         running = [name for name, state, _ in self.applications(tag) if state not in ("FINISHED", "FAILED", "KILLED")]
@@ -109,13 +120,9 @@ class HadoopClient:
     def _yarn(self) -> Iterator[Any]:
         client = self._jvm.org.apache.hadoop.yarn.client.api.YarnClient.createYarnClient()
         client.init(self._yarn_conf)
-        client.start()
-        try:
-            with _said("YARN's ResourceManager cannot be asked"):
-                yield client
-        finally:
-            with contextlib.suppress(Py4JError, OSError):  # the JVM may be gone
-                client.stop()
+        client.start()  # it ends with the JVM: to stop it would wait for a call that is not answered
+        with _said("YARN's ResourceManager cannot be asked"):
+            yield client
 
 
 @contextlib.contextmanager
@@ -150,6 +157,6 @@ def _said(what: str) -> Iterator[None]:
     try:
         yield
     except Py4JJavaError as error:
-        raise ClusterError(f"{what}: {error.java_exception.toString()}") from error
+        raise Unreachable(f"{what}: {error.java_exception.toString()}") from error
     except (Py4JError, Py4JNetworkError, ConnectionError) as error:
-        raise ClusterError(f"{what}: {error}") from error
+        raise Unreachable(f"{what}: {error}") from error

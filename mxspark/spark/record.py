@@ -171,7 +171,7 @@ class Recorder:
             self._checkpoint = None
             raise
         for warning in found.warnings if found else ():
-            self._display.phase(f"warning: {warning}")
+            self.warn(warning)
         self._found = found
         self._checkpoint = join(self._owned.checkpoints, found.name) if found else None
         return found.restore if found else None

@@ -160,6 +160,16 @@ def test_a_folder_in_place_of_the_record_is_an_error_of_the_users() -> None:
         JobDir.own(storage, "/job", RECORD, a_run())
 
 
+@pytest.mark.parametrize("name", ["_tmp", "checkpoints", "runs", "_terms"])
+def test_a_file_in_place_of_a_folder_is_an_error_before_anything_is_begun(name: str, tmp_path: Path) -> None:
+    for storage, root in ((InMemoryStorage(), "/job"), (LocalStorage(), str(tmp_path / "job"))):
+        JobDir.own(storage, root, RECORD, a_run())
+        storage.remove(f"{root}/{name}", recursive=True)
+        storage.create(f"{root}/{name}", b"")
+        with pytest.raises(JobDirError, match=rf"damaged: {name} is a file .*set job\.dir to a new folder"):
+            preflight(storage, root)
+
+
 def test_records_round_trip() -> None:
     for value in (RECORD, dataclasses.replace(RECORD, validation_data=RECORD.data), a_run()):
         assert values.decode(type(value), json.loads(json.dumps(values.encode(value)))) == value

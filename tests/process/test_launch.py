@@ -62,7 +62,7 @@ def stay():
 class Launched:
     """A started ``submit.sh`` with the stand-in."""
 
-    def __init__(self, folder: Path, driver: str, redirect: str = "") -> None:
+    def __init__(self, folder: Path, driver: str, redirect: str = "", result: str = "result.json") -> None:
         self.folder = folder
         spark = folder / "spark"
         (spark / "bin").mkdir(parents=True)
@@ -83,7 +83,7 @@ class Launched:
             "SPARK_HOME": str(spark),
             "TMPDIR": str(folder / "tmp"),
         }
-        command = [str(ROOT / "submit.sh"), "driver.py", "--config", "x.yaml", "--result", "result.json"]
+        command = [str(ROOT / "submit.sh"), "driver.py", "--config", "x.yaml", "--result", result]
         if redirect:  # by a shell that then becomes submit.sh
             command = ["bash", "-c", f'exec "$@" {redirect}', "bash", *command]
         with open(folder / "stderr", "w") as stderr, open(folder / "stdout", "w") as stdout:
@@ -143,8 +143,8 @@ def launch(tmp_path: Path) -> Iterator[Callable[..., Launched]]:
     """Start ``submit.sh`` with a driver's text; afterwards nothing of it runs and no file is left."""
     started: list[Launched] = []
 
-    def start(driver: str, redirect: str = "") -> Launched:
-        started.append(Launched(tmp_path, driver, redirect))
+    def start(driver: str, **options: str) -> Launched:
+        started.append(Launched(tmp_path, driver, **options))
         return started[-1]
 
     yield start
@@ -346,6 +346,13 @@ def test_a_signal_before_there_is_a_driver_is_told(launch: Callable[..., Launche
     assert started.end() == 143
     assert "stopping; a second SIGTERM kills" in started.stderr
     assert "terminated: SIGTERM before the run had begun" in started.stderr
+
+
+def test_a_result_that_cannot_be_written_is_told_before_spark_submit(launch: Callable[..., Launched]) -> None:
+    started = launch("end(0)", result="none/result.json")
+    assert started.end() == 2
+    assert "--result none/result.json: there is no folder" in started.stderr
+    assert not (started.folder / "arguments").exists(), "spark-submit was started"
 
 
 def test_a_signal_wins_over_a_driver_that_was_stopped(tmp_path: Path) -> None:
