@@ -79,7 +79,7 @@ def preflight(storage: Storage, path: str, settings: Optional[JobSettings] = Non
     probe(storage, join(qualified, TMP))
     recorded = read_record(storage, qualified) if _RECORD in names else None
     if recorded is not None and settings is not None:
-        _refuse(qualified, differences(recorded.settings, with_known_shapes(settings, recorded.settings)))
+        _refuse(storage, qualified, differences(recorded.settings, with_known_shapes(settings, recorded.settings)))
     return qualified
 
 
@@ -247,13 +247,17 @@ def _settle_record(storage: Storage, path: str, record: JobRecord, run: RunInfo)
         raise InternalError(f"{path}/{_RECORD} was written and is not there")
     lines = differences(recorded.settings, record.settings)
     data = [{"data": each.data, "validation_data": each.validation_data} for each in (recorded, record)]
-    _refuse(path, lines + differences(*data))
+    _refuse(storage, path, lines + differences(*data))
 
 
-def _refuse(path: str, lines: list[str]) -> None:
+def _refuse(storage: Storage, path: str, lines: list[str]) -> None:
     if lines:
+        names = {entry.name for entry in storage.list(path)}
+        kept = names & set(MODELS) or (_CHECKPOINTS in names and storage.list(join(path, _CHECKPOINTS)))
+        also = "" if kept else "; nothing is kept in it yet: unless a run is at work there, it may be removed"
         raise JobDirError(
             f"job.dir {path} belongs to a job that differs from this one:\n"
             + "".join(f"  - {line}\n" for line in lines)
             + "set job.dir to another folder to start afresh, or give these their old values to go on"
+            + also
         )

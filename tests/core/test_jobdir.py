@@ -117,8 +117,12 @@ def test_other_network_data_and_seed_are_all_named() -> None:
         "  - features.pixels.scale: was 0.0625, now 1.0",
         "  - data.rows: 1 of 3 differ, first number 2: was 5, now 6",
         "  - data.checksums.pixels: 1 of 3 differ, first number 2: was 13, now 99",
-        "set job.dir to another folder to start afresh, or give these their old values to go on",
+        "set job.dir to another folder to start afresh, or give these their old values to go on; nothing is kept in it "
+        "yet: unless a run is at work there, it may be removed",
     ]
+    storage.make_folder("/job/checkpoints/s00000001-t000001")
+    with pytest.raises(JobDirError, match=r"give these their old values to go on$"):
+        JobDir.own(storage, "/job", other, a_run())
     assert [entry.name for entry in storage.list("/job/_terms")] == ["t000001"], "the rightful owner was fenced"
 
 
