@@ -72,7 +72,7 @@ def _on_yarn(shipment: yarn.Shipment, ours: Sequence[str], variables: dict[str, 
     from mxspark.spark.hadoop_client import connect
 
     shipment.check(os.environ)
-    with ending.patience("waiting for YARN and HDFS to answer"), connect(variables) as client:
+    with connect(variables) as client:
         shipment.send(client)
     run = SparkSubmit(_program(shipment.home, ours, shipment.command_line()), {**variables, **shipment.variables})
     if not shipment.cluster:

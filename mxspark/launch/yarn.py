@@ -20,6 +20,7 @@ from typing import Any, Optional
 
 from mxspark.errors import ClusterError, InputError
 from mxspark.launch import code, pack
+from mxspark.launch.ending import patience
 from mxspark.launch.environment import Environment, only_one
 from mxspark.launch.installer import Progress
 from mxspark.launch.settings import CommandLine, option, without
@@ -120,7 +121,8 @@ class Shipment:
 
     def send(self, client: Any) -> None:
         """Put up what is not there yet, and work out the settings."""
-        client.find_yarn()
+        with patience("waiting for YARN's ResourceManager to answer"):
+            client.find_yarn()
         store = f"{client.home}/.mxspark"
         tags = self._settings.get("spark.yarn.tags")
         self.confs["spark.yarn.tags"] = f"{tags},{self.tag}" if tags else self.tag
@@ -196,7 +198,8 @@ class Shipment:
                 for jar in jars:
                     out.write(jar, jar.name)
             part.rename(archive)
-        client.upload(str(archive), f"{store}/{archive.name}")
+        with patience(f"looking for {store}/{archive.name}, or putting it there"):
+            client.upload(str(archive), f"{store}/{archive.name}")
         self.confs["spark.yarn.archive"] = f"{store}/{archive.name}"
 
     @property
