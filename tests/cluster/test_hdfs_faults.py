@@ -208,13 +208,11 @@ def test_any_sequence_of_commits_faults_and_take_overs(session: SparkSession, ro
     )
 
 
-@pytest.mark.long
 def test_of_racing_processes_of_different_jobs_exactly_one_owns(root: str, session: SparkSession) -> None:
     HadoopStorage(session).make_folder(root)
     race(root, rounds=6)
 
 
-@pytest.mark.long
 def test_a_run_goes_on_while_hdfs_is_in_safe_mode(session: SparkSession, root: str, tmp_path: Path) -> None:
     """Training makes its steps, the run ends once HDFS is well again, with its last checkpoint and model published."""
     HadoopStorage(session).make_folder(root)

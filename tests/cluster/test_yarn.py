@@ -99,7 +99,6 @@ def test_cluster_mode_tells_the_users_mistakes_from_others(tmp_path: Path, ready
     assert (run.outcome()["status"], run.outcome()["cause"]["kind"]) == ("failed", "input")
 
 
-@LONG
 def test_a_killed_application_is_told_and_the_next_run_resumes(tmp_path: Path, ready: Yarn) -> None:
     """Client mode; what called setsid in the containers dies too."""
     with submitted(tmp_path / "run", ready, "killed", "client", "nothing", "middle", checkpoint=OFTEN) as run:

@@ -86,7 +86,6 @@ def test_a_stopped_process_of_the_spool_is_named(tmp_path: Path) -> None:
     assert "failure.hang_s = 3 s while the rows were spooled" in run.log
 
 
-@pytest.mark.long
 def test_a_slow_spool_is_told_and_not_ended(tmp_path: Path) -> None:
     sections = {"failure": {"hang_s": 5.0}, "report": {"progress": "lines"}}
     with driver(tmp_path, "none", program="spooling.py", **sections) as run:

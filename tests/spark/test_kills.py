@@ -91,7 +91,6 @@ def test_a_stopped_agent_is_given_up(tmp_path: Path, whose: str) -> None:
     assert run.outcome()["cause"]["role"] == "agent" and "silent for" in run.log
 
 
-@LONG
 def test_a_killed_python_worker_of_spark_ends_the_run(tmp_path: Path) -> None:
     with driver(tmp_path, "middle", master="local-cluster[2,1,1024]") as run:
         run.reached()
@@ -105,7 +104,6 @@ def test_a_killed_python_worker_of_spark_ends_the_run(tmp_path: Path) -> None:
     assert run.outcome()["status"] == "failed"
 
 
-@LONG
 def test_a_killed_executor_ends_the_run(tmp_path: Path) -> None:
     with driver(tmp_path, "middle", master="local-cluster[2,1,1024]") as run:
         run.reached()
