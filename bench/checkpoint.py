@@ -23,14 +23,14 @@ BATCH, ROUNDS = 256, 6
 
 def training():
     """Return a function that makes a step and returns its seconds, the parameters it trains and their updater."""
-    from mxspark.mx.importing import import_mxnet
+    from mxspark.mx.runtime.importing import import_mxnet
 
     import_mxnet()
     import mxnet as mx
     from mxnet import autograd, gluon
 
-    from mxspark.bundle import Component
-    from mxspark.mx.optimizer import Updater
+    from mxspark.job.spec import Component
+    from mxspark.mx.state.optimizer import Updater
 
     net = gluon.nn.HybridSequential()
     net.add(gluon.nn.Dense(2048, in_units=2048, activation="relu"), gluon.nn.Dense(1040, in_units=2048))
@@ -56,8 +56,8 @@ def training():
 def stall() -> None:
     """Print how long the loop stands still, and what all steps around a checkpoint take longer."""
     step, params, updater = training()
-    from mxspark.mx import staging
-    from mxspark.mx.stager import Stager
+    from mxspark.mx.state import checkpoint_files
+    from mxspark.mx.state.checkpoint_writer import Stager
 
     size = 3 * sum(param.data().size * 4 for param in params.values()) / MB
     stager = Stager(lambda _staged: None)
@@ -73,7 +73,9 @@ def stall() -> None:
                 if how == "beside":
                     stager.begin(path, params, updater, {"step": number, "epoch": 0})
                 else:
-                    staging.write(path, staging.snapshot(params, updater, {"step": number, "epoch": 0}))
+                    checkpoint_files.write(
+                        path, checkpoint_files.snapshot(params, updater, {"step": number, "epoch": 0})
+                    )
                 held = time.perf_counter() - start
                 taken, count = held, 0
                 while count < 10 or not stager._idle.is_set():
@@ -96,9 +98,9 @@ def upload() -> None:
     from job_records import RECORD, a_run, stage
     from pyspark.sql import SparkSession
 
-    from mxspark.checkpoint import CheckpointStore
-    from mxspark.jobdir import JobDir
-    from mxspark.spark.hadoop import HadoopStorage
+    from mxspark.jobdir.checkpoints import CheckpointStore
+    from mxspark.jobdir.layout import JobDir
+    from mxspark.spark.hadoop.storage import HadoopStorage
 
     spark = SparkSession.builder.master("local[1]").config("spark.ui.enabled", "false").getOrCreate()
     configuration = spark._jsc.hadoopConfiguration()
@@ -143,7 +145,7 @@ def _strings(array: object, *texts: str) -> object:
 
 
 if __name__ == "__main__":
-    from mxspark.topology import MALLOC
+    from mxspark.topology.placement import MALLOC
 
     if not MALLOC.items() <= os.environ.items():  # as roles run, which keep the memory of the checkpoint before
         os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **MALLOC})

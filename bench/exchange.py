@@ -28,7 +28,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "mx"), str(ROOT / "bench")]
 import loop  # noqa: E402
 import psutil  # noqa: E402
 
-from mxspark import wire  # noqa: E402
+from mxspark.protocol import frames  # noqa: E402
 
 STEPS = {"mlp": 200, "lenet": 100, "large": 40}
 ROWS = {"mlp": 64, "lenet": 64, "large": 8}
@@ -74,19 +74,19 @@ loop.large = large
 
 def ours(name, workers, exchanging):
     """Train with our exchange and update, without data, metrics and events; `exchanging` False is the limit."""
-    from mxspark.mx.importing import import_mxnet
+    from mxspark.mx.runtime.importing import import_mxnet
 
     mx = import_mxnet()
     from mxnet import autograd
 
-    from mxspark import values
-    from mxspark.bundle import Component, Function, TrainingSpec
-    from mxspark.mx import network
-    from mxspark.mx.exchange_hierarchical import HierarchicalExchange
-    from mxspark.mx.optimizer import Updater
-    from mxspark.specs import INHERITED, Inherited
+    from mxspark.job.spec import Component, Function, TrainingSpec
+    from mxspark.mx.exchange.hierarchical import HierarchicalExchange
+    from mxspark.mx.model import network
+    from mxspark.mx.state.optimizer import Updater
+    from mxspark.protocol import codec
+    from mxspark.protocol.specs import INHERITED, Inherited
 
-    given = values.decode(Inherited, json.loads(os.environ[INHERITED]))
+    given = codec.decode(Inherited, json.loads(os.environ[INHERITED]))
     exchange = HierarchicalExchange(int(os.environ["TEST_RANK"]), workers, given, has_store="DMLC_ROLE" in os.environ)
     loss, sgd, xavier = Component("softmax_cross_entropy"), Component("sgd", loop.OPTIONS), Component("xavier")
     training = TrainingSpec(Function(name, f"exchange:{name}"), loss, sgd, None, xavier, (), "", 1, 0)
@@ -160,7 +160,7 @@ def measure_stock(name, workers):
     """Return rows per second a worker of MXNet as it comes."""
     group = {
         "DMLC_PS_ROOT_URI": "127.0.0.1",
-        "DMLC_PS_ROOT_PORT": str(wire.free_ports("127.0.0.1", 1)[0]),
+        "DMLC_PS_ROOT_PORT": str(frames.free_ports("127.0.0.1", 1)[0]),
         "DMLC_NUM_WORKER": str(workers),
         "DMLC_NUM_SERVER": str(workers),
         "DMLC_NODE_HOST": "127.0.0.1",

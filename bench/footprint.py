@@ -3,7 +3,7 @@
     python bench/footprint.py [--json FILE]
 
 Resident memory of a process, as YARN's NodeManager adds it up for a container: shared and mapped pages count in each
-process that has touched them. The estimate is `mxspark.footprint`, by which a run warns and `mxspark check` judges.
+process that has touched them. The estimate is `mxspark.topology.memory`, by which runs warn and `mxspark check` judges.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import psutil  # noqa: E402
 from pyspark.sql import SparkSession  # noqa: E402
 
 import mxspark  # noqa: E402
-from mxspark import footprint  # noqa: E402
+from mxspark.topology import memory  # noqa: E402
 
 DIGITS = str(ROOT / "examples/digits/digits.parquet")
 HIDDEN = {"small": 128, "10 M": 3100, "40 M": 6270}  # 2 hidden layers, trained values 26 thousand, 9.8 M, 39.8 M
@@ -108,8 +108,8 @@ def measure(spark: SparkSession, hidden: int, optimizer: dict, workers: int) -> 
 def print_case(name: str, found: dict[str, int]) -> None:
     """Print measured and estimated MiB of the processes of one run."""
     kinds = dict(heap=1024, overhead=384, slots=1, workers=2, servers=2, values=found["values"])
-    estimate = {part.name: part.mib for part in footprint.executor(**kinds).parts}
-    estimate["scheduler"], estimate["python"] = footprint.SCHEDULER, estimate["Python task"]
+    estimate = {part.name: part.mib for part in memory.executor(**kinds).parts}
+    estimate["scheduler"], estimate["python"] = memory.SCHEDULER, estimate["Python task"]
     columns = [f"{kind} {found[kind] >> 20} ({estimate[kind]})" for kind in sorted(found) if kind != "values"]
     print(f"{name:22s} {found['values']:11,d} values, MiB (estimate): {', '.join(columns)}", flush=True)
 

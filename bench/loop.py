@@ -27,7 +27,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "mx")]
 
-from mxspark import events, wire  # noqa: E402
+from mxspark.protocol import events, frames  # noqa: E402
 
 SHAPES = {"mlp": (784,), "lenet": (1, 28, 28)}
 STEPS = {"mlp": 300, "lenet": 120}
@@ -111,15 +111,15 @@ def stock(name, rows, workers):
 
 def bare(name, rows, workers):
     """Train with our exchange and update, without data, metrics and events."""
-    from mxspark.mx.importing import import_mxnet
+    from mxspark.mx.runtime.importing import import_mxnet
 
     import_mxnet()
     from mxnet import autograd
 
-    from mxspark.bundle import Component, Function, TrainingSpec
-    from mxspark.mx import network
-    from mxspark.mx.exchange_kvstore import KVStoreExchange
-    from mxspark.mx.optimizer import Updater
+    from mxspark.job.spec import Component, Function, TrainingSpec
+    from mxspark.mx.exchange.kvstore import KVStoreExchange
+    from mxspark.mx.model import network
+    from mxspark.mx.state.optimizer import Updater
 
     exchange = KVStoreExchange(int(os.environ["TEST_RANK"]), workers)
     loss, sgd, xavier = Component("softmax_cross_entropy"), Component("sgd", OPTIONS), Component("xavier")
@@ -151,7 +151,7 @@ def worker():
 
 def measure_stock(name, rows, workers, threads):
     """Return rows per second a worker of MXNet as it comes."""
-    ports = wire.free_ports("127.0.0.1", 1)
+    ports = frames.free_ports("127.0.0.1", 1)
     own = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / "bench"), "BENCH": f"stock {name} {rows} {workers}"}
     group = {
         "DMLC_PS_ROOT_URI": "127.0.0.1",
@@ -208,7 +208,7 @@ def make_job(folder, name):
     """Spool random rows: one epoch is what is measured."""
     from role_harness import make_bundle
 
-    from mxspark.bundle import Component, Function
+    from mxspark.job.spec import Component, Function
 
     rows = (WARM_STEPS + STEPS[name] + 5) * 128
     counts = [rows // 3, 0, rows - rows // 3]

@@ -25,10 +25,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyspark.sql import DataFrame, SparkSession
 
-from mxspark import values
-from mxspark.spark import spool_stage
-from mxspark.spark.spool_task import ANSWER, SpoolTask
-from mxspark.spool import ColumnSpec, SpoolReady
+from mxspark.data.spool import ColumnSpec, SpoolReady
+from mxspark.protocol import codec
+from mxspark.spark.spool import stage
+from mxspark.spark.spool.task import ANSWER, SpoolTask
 
 WIDTH = 784
 SHARES = (0.30, 0.25, 0.20, 0.15, 0.10)
@@ -97,11 +97,11 @@ def session(folder: Path) -> SparkSession:
 def spooled(frame: DataFrame, run_id: str) -> float:
     """Return the seconds one spool takes; its files are removed afterwards."""
     start = time.monotonic()
-    ready = spool_stage.spool(frame, FEATURES, LABELS, run_id, "training")
+    ready = stage.spool(frame, FEATURES, LABELS, run_id, "training")
     seconds = time.monotonic() - start
-    assert not spool_stage.problems(ready, FEATURES, LABELS)
+    assert not stage.problems(ready, FEATURES, LABELS)
     assert len(ready) == len(SHARES)
-    spool_stage.remove(ready, run_id)
+    stage.remove(ready, run_id)
     return seconds
 
 
@@ -141,9 +141,9 @@ def measure_memory(spark: SparkSession, folder: Path, rows: int, kind: str) -> d
         frame = spark.read.parquet(*[str(folder / "data" / "part-0.parquet")] * times).coalesce(1)
         task = SpoolTask(FEATURES, LABELS, f"memory{times}", "training")
         (line,) = frame.mapInArrow(watched(task), ANSWER).collect()
-        ready = values.decode(SpoolReady, json.loads(line[0]))
+        ready = codec.decode(SpoolReady, json.loads(line[0]))
         assert ready.rows == times * int(rows * SHARES[0])
-        spool_stage.remove([ready], f"memory{times}")
+        stage.remove([ready], f"memory{times}")
         peaks.append(int((folder / "peaks").read_text().split()[-1]))
     print(f"RssAnon {peaks[0]:,} kB, with 10 x the rows {peaks[1]:,} kB")
     return {"bench": "spool memory", "rssanon_kb": peaks, "ratio": round(peaks[1] / peaks[0], 3), "bar": 1.05}

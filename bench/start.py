@@ -27,7 +27,7 @@ import pyarrow.parquet as pq  # noqa: E402
 from pyspark.sql import SparkSession  # noqa: E402
 
 import mxspark  # noqa: E402
-from mxspark.events import Beat, Formed, Joined, Loaded, Started  # noqa: E402
+from mxspark.protocol.events import Beat, Formed, Joined, Loaded, Started  # noqa: E402
 
 ROWS, WIDTH, BAR_S = 20_000, 784, 2.5
 MARKS = {"agents": Joined, "import": Loaded, "form": Formed, "ready": Started}

@@ -29,17 +29,17 @@ def worker():
     """Train, with a clock at every border inside `sum_gradients`."""
     name, workers, rows = os.environ["STEP"].split()
     exchange.ROWS[name] = int(rows)
-    from mxspark.mx.importing import import_mxnet
+    from mxspark.mx.runtime.importing import import_mxnet
 
     import_mxnet()
-    from mxspark.mx import exchange_hierarchical, peers, shared_memory
+    from mxspark.mx.exchange import hierarchical, peers, shared_memory
 
     marks = []
     clock = time.perf_counter
     meet, add, sums = (
         peers.Peers.meet,
         shared_memory.Sum.__call__,
-        exchange_hierarchical.HierarchicalExchange.sum_gradients,
+        hierarchical.HierarchicalExchange.sum_gradients,
     )
 
     def marked(call, before, after):
@@ -53,7 +53,7 @@ def worker():
 
     peers.Peers.meet = marked(meet, "meet", "met")
     shared_memory.Sum.__call__ = marked(add, "add", "added")
-    exchange_hierarchical.HierarchicalExchange.sum_gradients = marked(sums, "begin", "end")
+    hierarchical.HierarchicalExchange.sum_gradients = marked(sums, "begin", "end")
     print("rate", flush=True)
     exchange.ours(name, int(workers), True)
     print(json.dumps(phases(marks)), flush=True)

@@ -20,13 +20,13 @@ from mxspark.errors import (
     RoleDied,
     TrainingCodeError,
 )
+from mxspark.version import __version__
 
 if TYPE_CHECKING:
-    from mxspark.config import JobConfig
+    from mxspark.config.job_config import JobConfig
     from mxspark.result import Model, Result
-    from mxspark.spark.job import train
+    from mxspark.spark.run.job import train
 
-__version__ = "0.1.0"
 __all__ = [
     "ClusterError",
     "ConfigError",
@@ -46,10 +46,10 @@ __all__ = [
     "train",
 ]
 _LAZY = {
-    "JobConfig": "mxspark.config",
+    "JobConfig": "mxspark.config.job_config",
     "Model": "mxspark.result",
     "Result": "mxspark.result",
-    "train": "mxspark.spark.job",
+    "train": "mxspark.spark.run.job",
 }
 
 

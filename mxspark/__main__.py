@@ -2,6 +2,6 @@
 
 import sys
 
-from mxspark.cli import main
+from mxspark.cli.main import main
 
 sys.exit(main())

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
-from mxspark import values
-from mxspark.events import EpochEnd
-from mxspark.failure import Cause, remedy
+from mxspark.errors.cause import Cause, remedy
+from mxspark.protocol import codec
+from mxspark.protocol.events import EpochEnd
 
 if TYPE_CHECKING:
-    from mxspark.storage import Storage
+    from mxspark.storage.base import Storage
 
 SUCCEEDED, FAILED, INTERRUPTED, TERMINATED = "succeeded", "failed", "interrupted", "terminated"
 
@@ -40,10 +40,10 @@ class Model:
 
     def load(self) -> Any:
         """Return the network as a ``gluon.SymbolBlock``; the one place where the driver process imports MXNet."""
-        from mxspark.mx.importing import import_mxnet
+        from mxspark.mx.runtime.importing import import_mxnet
 
         import_mxnet()
-        from mxspark.mx.export import load_model
+        from mxspark.mx.model.export import load_model
 
         with tempfile.TemporaryDirectory(prefix="mxspark-model-") as folder:
             return load_model(self.fetch(folder))
@@ -148,7 +148,7 @@ class Result:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the outcome as one JSON object, as ``--result`` writes it."""
-        plain = values.encode(replace(self, model=None, best_model=None))
+        plain = codec.encode(replace(self, model=None, best_model=None))
         plain["model"] = self.model.path if self.model else None
         plain["best_model"] = self.best_model.path if self.best_model else None
         return dict(_finite(plain))

@@ -8,10 +8,10 @@ from typing import Optional
 
 from job_records import RECORD, a_run
 
-from mxspark.checkpoint import CheckpointStore, Found, in_order
-from mxspark.jobdir import JobDir
-from mxspark.storage_memory import InMemoryStorage
-from mxspark.terms import Claim
+from mxspark.jobdir.checkpoints import CheckpointStore, Found, in_order
+from mxspark.jobdir.layout import JobDir
+from mxspark.jobdir.ownership import Claim
+from mxspark.storage.memory import InMemoryStorage
 
 
 def a_store(storage: InMemoryStorage, keep: int = 3) -> CheckpointStore:

@@ -17,13 +17,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from job_records import RECORD, a_run, stage
 
-from mxspark import manifest as manifests
-from mxspark.checkpoint import CheckpointStore, in_order
 from mxspark.errors import ClusterError, JobDirError, TakenOver
-from mxspark.jobdir import JobDir
-from mxspark.publish import publish_model, read_model
-from mxspark.storage import Entry, Storage, failed, join
-from mxspark.storage_memory import Fault, Killed
+from mxspark.jobdir import manifest as manifests
+from mxspark.jobdir.checkpoints import CheckpointStore, in_order
+from mxspark.jobdir.layout import JobDir
+from mxspark.jobdir.publish import publish_model, read_model
+from mxspark.storage.base import Entry, Storage, failed, join
+from mxspark.storage.memory import Fault, Killed
 
 
 class Faulty:

@@ -19,10 +19,11 @@ from typing import Any, Callable, Optional
 
 import psutil
 
-from mxspark import events, topology, values, wire
 from mxspark.agent import launch
-from mxspark.hosts import groups
-from mxspark.specs import AgentSpec, DriverAgentSpec, Limits, RoleSpec
+from mxspark.protocol import codec, events, frames
+from mxspark.protocol.specs import AgentSpec, DriverAgentSpec, Limits, RoleSpec
+from mxspark.topology import placement
+from mxspark.topology.hosts import groups
 
 TESTS = Path(__file__).resolve().parent
 PROGRAMS = TESTS / "programs"
@@ -67,7 +68,7 @@ class Gang:
         self.secret = secrets.token_hex(32)
         self.past: list[str] = []
         self.plan = partial(
-            topology.plan_roles,
+            placement.plan_roles,
             num_workers=workers,
             num_servers=servers,
             servers_on_driver=on_driver,
@@ -88,7 +89,7 @@ class Gang:
             limits=limits,
             sys_path=SYS_PATH,
             log_dir=str(folder / "logs"),
-            identity=identity or topology.host_identity(),
+            identity=identity or placement.host_identity(),
             same_host=same_host,
             roles=self.group.driver,
             entries=entries or ENTRIES,
@@ -96,7 +97,7 @@ class Gang:
         self.reported: list[events.Reported] = []
         self.slots: list[launch.AgentHandle] = []
         self.driver: launch.AgentHandle
-        self.channel: wire.Channel
+        self.channel: frames.Channel
         self.address: tuple[str, int] = ("", 0)
         self.bundle: dict[str, Any] = {"digest": "same"}
 
@@ -121,7 +122,7 @@ class Gang:
     @property
     def sockets(self) -> list[str]:
         """Paths of all sockets of the group, and of those before it."""
-        return [*self.past, *topology.sockets(self.roles)]
+        return [*self.past, *placement.sockets(self.roles)]
 
     @property
     def roles(self) -> list[RoleSpec]:
@@ -145,7 +146,7 @@ class Gang:
 
     def begin(self) -> None:
         """Tell the driver's agent about all slots."""
-        slots, own = values.encode(self.group.slots), values.encode(self.group.driver)
+        slots, own = codec.encode(self.group.slots), codec.encode(self.group.driver)
         frame = {"do": "begin", "attempt": self.attempt, "roles": own, "slots": slots, "bundle": self.bundle}
         self.channel.send(frame)
 
@@ -154,7 +155,7 @@ class Gang:
         self.attempt += 1
         self.past += self.sockets
         self.group = _spoil(self.plan(), faults or {})
-        self.driver.sockets = topology.sockets(self.group.driver)
+        self.driver.sockets = placement.sockets(self.group.driver)
         self.begin()
 
     def start(self, ranks: Optional[list[int]] = None) -> Gang:
@@ -217,7 +218,7 @@ class Gang:
         for entry in Path("/proc").iterdir():
             if entry.name.isdigit():
                 with contextlib.suppress(OSError, psutil.Error):
-                    tagged = f"{topology.RUN_TAG}={self.run_id}".encode() in (entry / "environ").read_bytes()
+                    tagged = f"{placement.RUN_TAG}={self.run_id}".encode() in (entry / "environ").read_bytes()
                     if tagged and psutil.Process(int(entry.name)).status() != psutil.STATUS_ZOMBIE:
                         found.append(int(entry.name))
         return found
@@ -233,7 +234,7 @@ class Gang:
         assert not [path for path in self.sockets if os.path.lexists(path)]
 
 
-def _spoil(group: topology.Group, faults: dict[tuple[str, int], dict[str, Any]]) -> topology.Group:
+def _spoil(group: placement.Group, faults: dict[tuple[str, int], dict[str, Any]]) -> placement.Group:
     """Tell each role its rank, its peers and its fault."""
     every = [*group.driver, *(role for slot in group.slots for role in slot)]
     peers = json.dumps([role.socket for role in every if role.role != "worker"])
@@ -243,7 +244,7 @@ def _spoil(group: topology.Group, faults: dict[tuple[str, int], dict[str, Any]])
         extra = {"FAKE": fault, "FAKE_PEERS": peers, "FAKE_RANK": str(role.rank)}
         return dataclasses.replace(role, environment={**role.environment, **extra})
 
-    return topology.Group(tuple(map(change, group.driver)), tuple(tuple(map(change, slot)) for slot in group.slots))
+    return placement.Group(tuple(map(change, group.driver)), tuple(tuple(map(change, slot)) for slot in group.slots))
 
 
 def freeze(pid: int) -> None:

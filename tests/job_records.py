@@ -7,9 +7,9 @@ import itertools
 from pathlib import Path
 from typing import Any, Optional
 
-from mxspark.events import Staged, StagedFile
-from mxspark.jobrecord import DataRecord, JobRecord, JobSettings, RunInfo
-from mxspark.spool import ColumnSpec
+from mxspark.data.spool import ColumnSpec
+from mxspark.job.record import DataRecord, JobRecord, JobSettings, RunInfo
+from mxspark.protocol.events import Staged, StagedFile
 
 SETTINGS = JobSettings(
     network="nets:lenet",

@@ -12,10 +12,10 @@ from pathlib import Path
 from job_records import RECORD, a_run
 
 from mxspark.errors import OwnerLives
-from mxspark.jobdir import JobDir
-from mxspark.keeper import Keeper
-from mxspark.storage import Storage
-from mxspark.terms import Claim
+from mxspark.jobdir.layout import JobDir
+from mxspark.jobdir.lease import Keeper
+from mxspark.jobdir.ownership import Claim
+from mxspark.storage.base import Storage
 
 TESTS = Path(__file__).resolve().parent
 NAMES = ("a", "b", "c")
@@ -77,12 +77,12 @@ def main(folder: str, me: str) -> None:
 
 def _storage(folder: str) -> Storage:
     if not folder.startswith("hdfs:"):
-        from mxspark.storage_local import LocalStorage
+        from mxspark.storage.local import LocalStorage
 
         return LocalStorage()
     from pyspark.sql import SparkSession
 
-    from mxspark.spark.hadoop import HadoopStorage
+    from mxspark.spark.hadoop.storage import HadoopStorage
 
     spark = SparkSession.builder.master("local[1]").config("spark.ui.enabled", "false").getOrCreate()
     spark._jsc.hadoopConfiguration().set("dfs.replication", "1")

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from job_records import RECORD, a_run, stage
 
-from mxspark.checkpoint import CheckpointStore
 from mxspark.errors import JobDirRemoved, MXSparkError
-from mxspark.jobdir import JobDir
-from mxspark.keeper import Keeper
-from mxspark.publish import publish_model
-from mxspark.storage import Entry, Storage, join
+from mxspark.jobdir.checkpoints import CheckpointStore
+from mxspark.jobdir.layout import JobDir
+from mxspark.jobdir.lease import Keeper
+from mxspark.jobdir.publish import publish_model
+from mxspark.storage.base import Entry, Storage, join
 
 Place = tuple[Storage, str]
 

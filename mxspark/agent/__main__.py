@@ -12,14 +12,14 @@ import traceback
 from pathlib import Path
 from typing import Optional, Union
 
-from mxspark import events, launcher_line, values, wire
-from mxspark.agent import process
+from mxspark.agent import role_process
 from mxspark.agent.coordinator import RANK, Coordinator
 from mxspark.agent.loop import READ, Loop, Stream
 from mxspark.agent.slot import FINISHED, SlotAgent
-from mxspark.failure import Cause
-from mxspark.processes import Stillness
-from mxspark.specs import AgentSpec, DriverAgentSpec
+from mxspark.errors.cause import Cause
+from mxspark.protocol import codec, events, frames, launcher
+from mxspark.protocol.specs import AgentSpec, DriverAgentSpec
+from mxspark.system.procfs import Stillness
 
 FIRST_FRAME_S = 30.0
 PARENT_S = 0.5
@@ -38,7 +38,7 @@ class Main:
         self._inherited: Optional[str] = None  # the scratch folder, once its owner is gone
         self._orphaned = False
         self._parent, self._still, self._lease_s = os.getppid(), Stillness(), float("inf")
-        self._starter = Stream(self.loop, STDIN, wire.Plain(), self._frame, lambda _error: self._gone("it let go"))
+        self._starter = Stream(self.loop, STDIN, frames.Plain(), self._frame, lambda _error: self._gone("it let go"))
         self._patience = self.loop.after(FIRST_FRAME_S, self.loop.stop)
         self.loop.every(PARENT_S, self._check_parent)
         self._wake, wake = socket.socketpair()  # kept: a socket that is collected is closed
@@ -76,23 +76,23 @@ class Main:
 
     def _print(self, outcome: dict[str, object]) -> None:
         try:
-            os.write(STDOUT, wire.Plain().pack(outcome))
+            os.write(STDOUT, frames.Plain().pack(outcome))
         except OSError as error:
             logging.getLogger(__name__).warning("nobody took the outcome %s: %s", outcome, error)
 
-    def _frame(self, frame: wire.Message) -> None:
+    def _frame(self, frame: frames.Message) -> None:
         if isinstance(self.agent, Coordinator):
             self.agent.command(frame)
         elif self.agent is None:
             self._patience.cancel()
             self._kind = frame["agent"]
             if self._kind == "driver":
-                spec = values.decode(DriverAgentSpec, frame["spec"])
+                spec = codec.decode(DriverAgentSpec, frame["spec"])
                 self._scratch, self._lease_s = spec.scratch, spec.limits.lease_s
                 self.agent = Coordinator(self.loop, spec, dict(os.environ), self._starter)
             else:
                 scratch = Path(frame["scratch"])
-                self.agent = SlotAgent(self.loop, values.decode(AgentSpec, frame["spec"]), dict(os.environ), scratch)
+                self.agent = SlotAgent(self.loop, codec.decode(AgentSpec, frame["spec"]), dict(os.environ), scratch)
 
     def _check_parent(self) -> None:
         if os.getppid() != self._parent:  # a copy of the pipe in some other process may keep it open
@@ -100,7 +100,7 @@ class Main:
         elif isinstance(self.agent, Coordinator):
             still_s = self._still.seconds(self._parent)
             self.agent.look_at_driver(self._parent, still_s)
-            if still_s > self._lease_s and launcher_line.gone() is not None:
+            if still_s > self._lease_s and launcher.gone() is not None:
                 os.kill(self._parent, signal.SIGKILL)  # nobody is left who would end it
 
     def _gone(self, how: str) -> None:
@@ -127,7 +127,7 @@ def main() -> Optional[int]:
     """Be an agent."""
     os.umask(0o077)
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    process.adopt_orphans()
+    role_process.adopt_orphans()
     agent = Main()
     try:
         agent.loop.run()

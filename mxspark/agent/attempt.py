@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Optional
 
-from mxspark import events
-from mxspark.failure import Cause, describe_exit
-from mxspark.specs import DriverAgentSpec, Limits, RoleSpec
-from mxspark.topology import explain_difference
+from mxspark.errors.cause import Cause, describe_exit
+from mxspark.protocol import events
+from mxspark.protocol.specs import DriverAgentSpec, Limits, RoleSpec
+from mxspark.topology.placement import explain_difference
 
 WAIT, FAIL, FINISH = "wait", "fail", "finish"
 KIND_OF_RAISED = {

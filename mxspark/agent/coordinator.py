@@ -9,16 +9,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Optional
 
-from mxspark import events, topology, values, wire
-from mxspark.agent import decide, ending, process
+from mxspark.agent import decide, ending, role_process
 from mxspark.agent.attempt import FAIL, FINISH, WAIT, Attempt
-from mxspark.agent.hearing import understand
+from mxspark.agent.diagnosis import blame
+from mxspark.agent.inbox import understand
 from mxspark.agent.loop import Loop, Stream, Timer
 from mxspark.agent.roles import Roles
 from mxspark.agent.server import ControlServer, Peer
-from mxspark.agent.suspects import blame
-from mxspark.failure import Cause
-from mxspark.specs import DriverAgentSpec, RoleSpec
+from mxspark.errors.cause import Cause
+from mxspark.protocol import codec, events, frames
+from mxspark.protocol.specs import DriverAgentSpec, RoleSpec
+from mxspark.topology import placement
 
 log = logging.getLogger(__name__)
 
@@ -34,10 +35,10 @@ class Coordinator:
     def __init__(self, loop: Loop, spec: DriverAgentSpec, environment: Mapping[str, str], driver: Stream) -> None:
         self._loop, self._spec, self._driver = loop, spec, driver
         os.makedirs(folder := Path(spec.log_dir), exist_ok=True)
-        process.log_to(folder / "agent-driver.log")
+        role_process.log_to(folder / "agent-driver.log")
         self._attempt = Attempt.first(spec, os.uname().nodename)
-        self._plans: Optional[list[wire.Message]] = None
-        self._sockets = topology.sockets(spec.roles)
+        self._plans: Optional[list[frames.Message]] = None
+        self._sockets = placement.sockets(spec.roles)
         self._peers: dict[int, Peer] = {}
         self._logs: dict[str, str] = {}
         self._stopped: set[int] = set()
@@ -45,8 +46,8 @@ class Coordinator:
         self._over = False  # the attempt; the driver then says how to go on
         self._patience: Timer
         self._ended = self._stopping = self._interrupted = False
-        self._settings = process.Settings(
-            sys.executable, spec.sys_path, process.base_environment(environment), folder, "", spec.entries
+        self._settings = role_process.Settings(
+            sys.executable, spec.sys_path, role_process.base_environment(environment), folder, "", spec.entries
         )
         self._roles = self._no_roles()
         self._server = ControlServer(loop, spec.bind, bytes.fromhex(spec.secret), self._heard, self._lost)
@@ -71,7 +72,7 @@ class Coordinator:
         """Whether the attempt came to its end without failure."""
         return self._over and self._attempt.verdict == FINISH
 
-    def command(self, frame: wire.Message) -> None:
+    def command(self, frame: frames.Message) -> None:
         """Take a command of the driver."""
         do = frame.get("do")
         if do == "begin":
@@ -109,16 +110,16 @@ class Coordinator:
             self._cause = Cause("interrupted", "agent", RANK, self._attempt.host, os.getpid(), why)
         self._stop_all(why)
 
-    def _begin(self, frame: wire.Message) -> None:
-        number, slots = frame["attempt"], values.decode(tuple[tuple[RoleSpec, ...], ...], frame["slots"])
+    def _begin(self, frame: frames.Message) -> None:
+        number, slots = frame["attempt"], codec.decode(tuple[tuple[RoleSpec, ...], ...], frame["slots"])
         if number == self._attempt.number + 1 and self._over and len(slots) == self._spec.size:
-            self._follow(values.decode(tuple[RoleSpec, ...], frame["roles"]))
+            self._follow(codec.decode(tuple[RoleSpec, ...], frame["roles"]))
         elif number != self._attempt.number or self._plans is not None or len(slots) != self._spec.size:
             raise ValueError(ending.misfit(frame, self._attempt, self._over))
         roles = [(role, slot) for slot, roles in enumerate(slots) for role in roles]
-        self._sockets += topology.sockets([role for role, _ in roles])
+        self._sockets += placement.sockets([role for role, _ in roles])
         self._attempt.begin({(role.role, role.rank): slot for role, slot in roles}, self._loop.now())
-        self._plans = [{"attempt": number, "roles": values.encode(slot), "bundle": frame["bundle"]} for slot in slots]
+        self._plans = [{"attempt": number, "roles": codec.encode(slot), "bundle": frame["bundle"]} for slot in slots]
         for rank, peer in self._peers.items():
             self._give_work(rank, peer)
 
@@ -127,7 +128,7 @@ class Coordinator:
         self._patience.cancel()
         self._attempt = self._attempt.next(own_roles)
         self._plans, self._cause, self._over, self._logs = None, None, False, {}
-        self._sockets = topology.sockets(own_roles)
+        self._sockets = placement.sockets(own_roles)
         self._roles = self._no_roles()
         self._roles.start(own_roles)
 
@@ -135,7 +136,7 @@ class Coordinator:
         if self._plans is not None and not self._attempt.failures and rank not in self._attempt.gone:
             peer.send({"do": "start", "attempt": self._plans[rank]})
 
-    def _heard(self, peer: Peer, frame: wire.Message) -> None:
+    def _heard(self, peer: Peer, frame: frames.Message) -> None:
         peer.heard = self._loop.now()
         try:
             if "logs" in frame:
@@ -287,11 +288,11 @@ class Coordinator:
         self._server.close()
         self._driver.flush(FLUSH_S, self._loop.stop)
 
-    def _tell_agents(self, message: wire.Message) -> None:
+    def _tell_agents(self, message: frames.Message) -> None:
         for peer in self._peers.values():
             peer.send(message)
 
-    def _tell_driver(self, message: wire.Message) -> None:
+    def _tell_driver(self, message: frames.Message) -> None:
         self._driver.send(message)
         if self._driver.queued_bytes > STUCK_BYTES:
             self._driver.close()

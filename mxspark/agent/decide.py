@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Optional
 
 from mxspark.agent.attempt import FAIL, FINISH, WAIT, Attempt, Who
-from mxspark.failure import Cause
-from mxspark.processes import STOPPED
+from mxspark.errors.cause import Cause
+from mxspark.system.procfs import STOPPED
 
 ENDED = "ended"
 

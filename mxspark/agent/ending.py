@@ -8,11 +8,13 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Optional
 
-from mxspark import events, topology, wire
-from mxspark.agent import family, process
+from mxspark.agent import role_process
 from mxspark.agent.attempt import Attempt
 from mxspark.agent.roles import TAIL_LINES
-from mxspark.failure import Cause, shorten
+from mxspark.errors.cause import Cause, shorten
+from mxspark.protocol import events, frames
+from mxspark.system import process_tree
+from mxspark.topology import placement
 
 # A frame holds them all, and six bytes for a character that is not ASCII.
 LOGS_LIMIT, OTHERS_LIMIT, TEXT_LIMIT = 2**20, 16, 2**16
@@ -22,7 +24,7 @@ ORPHANS_S = 1.0
 log = logging.getLogger(__name__)
 
 
-def misfit(frame: wire.Message, attempt: Attempt, is_over: bool) -> str:
+def misfit(frame: frames.Message, attempt: Attempt, is_over: bool) -> str:
     """Say that the driver began an attempt that is not the next."""
     return (
         f"the driver began attempt {frame['attempt']} with {len(frame['slots'])} slots in attempt {attempt.number} "
@@ -32,11 +34,11 @@ def misfit(frame: wire.Message, attempt: Attempt, is_over: bool) -> str:
 
 def clean_up(run_id: str, sockets: Sequence[str]) -> None:
     """Remove from this host what the agents of an attempt, whose roles have ended, may have left."""
-    left = family.kill_tagged(topology.RUN_TAG, run_id, {os.getpid(), os.getppid()}, ORPHANS_S)
+    left = process_tree.kill_tagged(placement.RUN_TAG, run_id, {os.getpid(), os.getppid()}, ORPHANS_S)
     if left:
         log.warning("processes that had outlived their agents were killed: %s", sorted(left))
     for path in sockets:
-        process.remove_socket(path)
+        role_process.remove_socket(path)
 
 
 def kill_agents(attempt: Attempt, ranks: Collection[int]) -> None:
@@ -44,7 +46,7 @@ def kill_agents(attempt: Attempt, ranks: Collection[int]) -> None:
     for rank in ranks:
         joined = attempt.joined[rank]
         if joined.identity == attempt.identity:
-            family.kill_agent(joined.pid)
+            process_tree.kill_agent(joined.pid)
 
 
 def ended(attempt: Attempt, cause: Optional[Cause], logs: Mapping[str, str], suffix: str) -> events.Ended:

@@ -17,10 +17,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Optional
 
-from mxspark import topology, values, wire
-from mxspark.agent import process
-from mxspark.failure import describe_exit
-from mxspark.specs import AgentSpec, DriverAgentSpec
+from mxspark.agent import role_process
+from mxspark.errors.cause import describe_exit
+from mxspark.protocol import codec, frames
+from mxspark.protocol.specs import AgentSpec, DriverAgentSpec
+from mxspark.topology import placement
 
 STOP_S = 8.0
 BOOT = (
@@ -74,8 +75,8 @@ class AgentHandle:
         output = self._popen.communicate(timeout=timeout)[0] if self._popen.stdout else b""
         returncode = self._popen.wait(timeout)
         self._clean()
-        with contextlib.suppress(wire.WireError):
-            for frame in wire.Plain().feed(output or b""):
+        with contextlib.suppress(frames.WireError):
+            for frame in frames.Plain().feed(output or b""):
                 return frame
         if returncode == 0:
             return {"outcome": "finished", "message": ""}
@@ -120,7 +121,7 @@ class AgentHandle:
                     if int(session) == self.pid:
                         os.kill(int(entry), signal.SIGKILL)
         for path in self.sockets:
-            process.remove_socket(path)
+            role_process.remove_socket(path)
         if self._scratch is not None:
             shutil.rmtree(self._scratch, ignore_errors=True)
 
@@ -134,7 +135,7 @@ def slot_agent(spec: AgentSpec, python: str = sys.executable) -> AgentHandle:
     assert pipe is not None
     handle = AgentHandle(popen, pipe, scratch)
     try:
-        pipe.write(wire.Plain().pack({"agent": "slot", "spec": values.encode(spec), "scratch": str(scratch)}))
+        pipe.write(frames.Plain().pack({"agent": "slot", "spec": codec.encode(spec), "scratch": str(scratch)}))
         pipe.flush()
     except BaseException:
         handle.stop()
@@ -142,15 +143,15 @@ def slot_agent(spec: AgentSpec, python: str = sys.executable) -> AgentHandle:
     return handle
 
 
-def driver_agent(spec: DriverAgentSpec, python: str = sys.executable) -> tuple[AgentHandle, wire.Channel]:
+def driver_agent(spec: DriverAgentSpec, python: str = sys.executable) -> tuple[AgentHandle, frames.Channel]:
     """Start the driver's agent; the channel carries commands to it and its reports back."""
     ours, theirs = socket.socketpair()
     with theirs:
         popen = _start(spec.run_id, spec.sys_path, python, theirs.fileno(), subprocess.DEVNULL)
-    channel = wire.Channel(ours)
-    handle = AgentHandle(popen, channel, sockets=topology.sockets(spec.roles))
+    channel = frames.Channel(ours)
+    handle = AgentHandle(popen, channel, sockets=placement.sockets(spec.roles))
     try:
-        channel.send({"agent": "driver", "spec": values.encode(spec)})
+        channel.send({"agent": "driver", "spec": codec.encode(spec)})
     except BaseException:
         handle.stop()
         raise
@@ -163,5 +164,5 @@ def _start(run_id: str, sys_path: tuple[str, ...], python: str, stdin: int, stdo
         stdin=stdin,
         stdout=stdout,
         start_new_session=True,
-        env={**os.environ, process.AGENT_TAG: run_id},
+        env={**os.environ, role_process.AGENT_TAG: run_id},
     )

@@ -9,7 +9,7 @@ import selectors
 import time
 from typing import Callable, Optional
 
-from mxspark import wire
+from mxspark.protocol import frames as wire
 
 READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 READ_BYTES = 65536

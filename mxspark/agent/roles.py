@@ -9,13 +9,15 @@ import tempfile
 from collections.abc import Sequence
 from typing import Callable, Optional
 
-from mxspark import events, processes, wire
-from mxspark.agent import examine, family, process
+from mxspark.agent import role_process
 from mxspark.agent.loop import Loop, Stream
-from mxspark.agent.process import RoleProcess, Settings
-from mxspark.failure import describe_exit
-from mxspark.processes import STOPPED, Stillness
-from mxspark.specs import Inherited, RoleSpec
+from mxspark.agent.role_process import RoleProcess, Settings
+from mxspark.errors.cause import describe_exit
+from mxspark.protocol import events, frames
+from mxspark.protocol.specs import Inherited, RoleSpec
+from mxspark.system import limits as examine
+from mxspark.system import process_tree, procfs
+from mxspark.system.procfs import STOPPED, Stillness
 
 FROM_ROLES = (
     events.Loaded,
@@ -78,7 +80,7 @@ class Roles:
             if self._killed:  # a report of the last one can have ended the attempt
                 return
             try:
-                role = process.start(spec, self._settings, inherited if spec.role == "worker" else None)
+                role = role_process.start(spec, self._settings, inherited if spec.role == "worker" else None)
             except OSError as error:
                 raised = events.Raised("role", "NotStarted", f"it could not be started: {error}", "")
                 self._report((spec.role, spec.rank), examine.explain(raised, os.getpid(), self._folders))
@@ -88,7 +90,7 @@ class Roles:
             self._report(None, events.RoleStarted(spec.role, spec.rank, role.pid, str(role.log)))
             self._listen(role)
 
-    def tell_workers(self, message: wire.Message) -> None:
+    def tell_workers(self, message: frames.Message) -> None:
         """Send a command to each worker."""
         for role in self._running:
             if role.spec.role == "worker":
@@ -103,14 +105,14 @@ class Roles:
     def verify_sockets(self) -> None:
         """Once the group has formed: each role must have bound exactly the path it was given."""
         for role in list(self._running):
-            problem = process.socket_problem(role.spec.socket) if role.spec.socket else None
+            problem = role_process.socket_problem(role.spec.socket) if role.spec.socket else None
             if problem:
                 self._complain(role.spec, "WrongSocket", problem)
 
     def dump_stacks(self) -> None:
         """Write to each log what the kernel knows of the role, make it add the stacks of its threads, and report."""
         self._dumped = True
-        states = {role.name: processes.state(role.pid) for role in self._running}
+        states = {role.name: procfs.state(role.pid) for role in self._running}
         for role in self._running:
             with contextlib.suppress(OSError), open(role.log, "a") as log:
                 log.write(f"mxspark: process {role.pid}: state {states[role.name] or 'gone'}\n")
@@ -122,7 +124,7 @@ class Roles:
 
     def _examined(self, states: dict[str, str]) -> None:
         for role in list(self._running):
-            inside = examine.user_frame(process.tail(role.log, LOG_BYTES)) if role.spec.role == "worker" else None
+            inside = examine.user_frame(role_process.tail(role.log, LOG_BYTES)) if role.spec.role == "worker" else None
             state = states.get(role.name, "")
             self._report(None, events.Examined(role.spec.role, role.spec.rank, state, inside or ""))
 
@@ -130,7 +132,7 @@ class Roles:
         if not self._emptied:
             self._oom_kills = [self._oom_kills[1], examine.oom_kills()]
             for role in list(self._running):
-                process.trim(role.log)
+                role_process.trim(role.log)
                 self._look_whether_stopped(role)
             self._loop.after(LOOK_S, self._look_around)
 
@@ -149,7 +151,7 @@ class Roles:
         if not self._killed:
             self._killed = True
             for role in self._running:
-                process.kill(role)
+                role_process.kill(role)
             self._loop.after(KILL_S, self._give_up)
             self._check_empty()
 
@@ -160,7 +162,7 @@ class Roles:
 
     def logs(self) -> dict[str, str]:
         """Return the end of each role's log by name; the name tells attempts apart."""
-        return {role.name + self._settings.log_suffix: process.tail(role.log, LOG_BYTES) for role in self._all}
+        return {role.name + self._settings.log_suffix: role_process.tail(role.log, LOG_BYTES) for role in self._all}
 
     def pids(self) -> set[int]:
         """Return the processes not reaped yet."""
@@ -170,13 +172,13 @@ class Roles:
         self._streams[role.name] = Stream(
             self._loop,
             role.channel.detach(),
-            wire.Plain(),
+            frames.Plain(),
             lambda frame: self._heard(role, frame),
             lambda error: self._complain(role.spec, "WireError", str(error)) if error else None,
         )
         self._loop.watch_exit(role.pid, lambda: self._ended(role))
 
-    def _heard(self, role: RoleProcess, frame: wire.Message) -> None:
+    def _heard(self, role: RoleProcess, frame: frames.Message) -> None:
         try:
             event = events.from_wire(frame)
         except ValueError as error:
@@ -198,8 +200,8 @@ class Roles:
 
     def _ended(self, role: RoleProcess) -> None:
         if not self._killed:
-            self.ended += family.left_by(role.pid)
-        process.kill(role)  # what it started goes with it
+            self.ended += process_tree.left_by(role.pid)
+        role_process.kill(role)  # what it started goes with it
         if self._emptied:  # given up before; a next attempt may have a role of this name
             role.popen.wait()
             return
@@ -207,13 +209,13 @@ class Roles:
         returncode = role.popen.wait()
         self._streams[role.name].close()
         if role.spec.socket:
-            process.remove_socket(role.spec.socket)
+            role_process.remove_socket(role.spec.socket)
         self._running.remove(role)
         by_dump = self._dumped and returncode == -signal.SIGUSR1  # it was not prepared to write its stacks
         expected = self._leaving or self._killed or by_dump
         if self._leaving and not self._killed and returncode != 0:
             self.left.append(f"{role.name} (pid {role.pid}) {describe_exit(returncode)[2]} while shutting down")
-        text = process.tail(role.log, TAIL_BYTES, TAIL_LINES)
+        text = role_process.tail(role.log, TAIL_BYTES, TAIL_LINES)
         lack, why = ("", "") if expected else self._lack(returncode, role, text)
         event = events.RoleEnded(role.spec.role, role.spec.rank, role.pid, returncode, expected, text, why, lack)
         self._report(None, event)

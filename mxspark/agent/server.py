@@ -7,8 +7,8 @@ import logging
 import socket
 from typing import Callable, Optional
 
-from mxspark import wire
 from mxspark.agent.loop import READ, Loop, Stream, Timer
+from mxspark.protocol import frames
 
 HANDSHAKE_S = 10.0
 MAX_STRANGERS = 64
@@ -28,7 +28,7 @@ class Peer:
         self.stream: Stream
         self.limit: Timer
 
-    def send(self, message: wire.Message) -> None:
+    def send(self, message: frames.Message) -> None:
         """Send a frame."""
         self.stream.send(message)
 
@@ -54,7 +54,7 @@ class ControlServer:
         loop: Loop,
         bind: str,
         secret: bytes,
-        on_frame: Callable[[Peer, wire.Message], None],
+        on_frame: Callable[[Peer, frames.Message], None],
         on_lost: Callable[[Peer, str], None],
     ) -> None:
         if bind in ("", "0.0.0.0", "::"):
@@ -107,7 +107,7 @@ class ControlServer:
         peer.stream = Stream(
             self._loop,
             connection.detach(),
-            wire.Secured(self._secret, server=True),
+            frames.Secured(self._secret, server=True),
             lambda frame: self._on_frame(peer, frame),
             lambda error: self._lost(peer, error),
             lambda: self._strangers.remove(peer),
@@ -117,7 +117,7 @@ class ControlServer:
         if peer.stream.open:
             self.drop(peer, f"it did not say who it is within {HANDSHAKE_S:g} s")
 
-    def _lost(self, peer: Peer, error: Optional[wire.WireError]) -> None:
+    def _lost(self, peer: Peer, error: Optional[frames.WireError]) -> None:
         stranger = peer in self._strangers
         self._forget(peer)
         if stranger or error is not None:

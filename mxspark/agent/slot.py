@@ -13,12 +13,15 @@ from functools import partial
 from pathlib import Path
 from typing import Optional, Union
 
-from mxspark import events, topology, values, wire
-from mxspark.agent import examine, family, meeting, process
+from mxspark.agent import host_group, role_process
+from mxspark.agent.host_group import Guest, Host
 from mxspark.agent.loop import Loop, Stream
-from mxspark.agent.meeting import Guest, Host
 from mxspark.agent.roles import Roles
-from mxspark.specs import AgentSpec, Inherited, RoleSpec
+from mxspark.protocol import codec as values
+from mxspark.protocol import events, frames
+from mxspark.protocol.specs import AgentSpec, Inherited, RoleSpec
+from mxspark.system import limits, process_tree
+from mxspark.topology import placement
 
 log = logging.getLogger(__name__)
 
@@ -43,10 +46,10 @@ class SlotAgent:
     def __init__(self, loop: Loop, spec: AgentSpec, environment: Mapping[str, str], scratch: Path) -> None:
         self._loop, self._spec, self._scratch = loop, spec, scratch
         folder, prefix = self._log_place(environment)
-        self._settings = process.Settings(
-            sys.executable, spec.sys_path, process.base_environment(environment), folder, prefix, spec.entries
+        self._settings = role_process.Settings(
+            sys.executable, spec.sys_path, role_process.base_environment(environment), folder, prefix, spec.entries
         )
-        process.log_to(folder / f"{prefix}agent-{spec.rank}.log")
+        role_process.log_to(folder / f"{prefix}agent-{spec.rank}.log")
         self._roles = self._no_roles(0)
         self._clearing: Optional[int] = None
         self._meeting: Union[Host, Guest, None] = None
@@ -89,7 +92,7 @@ class SlotAgent:
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.connect_ex((host, port))  # the stream finds out how it went
-        codec = wire.Secured(bytes.fromhex(self._spec.secret), server=False)
+        codec = frames.Secured(bytes.fromhex(self._spec.secret), server=False)
         stream = Stream(self._loop, sock.detach(), codec, self._command, self._lost, self._join)
         self._upstream = stream
         self._loop.after(CONNECT_S, lambda: self._too_slow(stream))
@@ -102,10 +105,10 @@ class SlotAgent:
     def _join(self) -> None:
         self._joined = True
         self._heard = self._loop.now()
-        event = events.Joined(self._spec.rank, os.uname().nodename, topology.host_identity(), os.getpid())
+        event = events.Joined(self._spec.rank, os.uname().nodename, placement.host_identity(), os.getpid())
         self._report(None, event)
 
-    def _lost(self, error: Optional[wire.WireError]) -> None:
+    def _lost(self, error: Optional[frames.WireError]) -> None:
         if self.outcome:
             return
         host, port = self._spec.address
@@ -121,7 +124,7 @@ class SlotAgent:
         if not self.outcome:
             self._connect()
 
-    def _command(self, frame: wire.Message) -> None:
+    def _command(self, frame: frames.Message) -> None:
         self._heard = self._loop.now()
         do = frame.get("do")
         if do == "start" and not self.outcome:
@@ -142,7 +145,7 @@ class SlotAgent:
         elif do in ("committed", "yield", "last"):
             self._roles.tell_workers(dict(frame))
 
-    def _start(self, attempt: wire.Message) -> None:
+    def _start(self, attempt: frames.Message) -> None:
         roles = values.decode(tuple[RoleSpec, ...], attempt["roles"])
         self._roles = self._no_roles(int(attempt["attempt"]))
         found = next((role.meeting for role in roles if role.meeting), None)
@@ -166,11 +169,11 @@ class SlotAgent:
         self._roles.start(roles, inherited)
         self._roles.tell_workers({"do": "train", "rank": self._spec.rank, "bundle": bundle})
         if inherited is not None and isinstance(self._meeting, Guest):
-            meeting.close(inherited.descriptors())
+            host_group.close(inherited.descriptors())
 
     def _not_met(self, why: str) -> None:
         raised = events.Raised("role", "NotMet", why, "")
-        self._report(("worker", self._spec.rank), examine.explain(raised, os.getpid(), (str(topology.SOCKET_FOLDER),)))
+        self._report(("worker", self._spec.rank), limits.explain(raised, os.getpid(), (str(placement.SOCKET_FOLDER),)))
 
     def _part(self) -> None:
         """Leave the meeting of the attempt, if it is still going on."""
@@ -188,7 +191,7 @@ class SlotAgent:
         if isinstance(event, events.Formed) and role == "worker":
             self._roles.verify_sockets()
 
-    def _say(self, message: wire.Message) -> None:
+    def _say(self, message: frames.Message) -> None:
         if self._joined and self._upstream is not None:
             self._upstream.send(message)
 
@@ -208,8 +211,8 @@ class SlotAgent:
             self._roles.kill()
 
     def _all_ended(self) -> None:
-        ended = (*self._roles.ended, *family.adopted(set(self._roles.pids())))[:ENDED_LIMIT]
-        orphans = family.kill_children(set(self._roles.pids()), ORPHANS_S)
+        ended = (*self._roles.ended, *process_tree.adopted(set(self._roles.pids())))[:ENDED_LIMIT]
+        orphans = process_tree.kill_children(set(self._roles.pids()), ORPHANS_S)
         left = (*self._roles.left, *(f"process {pid} cannot be killed" for pid in orphans))
         if self._clearing is not None and not self.outcome:
             self._cleared(self._clearing, left, ended)

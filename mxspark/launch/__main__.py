@@ -9,13 +9,14 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from mxspark import launcher_line, result_file
 from mxspark.errors import ClusterError, InputError, MXSparkError
 from mxspark.launch import ending, yarn
 from mxspark.launch.children import SparkSubmit, scratch
 from mxspark.launch.settings import CommandLine, given_settings, option, our_arguments, own_defaults, sort_arguments
 from mxspark.launch.signals import Stopped, heed, heeded, hold
-from mxspark.report.lasting import make_ours_last
+from mxspark.protocol import launcher
+from mxspark.report import result_file
+from mxspark.system.stdio import make_ours_last
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -60,7 +61,7 @@ def _told(run: SparkSubmit, folder: Path, command: CommandLine) -> int:
     code = run.run(folder)
     if run.cause is None and (run.said or not run.signal):
         return code
-    return ending.tell(run.cause, option(command.arguments, "--result"), code, launcher_line.reached(folder))
+    return ending.tell(run.cause, option(command.arguments, "--result"), code, launcher.reached(folder))
 
 
 def _program(home: Path, ours: Sequence[str], command: CommandLine) -> list[str]:
@@ -69,7 +70,7 @@ def _program(home: Path, ours: Sequence[str], command: CommandLine) -> list[str]
 
 def _on_yarn(shipment: yarn.Shipment, ours: Sequence[str], variables: dict[str, str]) -> int:
     """Run on YARN: send what is needed, run, and fetch how it ended where the driver was in the cluster."""
-    from mxspark.spark.hadoop_client import connect
+    from mxspark.spark.hadoop.client import connect
 
     shipment.check(os.environ)
     with connect(variables) as client:
@@ -86,7 +87,7 @@ def _end_in_the_cluster(
     shipment: yarn.Shipment, variables: Mapping[str, str], code: int, stopped: bool
 ) -> tuple[yarn.End, int]:
     """Find out how an application ended, for as long as that may take, and return it with the exit code so far."""
-    from mxspark.spark.hadoop_client import FINISH_S, connect
+    from mxspark.spark.hadoop.client import FINISH_S, connect
 
     print(f"mxspark: asking YARN how it ended, for {FINISH_S:g} s at most", file=sys.stderr)
     try:

@@ -16,13 +16,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Optional
 
-from mxspark import launcher_line, processes
 from mxspark.errors import ClusterError
-from mxspark.failure import Cause, describe_exit
+from mxspark.errors.cause import Cause, describe_exit
 from mxspark.launch.signals import hold
 from mxspark.launch.terminal import Terminal
-from mxspark.launcher_line import told
-from mxspark.processes import Stillness
+from mxspark.protocol import launcher as launcher_line
+from mxspark.protocol.launcher import told
+from mxspark.system import procfs
+from mxspark.system.procfs import Stillness
 
 STOP_S = 15.0
 """From the first signal until everything is killed; after a SIGTERM the time for a last checkpoint comes on top."""
@@ -51,7 +52,7 @@ class SparkSubmit:
     command : sequence of str
         The program and its arguments.
     environ : Mapping of str to str
-        Its environment; what the driver needs to talk to this process (:mod:`mxspark.launcher_line`) is added here.
+        Its environment; what the driver needs to talk to this process (:mod:`mxspark.protocol.launcher`) is added here.
 
     Attributes
     ----------
@@ -85,7 +86,7 @@ class SparkSubmit:
         # orphans become our children: even one that left the session can be found and ended
         _prctl(_PR_SET_CHILD_SUBREAPER, 1)
         # of the shell that has become this process: what reads ``> >(tee log)``
-        self._others = frozenset(found.pid for found in processes.below(os.getpid()))
+        self._others = frozenset(found.pid for found in procfs.below(os.getpid()))
         watched = {signal.SIGCHLD, *hold()}
         signal.pthread_sigmask(signal.SIG_BLOCK, watched)
         with Terminal(folder):
@@ -178,7 +179,7 @@ class SparkSubmit:
                 if not left:
                     return
                 _send(left if kill is None else left & kill, signal.SIGKILL)
-                stands_still = kill == set() and processes.state(driver) == processes.STOPPED
+                stands_still = kill == set() and procfs.state(driver) == procfs.STOPPED
                 if time.monotonic() > deadline or stands_still:
                     break
                 signal.sigtimedwait({signal.SIGCHLD}, 0.05)
@@ -187,7 +188,7 @@ class SparkSubmit:
     def _descendants(self) -> set[int]:
         """Reap what has ended and return the pids of all living processes that this one has brought about."""
         _reap()
-        return {found.pid for found in processes.below(os.getpid(), but=self._others) if found.is_alive}
+        return {found.pid for found in procfs.below(os.getpid(), but=self._others) if found.is_alive}
 
     def _code(self, jvm: int, status: Optional[int], folder: Path) -> int:
         """Return the exit code; where the driver left none, find out what has become of it."""

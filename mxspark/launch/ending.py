@@ -13,10 +13,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Optional
 
-from mxspark import result_file
 from mxspark.errors import EXIT_TERMINATED, ClusterError, MXSparkError
-from mxspark.failure import Cause
-from mxspark.leave import cause_of, failure_json
+from mxspark.errors.cause import Cause
+from mxspark.jobdir.run_folder import cause_of, failure_json
+from mxspark.report import result_file
 from mxspark.result import FAILED, INTERRUPTED, TERMINATED, Result
 
 PATIENCE_S = 15.0
@@ -75,7 +75,7 @@ def tell(
 ) -> int:
     """Say why a driver ended that has not said so, None after a signal to this process, and return the exit code.
 
-    `reached` is what it has left of how far it had come (:data:`mxspark.launcher_line.REACHED`), `words` what came of
+    `reached` is what it has left of how far it had come (`launcher.REACHED`), `words` what came of
     the signal; default: that nothing is lost.
     """
     from rich.console import Console

@@ -7,7 +7,7 @@ import socket
 import threading
 from pathlib import Path
 
-from mxspark import launcher_line
+from mxspark.protocol import launcher
 
 
 class Terminal:
@@ -16,7 +16,7 @@ class Terminal:
     def __init__(self, folder: Path) -> None:
         self._socket = socket.socket(socket.AF_UNIX)
         # a file system without sockets; the driver then writes through spark-submit's JVM
-        with contextlib.suppress(OSError), launcher_line.short_path(folder) as path:
+        with contextlib.suppress(OSError), launcher.short_path(folder) as path:
             self._socket.bind(path)
             self._socket.listen()
 

@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 
-from mxspark.events import Beat, Done, EpochEnd, Reported, Restarting, RoleEnded
-from mxspark.report.lasting import lasting
+from mxspark.protocol.events import Beat, Done, EpochEnd, Reported, Restarting, RoleEnded
+from mxspark.system.stdio import lasting
 
 #: How many characters of a phase have room beside the bar.
 _BESIDE = 40

@@ -15,12 +15,12 @@ from job_records import RECORD, a_run, stage
 from pyspark.sql import SparkSession
 from storage_contract import Place, StorageContract
 
-from mxspark.checkpoint import CheckpointStore
 from mxspark.errors import ClusterError, JobDirError
-from mxspark.jobdir import JobDir, preflight
-from mxspark.publish import publish_model, read_model
-from mxspark.spark.hadoop import HadoopStorage
-from mxspark.storage import join
+from mxspark.jobdir.checkpoints import CheckpointStore
+from mxspark.jobdir.layout import JobDir, preflight
+from mxspark.jobdir.publish import publish_model, read_model
+from mxspark.spark.hadoop.storage import HadoopStorage
+from mxspark.storage.base import join
 
 
 class TestHadoopOnHdfs(StorageContract):

@@ -21,14 +21,14 @@ from pyspark.sql import SparkSession
 from racers import race
 from spark.drivers import driver, wait_for
 
-from mxspark import manifest as manifests
-from mxspark.checkpoint import CheckpointStore
 from mxspark.errors import JobDirError, TakenOver
-from mxspark.events import Staged
-from mxspark.jobdir import JobDir
-from mxspark.publisher import Delayed, Outcome, Published, Publisher, settle
-from mxspark.spark.hadoop import HadoopStorage
-from mxspark.storage import Storage, join
+from mxspark.jobdir import manifest as manifests
+from mxspark.jobdir.checkpoints import CheckpointStore
+from mxspark.jobdir.layout import JobDir
+from mxspark.jobdir.publisher import Delayed, Outcome, Published, Publisher, settle
+from mxspark.protocol.events import Staged
+from mxspark.spark.hadoop.storage import HadoopStorage
+from mxspark.storage.base import Storage, join
 
 LIMIT_S = 90.0
 

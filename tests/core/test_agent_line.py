@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from mxspark import events
 from mxspark.errors import InternalError
-from mxspark.mx.agent_line import AgentLine
-from mxspark.wire import Channel
+from mxspark.mx.runtime.agent_channel import AgentLine
+from mxspark.protocol import events
+from mxspark.protocol.frames import Channel
 
 LIMIT_S = 10.0
 AGENTS: list[Any] = []  # kept, for a line whose agent is gone ends its process

@@ -14,11 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from job_records import stage
 
-from mxspark.checkpoint import in_order, name_of
 from mxspark.errors import ClusterError, InternalError, JobDirError
-from mxspark.manifest import MANIFEST, Damaged, Manifest, parse
-from mxspark.storage import join
-from mxspark.storage_memory import InMemoryStorage
+from mxspark.jobdir.checkpoints import in_order, name_of
+from mxspark.jobdir.manifest import MANIFEST, Damaged, Manifest, parse
+from mxspark.storage.base import join
+from mxspark.storage.memory import InMemoryStorage
 
 
 def test_commit_and_restore(tmp_path: Path) -> None:

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from mxspark import checkup, places
-from mxspark.checkup import CLUSTER, INPUT, OK, PROBLEM, WARNING, Built, Disk, Expected, Finding, Probe
-from mxspark.report.checkup import as_json, as_table
+from mxspark.check import findings as checkup
+from mxspark.check import verdict
+from mxspark.check.findings import CLUSTER, INPUT, OK, PROBLEM, WARNING, Built, Disk, Expected, Finding, Probe
+from mxspark.report.check import as_json, as_table
 
 PACKAGES = {"mxspark": "0.1.0", "mxnet": "1.9.1", "numpy": "1.23.5"}
 HERE = "boot/1:2/0"
@@ -23,7 +24,7 @@ FINE = Probe(
 def found(**changes: Any) -> dict[str, Finding]:
     """Return what is said of two places, the second with something else."""
     other = replace(FINE, rank=1, host="node2", **changes)
-    return {finding.subject: finding for finding in places.judge([FINE, other], EXPECTED)}
+    return {finding.subject: finding for finding in verdict.judge([FINE, other], EXPECTED)}
 
 
 def test_a_place_where_nothing_is_wrong() -> None:
@@ -68,7 +69,7 @@ def test_what_is_wrong_is_named_with_its_fix(
 
 def test_more_threads_than_cores_is_a_warning() -> None:
     both = [FINE, replace(FINE, rank=1)]
-    (finding,) = [f for f in places.judge(both, replace(EXPECTED, threads=3)) if f.subject == "cores"]
+    (finding,) = [f for f in verdict.judge(both, replace(EXPECTED, threads=3)) if f.subject == "cores"]
     assert (finding.status, "2 workers of 3 threads on node1, which has 4 cores" in finding.seen) == (WARNING, True)
 
 

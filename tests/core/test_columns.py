@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from mxspark import columns
-from mxspark.spool import ColumnSpec
+from mxspark.data import columns
+from mxspark.data.spool import ColumnSpec
 
 FIELDS = {"pixels": "array<double>", "v": "vector", "a": "int", "b": "float", "flag": "boolean", "name": "string"}
 GOOD = ColumnSpec("pixels", ("pixels",), (1, 8, 8), "float32", 0.0625)

@@ -12,11 +12,11 @@ import pytest
 from checkpoints import a_store, committed, holds, newest, steps
 from job_records import RECORD, a_run, stage
 
-from mxspark.checkpoint import CheckpointStore, Found
 from mxspark.errors import ClusterError, JobDirError, MXSparkError
-from mxspark.jobdir import JobDir
-from mxspark.storage_local import LocalStorage
-from mxspark.storage_memory import Fault, InMemoryStorage, Killed
+from mxspark.jobdir.checkpoints import CheckpointStore, Found
+from mxspark.jobdir.layout import JobDir
+from mxspark.storage.local import LocalStorage
+from mxspark.storage.memory import Fault, InMemoryStorage, Killed
 
 TESTS = Path(__file__).resolve().parents[1]
 

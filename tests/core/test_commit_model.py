@@ -5,8 +5,8 @@ from __future__ import annotations
 from commit_machine import Commits
 from hypothesis import HealthCheck, settings
 
-from mxspark.storage import Storage
-from mxspark.storage_memory import InMemoryStorage
+from mxspark.storage.base import Storage
+from mxspark.storage.memory import InMemoryStorage
 
 
 class InMemory(Commits):

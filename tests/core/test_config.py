@@ -10,10 +10,10 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from mxspark import cli
-from mxspark.config import _SECTIONS, JobConfig
+from mxspark.cli import main
+from mxspark.config.job_config import _SECTIONS, JobConfig
+from mxspark.config.job_file import override, read_yaml
 from mxspark.errors import ConfigError
-from mxspark.job_file import override, read_yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -140,7 +140,7 @@ def test_bad_overrides_are_reported_with_all_other_problems() -> None:
 
 @pytest.mark.parametrize("file", ["none.yaml", "conf/digits.yaml"])
 def test_a_command_line_says_what_to_do_about_it(file: str) -> None:
-    result, code = cli._train(str(ROOT / file), ["foo"], None)
+    result, code = main._train(str(ROOT / file), ["foo"], None)
     assert code == 2 and result.remedy == ConfigError.remedy
 
 
@@ -164,7 +164,7 @@ def test_the_documented_job_is_complete_and_says_the_true_defaults() -> None:
             said = documented[name][key]
             named = getattr(true, "name", true) if key in ("initializer",) else true
             assert said == (list(named) if isinstance(named, tuple) else named) or (name, key) in SHOWN_BY_EXAMPLE
-    from mxspark.sections import Feature, Label, Validation
+    from mxspark.config.sections import Feature, Label, Validation
 
     assert set(documented["data"]["features"]["pixels"]) == keys_of(Feature)
     assert set(documented["data"]["label"]["digit"]) == keys_of(Label)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from mxspark import events
 from mxspark.agent import decide
-from mxspark.agent.suspects import blame
-from mxspark.failure import Cause
-from mxspark.specs import Limits, RoleSpec
+from mxspark.agent.diagnosis import blame
+from mxspark.errors.cause import Cause
+from mxspark.protocol import events
+from mxspark.protocol.specs import Limits, RoleSpec
 
 IDENTITY = "boot/1:2/0"
 LIMITS = Limits(start_s=10, hang_s=5, lease_s=3, shutdown_s=4)

@@ -9,13 +9,13 @@ from typing import Optional
 import pytest
 from rich.console import Console
 
-from mxspark import failure
 from mxspark.agent.attempt import KIND_OF_RAISED
 from mxspark.errors import InputError, JobDirError, JobDirRemoved, OwnerLives, TakenOver
-from mxspark.failure import IN_PLACE, STAGE, STOP, Cause, Failed, Next, Policy, decide, remedy
+from mxspark.errors import cause as failure
+from mxspark.errors.cause import IN_PLACE, STAGE, STOP, Cause, Failed, Next, Policy, decide, remedy
 from mxspark.report.summary import print_summary, rows
 from mxspark.result import FAILED, Result
-from mxspark.spark.losses import Losses
+from mxspark.spark.run.downtime import Losses
 
 POLICY = Policy(max_restarts=3, backoff_s=2.0)
 KILLED = Cause("role", "worker", 1, "h", 7, "killed by SIGKILL", signal="SIGKILL")

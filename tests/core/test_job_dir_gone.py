@@ -14,18 +14,18 @@ from typing import NamedTuple
 import pytest
 from job_records import RECORD, a_run, stage
 
-from mxspark import leave
-from mxspark.checkpoint import CheckpointStore
 from mxspark.errors import ClusterError, JobDirError, JobDirRemoved
-from mxspark.failure import Cause
-from mxspark.jobdir import JobDir
-from mxspark.keeper import Keeper
-from mxspark.publish import publish_model
-from mxspark.publisher import Publisher, settle
+from mxspark.errors.cause import Cause
+from mxspark.jobdir import run_folder
+from mxspark.jobdir.checkpoints import CheckpointStore
+from mxspark.jobdir.layout import JobDir
+from mxspark.jobdir.lease import Keeper
+from mxspark.jobdir.publish import publish_model
+from mxspark.jobdir.publisher import Publisher, settle
 from mxspark.result import FAILED, Result
-from mxspark.storage import Storage, join
-from mxspark.storage_local import LocalStorage
-from mxspark.storage_memory import InMemoryStorage
+from mxspark.storage.base import Storage, join
+from mxspark.storage.local import LocalStorage
+from mxspark.storage.memory import InMemoryStorage
 
 WORDS = r"the job dir \S+/job was removed or moved away while this run was at work in it; by whom is not known\. Its "
 
@@ -131,19 +131,19 @@ def test_what_is_gone_is_not_listed(place: Place, tmp_path: Path) -> None:
     result = Result(FAILED, owned.run.run_id, "sad").failed(Cause("removed", "driver", 0, "h", 7, "gone"))
     said: list[str] = []
 
-    assert leave.unless_gone(owned.storage, checkpoint) == checkpoint
-    assert [*leave.models(owned)] == ["model"]
-    left = leave.outcome(owned, journal, result, said.append)
+    assert run_folder.unless_gone(owned.storage, checkpoint) == checkpoint
+    assert [*run_folder.models(owned)] == ["model"]
+    left = run_folder.outcome(owned, journal, result, said.append)
     assert left.events == join(owned.run_folder, "events.jsonl") and not said
     assert {entry.name for entry in owned.storage.list(owned.run_folder)} == {
         "events.jsonl", "result.json", "failure.json",
     }  # fmt: skip
 
     place.remove()
-    assert leave.unless_gone(owned.storage, checkpoint) is None
-    assert leave.models(owned) == {}
-    assert leave.outcome(owned, journal, result, said.append) == result and result.events is None
-    leave.logs(owned, {"worker-0": "log"}, 1, said.append)
+    assert run_folder.unless_gone(owned.storage, checkpoint) is None
+    assert run_folder.models(owned) == {}
+    assert run_folder.outcome(owned, journal, result, said.append) == result and result.events is None
+    run_folder.logs(owned, {"worker-0": "log"}, 1, said.append)
     assert len(said) == 2 and f"{owned.run_folder} is gone" in said[0]
     assert_nothing_made(place)
 
@@ -168,8 +168,8 @@ def test_a_storage_that_does_not_answer_is_not_one_that_is_gone(tmp_path: Path) 
         kept.wait(0.5)
         with pytest.raises(ClusterError, match="safe mode"):
             store.commit(stage(tmp_path / "staged", 20))
-        assert leave.unless_gone(storage, checkpoint) == checkpoint
-        assert leave.models(owned) == {}
+        assert run_folder.unless_gone(storage, checkpoint) == checkpoint
+        assert run_folder.models(owned) == {}
         storage.ill = False
         kept.wait(0.2)
     assert store.commit(stage(tmp_path / "staged", 20)).step == 20

@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 from job_records import RECORD, SETTINGS, a_run
 
-from mxspark import values
+from mxspark.data.spool import SpoolFile, SpoolReady
 from mxspark.errors import JobDirError
-from mxspark.jobdir import JobDir, preflight, read_record
-from mxspark.jobrecord import DataRecord, JobRecord, differences, job_id
-from mxspark.spool import SpoolFile, SpoolReady
-from mxspark.storage_local import LocalStorage
-from mxspark.storage_memory import InMemoryStorage
-from mxspark.terms import Claim
+from mxspark.job.record import DataRecord, JobRecord, differences, job_id
+from mxspark.jobdir.layout import JobDir, preflight, read_record
+from mxspark.jobdir.ownership import Claim
+from mxspark.protocol import codec
+from mxspark.storage.local import LocalStorage
+from mxspark.storage.memory import InMemoryStorage
 
 LOCAL = LocalStorage()
 TESTS = Path(__file__).resolve().parents[1]
@@ -176,7 +176,7 @@ def test_a_file_in_place_of_a_folder_is_an_error_before_anything_is_begun(name: 
 
 def test_records_round_trip() -> None:
     for value in (RECORD, dataclasses.replace(RECORD, validation_data=RECORD.data), a_run()):
-        assert values.decode(type(value), json.loads(json.dumps(values.encode(value)))) == value
+        assert codec.decode(type(value), json.loads(json.dumps(codec.encode(value)))) == value
 
 
 def test_data_record_is_in_order_of_partitions() -> None:

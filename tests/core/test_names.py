@@ -7,14 +7,17 @@ from typing import Any
 
 import pytest
 
-from mxspark import names
+from mxspark.job import catalog
 
 OPTIONS = [
-    (kind, name, key) for kind, table in names.TABLES.items() for name, known in table.items() for key in known.options
+    (kind, name, key)
+    for kind, table in catalog.TABLES.items()
+    for name, known in table.items()
+    for key in known.options
 ]
 
 
-def right(option: names.Option) -> Any:
+def right(option: catalog.Option) -> Any:
     """Return a value in the middle of what an option takes."""
     if option.choices:
         return option.choices[-1]
@@ -25,33 +28,33 @@ def right(option: names.Option) -> Any:
 
 def needed(kind: str, name: str) -> dict[str, Any]:
     """Return the options a component cannot do without."""
-    return {key: right(option) for key, option in names.TABLES[kind][name].options.items() if option.required}
+    return {key: right(option) for key, option in catalog.TABLES[kind][name].options.items() if option.required}
 
 
 def test_importing_loads_neither_mxnet_nor_numpy() -> None:
     import subprocess
 
-    code = "import sys, mxspark.names; print([m for m in ('mxnet', 'numpy', 'pyspark') if m in sys.modules])"
+    code = "import sys, mxspark.job.catalog; print([m for m in ('mxnet', 'numpy', 'pyspark') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
-@pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind, table in names.TABLES.items() for name in table])
+@pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind, table in catalog.TABLES.items() for name in table])
 def test_every_name_passes_with_what_it_needs_and_misses_it_without(kind: str, name: str) -> None:
-    assert names.check(kind, name, needed(kind, name)) == []
+    assert catalog.check(kind, name, needed(kind, name)) == []
     missing = [f"needs the option {key!r}" for key in needed(kind, name)]
-    found = names.check(kind, name, {})
+    found = catalog.check(kind, name, {})
     assert len(found) == len(missing) and all(text in line for text, line in zip(missing, found))
 
 
 @pytest.mark.parametrize(("kind", "name", "key"), OPTIONS)
 def test_every_option_takes_a_right_value_and_refuses_a_wrong_one(kind: str, name: str, key: str) -> None:
-    option = names.TABLES[kind][name].options[key]
+    option = catalog.TABLES[kind][name].options[key]
     options = {**needed(kind, name), key: right(option)}
     extra = {"centered": True} if key == "gamma2" else {}
-    assert names.check(kind, name, {**options, **extra}) == []
+    assert catalog.check(kind, name, {**options, **extra}) == []
     wrongs: list[Any] = ["nonsense", None, float("nan"), [3, 2], {}]
     for wrong in wrongs:
-        (line,) = [text for text in names.check(kind, name, {**options, **extra, key: wrong}) if f" {key} is" in text]
+        (line,) = [text for text in catalog.check(kind, name, {**options, **extra, key: wrong}) if f" {key} is" in text]
         assert repr(wrong) in line and option.wanted in line
 
 
@@ -73,7 +76,7 @@ def test_every_option_takes_a_right_value_and_refuses_a_wrong_one(kind: str, nam
     ],
 )
 def test_a_misspelt_name_is_told_what_was_meant(kind: str, given: str, meant: str) -> None:
-    (line,) = names.check(kind, given, {})
+    (line,) = catalog.check(kind, given, {})
     assert line.startswith(f"{kind} {given!r} is not known: ")
     assert f"did you mean {meant!r}?" in line if meant else "use one of" in line
 
@@ -103,13 +106,13 @@ def test_a_misspelt_name_is_told_what_was_meant(kind: str, given: str, meant: st
     ],
 )
 def test_problems_name_what_was_seen_and_the_way_out(kind: str, name: str, options: dict[str, Any], line: str) -> None:
-    (found,) = names.check(kind, name, options)
+    (found,) = catalog.check(kind, name, options)
     assert line in found
 
 
 def test_every_problem_is_listed_at_once() -> None:
-    assert len(names.check("optimizer", "sgd", {"momentm": 1, "wd": -1, "learning_rate": "fast"})) == 3
+    assert len(catalog.check("optimizer", "sgd", {"momentm": 1, "wd": -1, "learning_rate": "fast"})) == 3
 
 
 def test_better() -> None:
-    assert [names.better(name) for name in ("accuracy", "rmse", "loss", "mine")] == ["max", "min", "min", None]
+    assert [catalog.better(name) for name in ("accuracy", "rmse", "loss", "mine")] == ["max", "min", "min", None]

@@ -11,13 +11,13 @@ import pytest
 from job_records import RECORD, a_run
 from racers import race
 
-from mxspark import keeper, terms
 from mxspark.errors import OwnerLives, TakenOver
-from mxspark.jobdir import JobDir
-from mxspark.jobrecord import RunInfo
-from mxspark.keeper import Keeper
-from mxspark.storage_memory import Fault, InMemoryStorage
-from mxspark.terms import Claim
+from mxspark.job.record import RunInfo
+from mxspark.jobdir import lease, ownership
+from mxspark.jobdir.layout import JobDir
+from mxspark.jobdir.lease import Keeper
+from mxspark.jobdir.ownership import Claim
+from mxspark.storage.memory import Fault, InMemoryStorage
 
 
 class Clock:
@@ -44,7 +44,7 @@ def own(storage: InMemoryStorage, run: RunInfo, clock: Optional[Clock] = None, t
 
 
 def touched(storage: InMemoryStorage, owner: JobDir) -> Callable[[], object]:
-    return lambda: terms.touch(storage, "/job", owner.term)
+    return lambda: ownership.touch(storage, "/job", owner.term)
 
 
 def test_the_same_job_takes_over_at_once() -> None:
@@ -94,7 +94,7 @@ def test_an_owner_that_woke_up_after_it_was_looked_at_lives() -> None:
     old = own(storage, a_run("nightly"))
     claim = Claim(storage, "/job", run, False, clock.said.append, clock.now, clock.sleep)
     assert claim.wait() == 1
-    terms.touch(storage, "/job", old.term)
+    ownership.touch(storage, "/job", old.term)
     with pytest.raises(OwnerLives):
         claim.take()
 
@@ -126,7 +126,7 @@ def test_an_owner_that_has_not_said_who_it_is_yet_may_still_be_of_the_same_job()
     storage.create("/job/_terms/t000002", b"{")
 
     def said() -> None:
-        content = json.dumps(terms.values.encode(a_run())).encode()
+        content = json.dumps(ownership.values.encode(a_run())).encode()
         storage.remove("/job/_terms/t000002")
         storage.create("/job/_terms/t000002", content)
         storage.touch("/job/_terms/t000002")
@@ -180,7 +180,7 @@ def test_the_keeper_looks_often_enough() -> None:
     for lease_s in (3.0, 30.0, 600.0):
         kept = Keeper(own(InMemoryStorage(), a_run(lease_s=lease_s)))
         assert kept._touch_s == lease_s / 3
-        assert kept._look_s <= min(keeper.LOOK_S, lease_s / 6)
+        assert kept._look_s <= min(lease.LOOK_S, lease_s / 6)
 
 
 def test_of_racing_processes_of_different_jobs_exactly_one_owns_and_the_others_name_it(tmp_path: Path) -> None:

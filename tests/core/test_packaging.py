@@ -78,7 +78,7 @@ def test_the_wheel_holds_the_whole_package(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / f"mxspark-{mxspark.__version__}-py3-none-any.whl") as wheel:
         names = set(wheel.namelist())
         info = f"mxspark-{mxspark.__version__}.dist-info"
-        assert "mxspark = mxspark.cli:main" in wheel.read(f"{info}/entry_points.txt").decode()
+        assert "mxspark = mxspark.cli.main:main" in wheel.read(f"{info}/entry_points.txt").decode()
         metadata = wheel.read(f"{info}/METADATA").decode()
     files = {str(path.relative_to(tree)) for path in (tree / "mxspark").rglob("*") if path.is_file()}
     assert {name for name in names if not name.startswith(info)} == files

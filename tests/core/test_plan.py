@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mxspark import plan as planning
-from mxspark.plan import EVERY, TRAINING, VALIDATION, Plan, rows_of_share, share
+from mxspark.data import plan as planning
+from mxspark.data.plan import EVERY, TRAINING, VALIDATION, Plan, rows_of_share, share
 
 PLANS = st.builds(
     Plan,

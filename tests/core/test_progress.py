@@ -8,8 +8,8 @@ import re
 import pytest
 from rich.console import Console
 
-from mxspark.events import Beat, Done, EpochEnd, Event, Reported, Restarting, RoleEnded
-from mxspark.failure import Cause
+from mxspark.errors.cause import Cause
+from mxspark.protocol.events import Beat, Done, EpochEnd, Event, Reported, Restarting, RoleEnded
 from mxspark.report.progress import Bar
 
 KILLED = Cause("role", "worker", 1, "h", 7, "killed by SIGKILL", signal="SIGKILL")

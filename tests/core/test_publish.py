@@ -10,11 +10,11 @@ import pytest
 from job_records import RECORD, a_run, stage
 
 from mxspark.errors import ClusterError, InternalError, JobDirError, MXSparkError
-from mxspark.jobdir import JobDir, read_record
-from mxspark.publish import publish_model, read_model
-from mxspark.storage import join
-from mxspark.storage_memory import Fault, InMemoryStorage, Killed
-from mxspark.terms import Claim
+from mxspark.jobdir.layout import JobDir, read_record
+from mxspark.jobdir.ownership import Claim
+from mxspark.jobdir.publish import publish_model, read_model
+from mxspark.storage.base import join
+from mxspark.storage.memory import Fault, InMemoryStorage, Killed
 
 MODEL_1, MODEL_2 = {"net-symbol.json": b"{1}", "net-0000.params": b"1111"}, {"net-symbol.json": b"{2}"}
 

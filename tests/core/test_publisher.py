@@ -13,10 +13,10 @@ from checkpoints import a_store, holds, newest, steps
 from job_records import stage
 
 from mxspark.errors import ClusterError, JobDirError, MXSparkError, TakenOver
-from mxspark.events import Staged
-from mxspark.publisher import Delayed, Outcome, Published, Publisher, settle
-from mxspark.storage import Gone, NoRoom, failed
-from mxspark.storage_memory import InMemoryStorage
+from mxspark.jobdir.publisher import Delayed, Outcome, Published, Publisher, settle
+from mxspark.protocol.events import Staged
+from mxspark.storage.base import Gone, NoRoom, failed
+from mxspark.storage.memory import InMemoryStorage
 
 
 class Ill(InMemoryStorage):

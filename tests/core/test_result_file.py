@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from mxspark import cli, result_file
+from mxspark.cli import main
 from mxspark.errors import InputError
+from mxspark.report import result_file
 
 
 def test_what_cannot_be_written_is_refused_and_nothing_is_made(tmp_path: Path) -> None:
@@ -24,7 +25,7 @@ def test_what_cannot_be_written_is_refused_and_nothing_is_made(tmp_path: Path) -
 
 
 def test_the_command_line_refuses_it_before_the_job_is_read(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["train", "--config", "/nowhere/job.yaml", "--result", "/nowhere/r.json"]) == 2
+    assert main.main(["train", "--config", "/nowhere/job.yaml", "--result", "/nowhere/r.json"]) == 2
     assert capsys.readouterr().err.startswith("mxspark: --result /nowhere/r.json: there is no folder /nowhere")
 
 

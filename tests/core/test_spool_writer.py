@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mxspark.data.rows import ArrowReader, ElementReader
+from mxspark.data.spool import ColumnSpec, RowProblem, SpoolFile, remove_run_folder, run_folder
+from mxspark.data.spool_writer import PartitionWriter
 from mxspark.errors import ClusterError
-from mxspark.spark.spool_writer import PartitionWriter
-from mxspark.spark.vectorise import ArrowReader, ElementReader
-from mxspark.spool import ColumnSpec, RowProblem, SpoolFile, remove_run_folder, run_folder
 
 Outcome = tuple[tuple[SpoolFile, ...], tuple[RowProblem, ...]]
 

@@ -13,9 +13,9 @@ import pytest
 from storage_contract import Place, StorageContract
 
 from mxspark.errors import ClusterError, JobDirError
-from mxspark.storage import Storage, join, open_storage
-from mxspark.storage_local import LocalStorage, border
-from mxspark.storage_memory import Fault, InMemoryStorage, Killed
+from mxspark.storage.base import Storage, join, open_storage
+from mxspark.storage.local import LocalStorage, border
+from mxspark.storage.memory import Fault, InMemoryStorage, Killed
 
 
 class TestLocal(StorageContract):

@@ -6,9 +6,9 @@ from typing import Optional
 
 import pytest
 
-from mxspark import stragglers
-from mxspark.events import Beat, Straggler
-from mxspark.stragglers import WINDOW_S, Watch
+from mxspark.protocol.events import Beat, Straggler
+from mxspark.spark.run import stragglers
+from mxspark.spark.run.stragglers import WINDOW_S, Watch
 
 
 def beat(second: float, meeting: float, reading: float = 0.0, step: Optional[int] = None) -> Beat:

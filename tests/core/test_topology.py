@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mxspark import topology
-from mxspark.specs import RoleSpec
+from mxspark.protocol.specs import RoleSpec
+from mxspark.topology import placement
 
 
-def plan(**changes: Any) -> topology.Group:
+def plan(**changes: Any) -> placement.Group:
     """Plan a group with plain settings."""
     settings: dict[str, Any] = {
         "num_workers": 2,
@@ -28,7 +28,7 @@ def plan(**changes: Any) -> topology.Group:
         "run_tag": "run-1",
         "draw": random.Random(7).randint,
     }
-    return topology.plan_roles(**{**settings, **changes})
+    return placement.plan_roles(**{**settings, **changes})
 
 
 def ps_lite_order(roles: list[RoleSpec]) -> list[RoleSpec]:
@@ -82,7 +82,7 @@ def check_environment(role: RoleSpec, workers: int, servers: int, mode: str, sch
     assert environment["DMLC_ROLE"] == role.role
     assert (environment["DMLC_NUM_WORKER"], environment["DMLC_NUM_SERVER"]) == (str(workers), str(servers))
     assert environment["DMLC_PS_ROOT_PORT"] == scheduler.environment["PORT"]
-    assert environment["MXSPARK_RUN"] == "run-1" and topology.MALLOC.items() <= environment.items()
+    assert environment["MXSPARK_RUN"] == "run-1" and placement.MALLOC.items() <= environment.items()
     assert environment["OMP_NUM_THREADS"] == {"scheduler": "1", "server": "2", "worker": "3"}[role.role]
     if mode == "local":
         assert environment["DMLC_LOCAL"] == "1" and role.socket == f"/tmp/{port}" and 65535 < port < 2**31 - 1
@@ -95,9 +95,9 @@ def test_names_that_exist_are_avoided(tmp_path: Path) -> None:
     (tmp_path / "70000").touch()
     os.symlink("nowhere", tmp_path / "70001")
     draws = iter([70000, 70001, 70002, 70002, 70003])
-    assert topology.draw_sockets(2, lambda _low, _high: next(draws), tmp_path) == [70002, 70003]
+    assert placement.draw_sockets(2, lambda _low, _high: next(draws), tmp_path) == [70002, 70003]
     with pytest.raises(ValueError, match="no 1 free names"):
-        topology.draw_sockets(1, lambda _low, _high: 70000, tmp_path)
+        placement.draw_sockets(1, lambda _low, _high: 70000, tmp_path)
 
 
 def test_two_plans_share_no_endpoint() -> None:
@@ -125,9 +125,9 @@ def test_counts_that_cannot_be(changes: dict[str, int]) -> None:
 
 
 def test_identity_says_why_it_differs() -> None:
-    ours = topology.host_identity()
-    assert ours == topology.host_identity() and len(ours.split("/")) == 3
+    ours = placement.host_identity()
+    assert ours == placement.host_identity() and len(ours.split("/")) == 3
     boot, folder, uid = ours.split("/")
-    assert topology.explain_difference(ours, f"other/{folder}/{uid}") == "they are different hosts"
-    assert "different /tmp folders" in topology.explain_difference(ours, f"{boot}/1:1/{uid}")
-    assert f"(uid {uid} and 4711)" in topology.explain_difference(ours, f"{boot}/{folder}/4711")
+    assert placement.explain_difference(ours, f"other/{folder}/{uid}") == "they are different hosts"
+    assert "different /tmp folders" in placement.explain_difference(ours, f"{boot}/1:1/{uid}")
+    assert f"(uid {uid} and 4711)" in placement.explain_difference(ours, f"{boot}/{folder}/4711")

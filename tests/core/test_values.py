@@ -9,7 +9,11 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import pytest
 
-from mxspark import bundle, errors, events, failure, plan, spool, values
+from mxspark import errors
+from mxspark.data import plan, spool
+from mxspark.errors import cause as failure
+from mxspark.job import spec
+from mxspark.protocol import codec, events
 
 
 def sample(kind: Any) -> Any:
@@ -29,7 +33,7 @@ def sample(kind: Any) -> Any:
 
 TRAVEL = [
     kind
-    for module in (bundle, events, failure, plan, spool)
+    for module in (spec, events, failure, plan, spool)
     for kind in vars(module).values()
     if dataclasses.is_dataclass(kind)
     and isinstance(kind, type)
@@ -41,8 +45,8 @@ TRAVEL = [
 @pytest.mark.parametrize("kind", TRAVEL, ids=lambda kind: kind.__name__)
 def test_round_trip(kind: type) -> None:
     value = sample(kind)
-    wire = json.loads(json.dumps(values.encode(value)))
-    assert values.decode(kind, wire) == value
+    wire = json.loads(json.dumps(codec.encode(value)))
+    assert codec.decode(kind, wire) == value
 
 
 @pytest.mark.parametrize("kind", events.KINDS.values(), ids=lambda kind: kind.__name__)
@@ -63,12 +67,12 @@ def test_events_name_themselves(kind: type) -> None:
 )
 def test_what_does_not_fit_is_named(wire: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        values.decode(events.Loaded, wire)
+        codec.decode(events.Loaded, wire)
 
 
 def test_only_plain_values_travel() -> None:
     with pytest.raises(TypeError, match="a set cannot travel"):
-        values.encode({"a": {1, 2}})
+        codec.encode({"a": {1, 2}})
 
 
 def test_errors_survive_pickling_with_their_cause() -> None:
@@ -86,8 +90,8 @@ def test_exit_codes_tell_whose_turn_it_is() -> None:
 
 
 def test_a_function_travels_by_path_or_by_value() -> None:
-    assert bundle.Function("x", path="os.path:join").load()("a", "b") == "a/b"
+    assert spec.Function("x", path="os.path:join").load()("a", "b") == "a/b"
     factor = 3
-    shipped = bundle.Function.ship(lambda value: value * factor)
-    again = values.decode(bundle.Function, json.loads(json.dumps(values.encode(shipped))))
+    shipped = spec.Function.ship(lambda value: value * factor)
+    again = codec.decode(spec.Function, json.loads(json.dumps(codec.encode(shipped))))
     assert again.load()(5) == 15

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mxspark import wire
+from mxspark.protocol import frames as wire
 
 SECRET, OTHER = bytes(range(32)), bytes(32)
 JSON = st.recursive(

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from mxspark.mx.importing import import_mxnet
+from mxspark.mx.runtime.importing import import_mxnet
 
 import_mxnet()

@@ -8,18 +8,18 @@ import os
 import signal
 import sys
 
-from mxspark.mx.importing import import_mxnet
+from mxspark.mx.runtime.importing import import_mxnet
 
 mx = import_mxnet()
 
 import numpy as np  # noqa: E402
 from mxnet import gluon  # noqa: E402
 
-from mxspark import values  # noqa: E402
 from mxspark.errors import InternalError, TrainingCodeError  # noqa: E402
-from mxspark.mx.exchange_hierarchical import HierarchicalExchange  # noqa: E402
-from mxspark.mx.exchange_kvstore import KVStoreExchange  # noqa: E402
-from mxspark.specs import INHERITED, Inherited  # noqa: E402
+from mxspark.mx.exchange.hierarchical import HierarchicalExchange  # noqa: E402
+from mxspark.mx.exchange.kvstore import KVStoreExchange  # noqa: E402
+from mxspark.protocol import codec  # noqa: E402
+from mxspark.protocol.specs import INHERITED, Inherited  # noqa: E402
 
 faulthandler.register(signal.SIGUSR1)
 RANK, SIZE = int(os.environ["TEST_RANK"]), int(os.environ["TEST_SIZE"])
@@ -41,7 +41,7 @@ def refused(call):
 
 def make():
     if INHERITED in os.environ:
-        given = values.decode(Inherited, json.loads(os.environ[INHERITED]))
+        given = codec.decode(Inherited, json.loads(os.environ[INHERITED]))
         return HierarchicalExchange(RANK, SIZE, given, has_store="DMLC_ROLE" in os.environ)
     return KVStoreExchange(RANK, SIZE)
 

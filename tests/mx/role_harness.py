@@ -19,14 +19,15 @@ from typing import Any, Optional
 
 import numpy as np
 
-from mxspark import events, topology, values
-from mxspark.agent import meeting
-from mxspark.bundle import CheckpointSpec, Component, DataSet, Function, Restore, TrainingSpec, WorkerBundle
-from mxspark.hosts import Groups, groups
-from mxspark.plan import TRAINING, VALIDATION, Plan
-from mxspark.specs import ENTRIES, INHERITED, Inherited
-from mxspark.spool import ColumnSpec, SpoolFile, SpoolReady
-from mxspark.wire import Channel
+from mxspark.agent import host_group
+from mxspark.data.plan import TRAINING, VALIDATION, Plan
+from mxspark.data.spool import ColumnSpec, SpoolFile, SpoolReady
+from mxspark.job.spec import CheckpointSpec, Component, DataSet, Function, Restore, TrainingSpec, WorkerBundle
+from mxspark.protocol import codec, events
+from mxspark.protocol.frames import Channel
+from mxspark.protocol.specs import ENTRIES, INHERITED, Inherited
+from mxspark.topology import placement
+from mxspark.topology.hosts import Groups, groups
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -163,7 +164,7 @@ class Group:
         self.sockets: list[str] = []
         logs.mkdir(parents=True, exist_ok=True)
         self.logs = [logs / f"worker{rank}.log" for rank in range(size)]
-        group = topology.plan_roles(
+        group = placement.plan_roles(
             num_workers=size,
             num_servers=servers,
             servers_on_driver=servers,
@@ -182,7 +183,7 @@ class Group:
         for (role, *_), log in zip(group.slots, self.logs):
             self.workers.append(self._start(role, log, self.channels, self.inherited.get(role.rank)))
         for given in self.inherited.values():
-            meeting.close(given.descriptors())
+            host_group.close(given.descriptors())
 
     def _start(
         self, role: Any, log: Path, channels: list[Channel], given: Optional[Inherited] = None
@@ -195,7 +196,7 @@ class Group:
         path = f"{ROOT}:{HERE}:{ROOT / 'bench'}"
         environment = {**role.environment, **self.environment, "PATH": os.environ["PATH"], "PYTHONPATH": path}
         if given is not None:
-            environment[INHERITED] = json.dumps(values.encode(given))
+            environment[INHERITED] = json.dumps(codec.encode(given))
         environment.update(MXSPARK_CHANNEL=str(theirs.fileno()), TEST_RANK=str(role.rank), TEST_SIZE=str(self.size))
         with theirs, open(log, "wb") as out:
             return subprocess.Popen(
@@ -211,7 +212,7 @@ class Group:
     def train(self, bundle: WorkerBundle) -> None:
         """Send every worker its work."""
         for rank, channel in enumerate(self.channels):
-            channel.send({"do": "train", "rank": rank, "bundle": values.encode(replace(bundle, size=self.size))})
+            channel.send({"do": "train", "rank": rank, "bundle": codec.encode(replace(bundle, size=self.size))})
 
     def __enter__(self) -> Group:
         return self
@@ -229,7 +230,7 @@ class Group:
 
 def _meet(hosts: Groups, members: tuple[int, ...]) -> dict[int, Inherited]:
     """Make what agents would hand down to the workers of one host; nothing where one is alone."""
-    return meeting.make(hosts, members) if len(members) > 1 else {members[0]: Inherited(hosts)}
+    return host_group.make(hosts, members) if len(members) > 1 else {members[0]: Inherited(hosts)}
 
 
 def run_group(

@@ -10,28 +10,28 @@ import numpy as np
 import pytest
 from mxnet import gluon
 
-from mxspark import names
-from mxspark.bundle import Component, Function, TrainingSpec
 from mxspark.errors import InputError, TrainingCodeError
-from mxspark.mx import components
+from mxspark.job import catalog
+from mxspark.job.spec import Component, Function, TrainingSpec
+from mxspark.mx.model import components
 
 MODULES = {"loss": gluon.loss, "optimizer": mx.optimizer, "schedule": mx.lr_scheduler, "initializer": mx.init}
-NAMED = [(kind, name) for kind in MODULES for name in names.TABLES[kind]]
+NAMED = [(kind, name) for kind in MODULES for name in catalog.TABLES[kind]]
 
 
-def option(kind: names.Option) -> Any:
+def option(kind: catalog.Option) -> Any:
     if kind.choices:
         return kind.choices[-1]
     return {"number": 0.5, "integer": 30, "boolean": True, "integers": [2, 5]}[kind.kind]
 
 
-def needed(known: names.Known) -> dict[str, Any]:
+def needed(known: catalog.Known) -> dict[str, Any]:
     return {key: option(kind) for key, kind in known.options.items() if kind.required}
 
 
 @pytest.mark.parametrize(("kind", "name"), NAMED)
 def test_mxnet_takes_every_option_of_the_tables_and_no_other(kind: str, name: str) -> None:
-    known = names.TABLES[kind][name]
+    known = catalog.TABLES[kind][name]
     target = getattr(MODULES[kind], known.target)
     for key, each in known.options.items():
         extra = {"base_lr": 1.0} if kind == "schedule" else {}
@@ -54,15 +54,15 @@ def make_row_loss() -> Any:
 def test_the_tables_miss_nothing_that_mxnet_has_by_accident() -> None:
     have = {kind.__name__ for kind in mx.optimizer.Optimizer.opt_registry.values()}
     left_out = {"SGLD", "DCASGD", "LBSGD", "ccSGD", "Test", "GroupAdaGrad"}
-    assert {known.target for known in names.OPTIMIZERS.values()} == {name for name in have if name not in left_out}
+    assert {known.target for known in catalog.OPTIMIZERS.values()} == {name for name in have if name not in left_out}
     schedules = {name for name, kind in vars(mx.lr_scheduler).items() if inspect.isclass(kind)} - {"LRScheduler"}
-    assert {known.target for known in names.SCHEDULES.values()} == schedules
+    assert {known.target for known in catalog.SCHEDULES.values()} == schedules
 
 
 LABELS = {"softmax_cross_entropy": np.array([1, 0, 2, 1]), "kl_div": np.full((4, 3), 0.25)}
 
 
-@pytest.mark.parametrize("name", sorted(set(names.LOSSES) - {"ctc"}))
+@pytest.mark.parametrize("name", sorted(set(catalog.LOSSES) - {"ctc"}))
 @pytest.mark.parametrize("dtype", ["float32", "int32"])
 @pytest.mark.parametrize("hybrid", [False, True])
 def test_every_loss_gives_one_value_a_row_whatever_the_dtype_of_the_label(name: str, dtype: str, hybrid: bool) -> None:
@@ -77,7 +77,7 @@ def test_every_loss_gives_one_value_a_row_whatever_the_dtype_of_the_label(name: 
         value = loss(pred, label)
     value.backward()
     assert value.shape == (4,) and value.dtype == np.float32
-    stock = getattr(gluon.loss, names.LOSSES[name].target)()
+    stock = getattr(gluon.loss, catalog.LOSSES[name].target)()
     np.testing.assert_array_equal(value.asnumpy(), stock(pred, label.astype("float32")).asnumpy())
     if name != "kl_div":
         assert np.abs(pred.grad.asnumpy()).sum() > 0
@@ -140,9 +140,9 @@ def test_a_network_and_an_exception_of_the_users_pass_through() -> None:
         components.build_network(spec(broken))
 
 
-@pytest.mark.parametrize("name", sorted(names.INITIALIZERS))
+@pytest.mark.parametrize("name", sorted(catalog.INITIALIZERS))
 def test_every_initializer_fills_a_weight(name: str) -> None:
-    made = components.build_initializer(Component(name, needed(names.INITIALIZERS[name])))
+    made = components.build_initializer(Component(name, needed(catalog.INITIALIZERS[name])))
     net = gluon.nn.Conv2D(4, 3, in_channels=2)
     net.initialize(made)
     values = net.weight.data().asnumpy()
@@ -159,9 +159,9 @@ def test_the_default_initializer_is_gluons() -> None:
     np.testing.assert_array_equal(*drawn)
 
 
-@pytest.mark.parametrize("name", sorted(names.SCHEDULES))
+@pytest.mark.parametrize("name", sorted(catalog.SCHEDULES))
 def test_every_schedule_starts_from_the_optimizers_rate(name: str) -> None:
-    options = {key: tuple(v) if isinstance(v, list) else v for key, v in needed(names.SCHEDULES[name]).items()}
+    options = {key: tuple(v) if isinstance(v, list) else v for key, v in needed(catalog.SCHEDULES[name]).items()}
     schedule = components.build_schedule(Component(name, options), 0.25)
     assert schedule is not None and schedule(0) == pytest.approx(0.25)
 

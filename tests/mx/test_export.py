@@ -15,13 +15,13 @@ from mxnet import autograd, gluon
 from mxnet.gluon import nn
 
 import mxspark
-from mxspark.bundle import CheckpointSpec, Component, DataSet, Function, TrainingSpec, WorkerBundle
+from mxspark.data.plan import Plan
+from mxspark.data.spool import ColumnSpec
 from mxspark.errors import TrainingCodeError
-from mxspark.mx import staging
-from mxspark.mx.export import stage_model, trace
-from mxspark.mx.optimizer import Updater
-from mxspark.plan import Plan
-from mxspark.spool import ColumnSpec
+from mxspark.job.spec import CheckpointSpec, Component, DataSet, Function, TrainingSpec, WorkerBundle
+from mxspark.mx.model.export import stage_model, trace
+from mxspark.mx.state import checkpoint_files
+from mxspark.mx.state.optimizer import Updater
 
 READER = """
 import sys, json
@@ -149,7 +149,7 @@ def test_training_goes_on_with_the_same_bits(tmp_path: Path, case: str) -> None:
         if export:
             stage_model(str(tmp_path / "model"), net, bundle(CASES[case][1]), "best", 3, 1)
         train(3)
-        digests.append(staging.digest(net._collect_params_with_prefix()))
+        digests.append(checkpoint_files.digest(net._collect_params_with_prefix()))
     assert digests[0] == digests[1]
 
 
@@ -158,7 +158,7 @@ def test_the_signature_says_what_goes_in_and_what_comes_out(tmp_path: Path) -> N
     staged = stage_model(str(tmp_path / "model"), net, bundle((IMAGE, NUMBERS)), "best", 12, 2)
     assert (staged.kind, staged.step, staged.epoch) == ("best", 12, 2)
     assert [file.name for file in staged.files] == ["model-0000.params", "model-symbol.json", "signature.json"]
-    assert staged.files == staging.staged("best", staged.path, 12, 2, {}).files
+    assert staged.files == checkpoint_files.staged("best", staged.path, 12, 2, {}).files
     signature = json.loads((tmp_path / "model" / "signature.json").read_text())
     outputs = signature.pop("outputs")
     assert [(each["shape"], each["dtype"]) for each in outputs] == [

@@ -15,10 +15,10 @@ import role_jobs
 from mxnet import autograd, gluon
 from role_harness import digits, make_bundle, run_group
 
-from mxspark import events
-from mxspark.bundle import Component, Function
-from mxspark.mx import network as networks
-from mxspark.mx.reader import Reader
+from mxspark.data.reader import Reader
+from mxspark.job.spec import Component, Function
+from mxspark.mx.model import network as networks
+from mxspark.protocol import events
 
 SGD = Component("sgd", {"learning_rate": 0.02, "momentum": 0.9, "wd": 1e-4})
 ADAM = Component("adam", {"learning_rate": 0.003})

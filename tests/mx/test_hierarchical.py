@@ -9,7 +9,7 @@ import role_jobs
 from role_harness import make_bundle, run_group
 from test_gluon_loop import SGD, Beyond, distance, final, plain_loop
 
-from mxspark import events
+from mxspark.protocol import events
 
 EIGHT = pytest.param(8, 1, marks=pytest.mark.long)
 

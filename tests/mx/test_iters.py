@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from role_harness import digits, make_bundle
 
+from mxspark.data.reader import Reader
 from mxspark.errors import InputError
-from mxspark.mx.iters import GluonBatches, SpoolIter, to_ndarray
-from mxspark.mx.reader import Reader
+from mxspark.mx.loop.batches import GluonBatches, SpoolIter, to_ndarray
 
 
 @pytest.fixture

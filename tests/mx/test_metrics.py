@@ -10,10 +10,10 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from mxspark import names
-from mxspark.bundle import Component, Function
 from mxspark.errors import TrainingCodeError
-from mxspark.mx.metrics import Metrics
+from mxspark.job import catalog
+from mxspark.job.spec import Component, Function
+from mxspark.mx.loop.metrics import Metrics
 
 RNG = np.random.RandomState(5)
 ROWS, CLASSES = 101, 10
@@ -168,7 +168,7 @@ def test_what_does_not_fit_is_named(component: Component, output: Any, label: An
 
 
 def test_every_named_metric_is_there() -> None:
-    for name, known in names.METRICS.items():
+    for name, known in catalog.METRICS.items():
         options = {"k": 2} if name == "top_k_accuracy" else {}
         Metrics([Component(name, options)])
         assert known.better == ("max" if "accuracy" in name else "min")

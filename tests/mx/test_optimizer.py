@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 from mxnet import gluon
 
-from mxspark import names
-from mxspark.bundle import Component, Function
 from mxspark.errors import InputError, InternalError, TrainingCodeError
-from mxspark.mx.optimizer import Updater
+from mxspark.job import catalog
+from mxspark.job.spec import Component, Function
+from mxspark.mx.state.optimizer import Updater
 
 ROWS = 7
 OPTIMIZERS = [
-    *(Component(name) for name in sorted(names.OPTIMIZERS)),
+    *(Component(name) for name in sorted(catalog.OPTIMIZERS)),
     Component("sgd", {"momentum": 0.9, "wd": 0.01, "clip_gradient": 0.05, "learning_rate": 0.3}),
     Component("nag", {"momentum": 0.9, "wd": 0.01, "clip_gradient": 0.05, "learning_rate": 0.3}),
     Component("adam", {"wd": 0.01, "clip_gradient": 0.05, "beta1": 0.8, "epsilon": 1e-6}),
@@ -83,7 +83,7 @@ def stock(
     options = dict(component.options)
     if schedule is not None:
         rate = options.get("learning_rate", mx.optimizer.create(component.name).lr)
-        kind = getattr(mx.lr_scheduler, names.SCHEDULES[schedule.name].target)
+        kind = getattr(mx.lr_scheduler, catalog.SCHEDULES[schedule.name].target)
         options["lr_scheduler"] = kind(base_lr=rate, **schedule.options)
     trainer = gluon.Trainer(params, component.name, options, kvstore=None)
     rates = []
@@ -142,7 +142,7 @@ def saved(updater: Updater) -> tuple[dict[str, mx.nd.NDArray], dict[str, Any]]:
 @pytest.mark.parametrize("name", ["sgd", "nag", "adam", "lamb", "lars", "rmsprop"])
 @pytest.mark.parametrize("momentum", [{}, {"momentum": 0.9}])
 def test_half_precision_weights_with_full_precision_updates(name: str, momentum: dict[str, Any]) -> None:
-    options = {**(momentum if "momentum" in names.OPTIMIZERS[name].options else {}), "multi_precision": True}
+    options = {**(momentum if "momentum" in catalog.OPTIMIZERS[name].options else {}), "multi_precision": True}
     component = Component(name, options)
     ours, theirs, again = parameters("float16"), parameters("float16"), parameters("float16", seed=2)
     updater = Updater(component, None, ours)

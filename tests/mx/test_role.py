@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 
-from mxspark.mx import role
+from mxspark.mx import worker
 
 LARGE_COPY = """
 import os, sys
@@ -32,13 +32,13 @@ def threads_started(setting: str) -> int:
 
 
 def test_a_large_copy_in_the_main_thread_starts_no_team_of_threads() -> None:
-    assert threads_started(repr(role.PARALLEL_COPY)) == 0
+    assert threads_started(repr(worker.PARALLEL_COPY)) == 0
     assert threads_started("") == 1, "without the setting it does"
 
 
 def test_hidden_packages_can_be_imported_afterwards() -> None:
     code = (
-        "from mxspark.mx.importing import import_mxnet; import_mxnet(); import sys; "
+        "from mxspark.mx.runtime.importing import import_mxnet; import_mxnet(); import sys; "
         "assert 'scipy' not in sys.modules and 'requests' not in sys.modules; "
         "import mxnet.gluon.utils as utils; assert utils.requests.get.__module__ == 'requests.api'; "
         "import scipy, requests; assert requests.get is utils.requests.get; "

@@ -14,13 +14,13 @@ import pytest
 from mxnet import autograd, gluon
 from mxnet.gluon import nn
 
-from mxspark import events
-from mxspark.bundle import Component
 from mxspark.errors import InputError, TrainingCodeError
-from mxspark.mx import staging
-from mxspark.mx.blame import Blamed
-from mxspark.mx.optimizer import Updater
-from mxspark.mx.stager import Stager
+from mxspark.job.spec import Component
+from mxspark.mx.runtime.attribution import Blamed
+from mxspark.mx.state import checkpoint_files
+from mxspark.mx.state.checkpoint_writer import Stager
+from mxspark.mx.state.optimizer import Updater
+from mxspark.protocol import events
 
 META = {
     "step": 4,
@@ -67,23 +67,23 @@ def updater_of(net: Any, name: str = "adam") -> Updater:
 
 
 def stage(tmp_path: Path, given: dict[str, gluon.Parameter], updater: Updater, meta: dict[str, Any]) -> events.Staged:
-    return staging.write(str(tmp_path / "c"), staging.snapshot(given, updater, meta))
+    return checkpoint_files.write(str(tmp_path / "c"), checkpoint_files.snapshot(given, updater, meta))
 
 
 def test_a_snapshot_is_of_its_moment_whatever_is_trained_while_it_is_written(tmp_path: Path) -> None:
     net = network()
     updater = updater_of(net)
     train(net, updater, 2)
-    before = staging.digest(params(net))
-    copy = staging.snapshot(params(net), updater, META)
+    before = checkpoint_files.digest(params(net))
+    copy = checkpoint_files.snapshot(params(net), updater, META)
     train(net, updater, 3)
-    staged = staging.write(str(tmp_path / "c"), copy)
+    staged = checkpoint_files.write(str(tmp_path / "c"), copy)
     other = network()
     again = updater_of(other)
-    staging.apply(staging.restore_checkpoint(staged.path), params(other), again)
-    assert staging.digest(params(other)) == before != staging.digest(params(net))
+    checkpoint_files.apply(checkpoint_files.restore_checkpoint(staged.path), params(other), again)
+    assert checkpoint_files.digest(params(other)) == before != checkpoint_files.digest(params(net))
     train(other, again, 3)
-    assert staging.digest(params(other)) == staging.digest(params(net))
+    assert checkpoint_files.digest(params(other)) == checkpoint_files.digest(params(net))
 
 
 def test_the_stager_tells_what_it_wrote_and_raises_in_the_loop_what_went_wrong(tmp_path: Path) -> None:
@@ -121,13 +121,13 @@ def test_a_resumed_run_goes_on_as_if_nothing_had_happened(tmp_path: Path, name: 
     staged = stage(tmp_path, params(net), updater, META)
     train(net, updater, 3)
 
-    checkpoint = staging.restore_checkpoint(staged.path)
+    checkpoint = checkpoint_files.restore_checkpoint(staged.path)
     other = network()
     resumed = updater_of(other, name)
-    staging.apply(checkpoint, params(other), resumed)
+    checkpoint_files.apply(checkpoint, params(other), resumed)
     assert {key: checkpoint.state[key] for key in META} == META
     train(other, resumed, 3)
-    assert staging.digest(params(other)) == staging.digest(params(net))
+    assert checkpoint_files.digest(params(other)) == checkpoint_files.digest(params(net))
     assert "1.running_mean" in checkpoint.params and "2.weight" in checkpoint.params
     assert np.abs(checkpoint.params["1.running_mean"].asnumpy()).sum() > 0
 
@@ -144,7 +144,7 @@ def test_what_is_staged_is_described_exactly_and_holds_no_pickle(tmp_path: Path)
         assert (file.bytes, file.sha256) == (len(data), hashlib.sha256(data).hexdigest())
         assert file.name == "state.json" or data.startswith((0x112).to_bytes(8, "little")), "MXNet's own array file"
     state = json.loads((tmp_path / "c" / "state.json").read_text())
-    assert state["mxnet"] == mx.__version__ and state["version"] == staging.VERSION
+    assert state["mxnet"] == mx.__version__ and state["version"] == checkpoint_files.VERSION
     assert state["parameters"]["0.weight"] == [[4, 1, 3, 3], "float32"]
     assert state["optimizer"]["num_update"] == 1
 
@@ -155,7 +155,7 @@ def test_an_optimizer_without_state_writes_no_file_of_it(tmp_path: Path) -> None
     train(net, updater, 1)
     staged = stage(tmp_path, params(net), updater, META)
     assert [file.name for file in staged.files] == ["parameters.params", "state.json"]
-    assert staging.restore_checkpoint(staged.path).optimizer == {}
+    assert checkpoint_files.restore_checkpoint(staged.path).optimizer == {}
 
 
 @pytest.mark.parametrize(
@@ -176,21 +176,23 @@ def test_another_network_is_refused_by_its_first_difference(tmp_path: Path, othe
     net = network()
     staged = stage(tmp_path, params(net), updater_of(net), META)
     different = network(**other)
-    before = staging.digest(params(different))
+    before = checkpoint_files.digest(params(different))
     with pytest.raises(InputError, match=says):
-        staging.apply(staging.restore_checkpoint(staged.path), params(different), updater_of(different))
-    assert staging.digest(params(different)) == before
+        checkpoint_files.apply(
+            checkpoint_files.restore_checkpoint(staged.path), params(different), updater_of(different)
+        )
+    assert checkpoint_files.digest(params(different)) == before
 
 
 def test_a_network_with_less_or_in_another_order_is_refused_too(tmp_path: Path) -> None:
     large, small = network(extra=True), network()
     staged = stage(tmp_path, params(large), updater_of(large), META)
-    checkpoint = staging.restore_checkpoint(staged.path)
+    checkpoint = checkpoint_files.restore_checkpoint(staged.path)
     with pytest.raises(InputError, match=r"parameter 4\.weight: the checkpoint has .*, the network no such parameter"):
-        staging.apply(checkpoint, params(small), updater_of(small))
+        checkpoint_files.apply(checkpoint, params(small), updater_of(small))
     turned = dict(reversed(list(params(large).items())))
     with pytest.raises(InputError, match="the same parameters in another order"):
-        staging.apply(checkpoint, turned, updater_of(large))
+        checkpoint_files.apply(checkpoint, turned, updater_of(large))
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
@@ -221,20 +223,20 @@ def test_a_later_format_is_refused(tmp_path: Path) -> None:
     path = Path(staged.path, "state.json")
     path.write_text(json.dumps({**json.loads(path.read_text()), "version": 99}))
     with pytest.raises(InputError, match="has format 99 and this version reads up to 1"):
-        staging.restore_checkpoint(staged.path)
+        checkpoint_files.restore_checkpoint(staged.path)
 
 
 def test_the_digest_sees_every_bit_name_shape_and_type() -> None:
     net = network()
-    same, first = network(), staging.digest(params(net))
-    assert staging.digest(params(same)) == first
-    assert staging.digest(dict(reversed(list(params(net).items())))) == first, "order does not matter"
+    same, first = network(), checkpoint_files.digest(params(net))
+    assert checkpoint_files.digest(params(same)) == first
+    assert checkpoint_files.digest(dict(reversed(list(params(net).items())))) == first, "order does not matter"
     renamed = {("x" + name if name == "3.bias" else name): param for name, param in params(net).items()}
     halved = dict(params(net))
     del halved["3.bias"]
     weight = params(same)["2.weight"].data()
     weight[0, 0] = np.nextafter(weight[0, 0].asscalar(), np.float32(9))
-    changed = [staging.digest(p) for p in (renamed, halved, params(same), params(network(dtype="float64")))]
+    changed = [checkpoint_files.digest(p) for p in (renamed, halved, params(same), params(network(dtype="float64")))]
     assert len({first, *changed}) == 5
 
 
@@ -244,7 +246,7 @@ def test_two_million_values_take_milliseconds(tmp_path: Path) -> None:
     net.initialize()
     updater = updater_of(net, "adam")
     works: dict[str, Callable[[], Any]] = {
-        "digest": lambda: staging.digest(params(net)),
+        "digest": lambda: checkpoint_files.digest(params(net)),
         "stage": lambda: stage(tmp_path, params(net), updater, META),
     }
     times = {}

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from gang import PROGRAMS, Gang
 
-from mxspark import events, specs
+from mxspark.protocol import events, specs
 
 ENTRIES = {**specs.ENTRIES, "worker": "mx_worker:main"}
 

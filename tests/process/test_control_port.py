@@ -13,9 +13,10 @@ import psutil
 import pytest
 from gang import Gang
 
-from mxspark import events, wire
 from mxspark.agent import server
 from mxspark.agent.loop import Loop
+from mxspark.protocol import events
+from mxspark.protocol import frames as wire
 
 SECRET, OTHER = bytes(range(32)), bytes(32)
 

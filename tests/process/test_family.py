@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from mxspark.agent import family
+from mxspark.system import process_tree
 
 TALKATIVE = "import sys, time\n# a second line \x1b[31m" + "x" * 200 + "\nprint(flush=True)\ntime.sleep(600)"
 LEAVES = f"""
@@ -50,7 +50,7 @@ def ended(code: str) -> Iterator[int]:
 
 def test_what_is_left_is_named_in_a_short_line_of_its_own() -> None:
     with ended(LEAVES) as role:
-        (name,) = family.left_by(role)
+        (name,) = process_tree.left_by(role)
     line, _, pid = name.partition(" (pid ")
     assert line.startswith("python") and " -c import sys, time # a second line" in line and "/" not in line
     assert len(line) == 80 and line.endswith("…") and line.isprintable()
@@ -61,4 +61,4 @@ def test_a_helper_of_python_that_is_about_to_end_is_not_left() -> None:
     """Five times: it needs a moment for it, and was named each time."""
     for _ in range(5):
         with ended(SHARES) as role:
-            assert family.left_by(role) == []
+            assert process_tree.left_by(role) == []

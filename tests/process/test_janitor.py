@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 from gang import Gang, is_alive
 
-from mxspark import events, topology
-from mxspark.agent import janitor
-from mxspark.cli import main
-from mxspark.run import run_id
+from mxspark.cli import janitor
+from mxspark.cli.main import main
+from mxspark.protocol import events
+from mxspark.spark.run.timing import run_id
+from mxspark.topology import placement
 
 ORPHAN = """
 import os, sys, time
@@ -30,7 +31,7 @@ time.sleep(600)
 
 def orphan(run: str) -> int:
     """Start a process of a run and let its parent die."""
-    environment = {**os.environ, topology.RUN_TAG: run}
+    environment = {**os.environ, placement.RUN_TAG: run}
     done = subprocess.Popen([sys.executable, "-c", ORPHAN], env=environment, stdout=subprocess.PIPE, text=True)
     assert done.stdout is not None
     pid = int(done.stdout.readline())
@@ -53,7 +54,7 @@ def test_all_of_a_dead_run_goes_and_nothing_of_a_living_one(
     dead, living = run_id(), run_id()
     local = tmp_path / "local"
     pid = orphan(dead)
-    path = Path("/tmp", str(topology.draw_sockets(1, lambda low, high: high - os.getpid())[0]))
+    path = Path("/tmp", str(placement.draw_sockets(1, lambda low, high: high - os.getpid())[0]))
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
         listener.listen(1)

@@ -20,9 +20,9 @@ from typing import Any
 import psutil
 import pytest
 
-from mxspark import launcher_line
-from mxspark.failure import Cause
+from mxspark.errors.cause import Cause
 from mxspark.launch.children import STOP_S, SparkSubmit
+from mxspark.protocol import launcher
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -271,7 +271,7 @@ def test_a_spark_of_another_series_is_refused(tmp_path: Path) -> None:
 
 def test_a_driver_may_take_its_time_for_a_last_checkpoint_after_a_sigterm_only(tmp_path: Path) -> None:
     for grace in ("25\n", ""):
-        (tmp_path / launcher_line.GRACE).write_text(grace)
+        (tmp_path / launcher.GRACE).write_text(grace)
         for number, seconds in ((signal.SIGINT, 0.0), (signal.SIGTERM, 25.0 if grace else 0.0)):
             owner = SparkSubmit([], {})
             owner._stop(number, tmp_path)

@@ -15,9 +15,9 @@ import psutil
 import pytest
 from gang import Gang, freeze, is_alive, other_process
 
-from mxspark import events, values
 from mxspark.agent import launch
-from mxspark.specs import Limits
+from mxspark.protocol import codec, events
+from mxspark.protocol.specs import Limits
 
 SLOW = {"FAKE_STEPS": "100000"}
 TASK = """
@@ -132,7 +132,7 @@ def test_a_killed_task_ends_everything_and_is_named(tmp_path: Path, monkeypatch:
     with Gang(tmp_path, environment=SLOW) as gang, other_process(TASK) as task:
         gang.start(ranks=[0])
         assert task.stdin is not None and task.stdout is not None
-        task.stdin.write(json.dumps(values.encode(gang.slot_spec(1, log_dir=None))) + "\n")
+        task.stdin.write(json.dumps(codec.encode(gang.slot_spec(1, log_dir=None))) + "\n")
         task.stdin.flush()
         agent = int(task.stdout.readline())
         gang.until_all(events.Started, 2)

@@ -10,8 +10,8 @@ import time
 
 import pytest
 
-from mxspark import wire
 from mxspark.agent.loop import Loop, Stream
+from mxspark.protocol import frames
 
 
 @pytest.mark.parametrize("pidfd", [True, False])
@@ -49,10 +49,10 @@ def test_what_waits_in_a_descriptor_counts_before_a_deadline() -> None:
     ours, theirs = socket.socketpair()
     loop = Loop()
     seen: list[str] = []
-    Stream(loop, ours.detach(), wire.Plain(), lambda _frame: seen.append("frame"), lambda _error: None)
+    Stream(loop, ours.detach(), frames.Plain(), lambda _frame: seen.append("frame"), lambda _error: None)
     loop.after(0.01, lambda: seen.append("deadline"))
     loop.after(0.01, loop.stop)
-    theirs.sendall(wire.Plain().pack({"beat": 1}))
+    theirs.sendall(frames.Plain().pack({"beat": 1}))
     time.sleep(0.05)
     loop.run()
     theirs.close()
@@ -62,11 +62,11 @@ def test_what_waits_in_a_descriptor_counts_before_a_deadline() -> None:
 def test_a_stream_sends_more_than_a_socket_holds_and_hears_the_end() -> None:
     ours, theirs = socket.socketpair()
     loop = Loop()
-    heard: list[wire.Message] = []
+    heard: list[frames.Message] = []
     closed: list[object] = []
     big = {"x": "y" * 5_000_000}
-    left = Stream(loop, ours.detach(), wire.Plain(), lambda _frame: None, closed.append)
-    right = Stream(loop, theirs.detach(), wire.Plain(), heard.append, closed.append)
+    left = Stream(loop, ours.detach(), frames.Plain(), lambda _frame: None, closed.append)
+    right = Stream(loop, theirs.detach(), frames.Plain(), heard.append, closed.append)
     left.send(big)
     assert left.queued_bytes > 1_000_000, "it does not block"
     loop.after(0.01, lambda: right.pause(True))
@@ -82,7 +82,7 @@ def test_a_broken_frame_ends_the_stream_with_its_reason() -> None:
     ours, theirs = socket.socketpair()
     loop = Loop()
     closed: list[object] = []
-    Stream(loop, ours.detach(), wire.Plain(), lambda _frame: None, lambda error: (closed.append(error), loop.stop()))
+    Stream(loop, ours.detach(), frames.Plain(), lambda _frame: None, lambda error: (closed.append(error), loop.stop()))
     theirs.sendall(b"\xff" * 8)
     loop.run()
     theirs.close()

@@ -15,10 +15,10 @@ import psutil
 import pytest
 from gang import Gang
 
-from mxspark import events
-from mxspark.agent import launch, meeting
+from mxspark.agent import host_group, launch
 from mxspark.agent.loop import Loop
-from mxspark.specs import Inherited, Limits, Meeting
+from mxspark.protocol import events
+from mxspark.protocol.specs import Inherited, Limits, Meeting
 
 SHARE = {("worker", rank): {"at": "formed", "do": "share"} for rank in range(3)}
 SLOW = {"FAKE_STEPS": "100000"}
@@ -96,7 +96,7 @@ def stranger(path: str, answer: bytes) -> tuple[bytes, list[int]]:
         while sock.connect_ex(path):
             assert time.monotonic() < deadline, "nobody is there"
             time.sleep(0.005)
-        assert len(sock.recv(100)) == meeting.NONCE_BYTES
+        assert len(sock.recv(100)) == host_group.NONCE_BYTES
         sock.send(answer) if answer else sock.shutdown(socket.SHUT_WR)
         data, fds, _, _ = socket.recv_fds(sock, 100, 10)
         return data, list(fds)
@@ -106,7 +106,7 @@ def stranger(path: str, answer: bytes) -> tuple[bytes, list[int]]:
 def test_another_user_cannot_come(tmp_path: Path) -> None:
     loop = Loop()
     place = Meeting(((0, 1),), (0, 1), f"/tmp/{2**31 - 77}")
-    host = meeting.Host(loop, place, 0, SECRET)
+    host = host_group.Host(loop, place, 0, SECRET)
     try:
         code = f"import os, socket; os.setuid(65534); socket.socket(1, socket.SOCK_SEQPACKET).connect({place.socket!r})"
         said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20)
@@ -121,7 +121,7 @@ def test_a_false_leader_is_found_out(tmp_path: Path) -> None:
     """It does not know the secret; the guest says so and takes nothing."""
     loop, path = Loop(), str(tmp_path / "s")
     place = Meeting(((0, 1),), (0, 1), path)
-    false = meeting.Host(loop, place, 0, b"another" + SECRET)
+    false = host_group.Host(loop, place, 0, b"another" + SECRET)
     false._understand = lambda answer, nonce: (1, answer[4:-32])  # type: ignore[method-assign]
     taken: list[Inherited] = []
     said: list[str] = []
@@ -131,7 +131,7 @@ def test_a_false_leader_is_found_out(tmp_path: Path) -> None:
         loop.stop()
 
     before = len(os.listdir("/proc/self/fd"))
-    meeting.Guest(loop, place, 1, SECRET, taken.append, failed)
+    host_group.Guest(loop, place, 1, SECRET, taken.append, failed)
     loop.after(10, loop.stop)
     loop.run()
     assert not taken and "is not the agent of worker 0: a wrong answer" in said[0]

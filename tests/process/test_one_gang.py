@@ -15,9 +15,9 @@ import psutil
 import pytest
 from gang import Gang, freeze, is_alive
 
-from mxspark import events
 from mxspark.agent import launch
-from mxspark.specs import Limits
+from mxspark.protocol import events
+from mxspark.protocol.specs import Limits
 
 SLOW = {"FAKE_STEPS": "100000"}
 

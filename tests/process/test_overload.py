@@ -13,8 +13,8 @@ import psutil
 import pytest
 from gang import ROOT, Gang, other_process
 
-from mxspark import events
-from mxspark.agent import launch, process
+from mxspark.agent import launch, role_process
+from mxspark.protocol import events
 
 SLOW = {"FAKE_STEPS": "100000"}
 
@@ -39,7 +39,9 @@ def test_a_flood_of_lines_costs_a_bounded_log_and_no_memory(tmp_path: Path) -> N
         sizes = [path.stat().st_size for path in sorted((tmp_path / "logs").glob("worker-*.log"))]
     assert ended.cause is None
     assert max(peak - start for peak, start in zip(peaks, before)) < 16 * 2**20
-    assert len(sizes) == 2 and max(sizes) <= process.LOG_LIMIT + 2**25, "what is written between two looks comes on top"
+    assert len(sizes) == 2 and max(sizes) <= role_process.LOG_LIMIT + 2**25, (
+        "what is written between two looks comes on top"
+    )
     assert "dropped here" in (tmp_path / "logs/worker-0.log").read_text()
 
 

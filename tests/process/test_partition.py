@@ -11,8 +11,8 @@ import pytest
 from gang import Gang
 from namespaces import Cable, cable
 
-from mxspark import events
-from mxspark.specs import Limits
+from mxspark.protocol import events
+from mxspark.protocol.specs import Limits
 
 SLOW = {"FAKE_STEPS": "100000"}
 LEASE_S = 3.0

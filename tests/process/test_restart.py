@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from gang import Gang, freeze, is_alive
 
-from mxspark import events
-from mxspark.specs import Limits
+from mxspark.protocol import events
+from mxspark.protocol.specs import Limits
 
 SLOW = {"FAKE_STEPS": "100000"}
 VICTIMS = [("scheduler", 0), ("server", 0), ("server", 2), ("worker", 1)]

@@ -6,7 +6,7 @@ import os
 import sys
 import time
 
-from mxspark import events, wire
+from mxspark.protocol import events, frames
 
 
 class Marker:
@@ -22,7 +22,7 @@ class Marker:
 def main() -> None:
     """Be a worker."""
     began = time.monotonic()
-    channel = wire.Channel.from_fd(int(os.environ["MXSPARK_CHANNEL"]))
+    channel = frames.Channel.from_fd(int(os.environ["MXSPARK_CHANNEL"]))
     for name in ("sklearn", "pandas", "scipy", "onnx", "matplotlib", "graphviz"):
         sys.modules[name] = None  # type: ignore[assignment]
     import mxnet as mx

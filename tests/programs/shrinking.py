@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pyspark.sql import SparkSession
 
-from mxspark.cli import main
+from mxspark.cli.main import main
 
 gates, *arguments = sys.argv[1:]
 spark = SparkSession.builder.getOrCreate()

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mxspark.cli import main
-from mxspark.spark import inputs
+from mxspark.cli.main import main
+from mxspark.spark.spool import inputs
 
 gates, *arguments = sys.argv[1:]
 read = inputs.read

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import mxspark
-from mxspark.job_file import merge, read_yaml
+from mxspark.config.job_file import merge, read_yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 DIGITS = str(ROOT / "examples/digits/digits.parquet")

@@ -14,7 +14,7 @@ from pyspark.sql import SparkSession
 from spark.jobs import DIGITS, digits, train
 
 import mxspark
-from mxspark.events import Reported
+from mxspark.protocol.events import Reported
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 

@@ -16,9 +16,9 @@ import yaml
 from pyspark.sql import SparkSession
 from spark.jobs import digits
 
-from mxspark.checkup import INPUT, OK, PROBLEM, Finding
-from mxspark.config import JobConfig
-from mxspark.spark import check
+from mxspark.check.findings import INPUT, OK, PROBLEM, Finding
+from mxspark.config.job_config import JobConfig
+from mxspark.spark.check import driver
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.usefixtures("nothing_left")
@@ -32,7 +32,7 @@ def findings(folder: Path, **sections: Any) -> dict[str, Finding]:
     assert session is not None
     local = Path(str(session.sparkContext.getConf().get("spark.local.dir")))
     before = files(folder), [path for path in local.rglob("mxspark-*")]
-    found = check.check(JobConfig.from_dict(job), session, lambda _words: None)
+    found = driver.check(JobConfig.from_dict(job), session, lambda _words: None)
     assert before == (files(folder), [path for path in local.rglob("mxspark-*")])
     return {finding.subject: finding for finding in found}
 

@@ -15,7 +15,7 @@ import pytest
 from spark.drivers import ROOT
 
 from mxspark.errors import ClusterError
-from mxspark.spark.hadoop_client import connect
+from mxspark.spark.hadoop.client import connect
 
 NOBODY = "127.0.0.1:1"
 

@@ -10,7 +10,7 @@ from pyspark.sql import SparkSession
 from storage_contract import Place, StorageContract
 
 from mxspark.errors import ClusterError, JobDirError
-from mxspark.spark.hadoop import HadoopStorage
+from mxspark.spark.hadoop.storage import HadoopStorage
 
 
 @pytest.fixture(scope="module")

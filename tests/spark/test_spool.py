@@ -21,11 +21,12 @@ from pyspark.mllib.regression import LabeledPoint
 from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
-from mxspark import columns
+from mxspark.data import columns
+from mxspark.data.spool import ColumnSpec, SpoolReady
 from mxspark.errors import ClusterError, DataError
-from mxspark.spark import compat, spool_stage
-from mxspark.spool import ColumnSpec, SpoolReady
-from mxspark.topology import host_identity
+from mxspark.spark.session import compat
+from mxspark.spark.spool import stage
+from mxspark.topology.placement import host_identity
 
 RUN = "run-1"
 ROOT = Path(__file__).resolve().parents[2]
@@ -42,13 +43,13 @@ class Spools:
 
     def __call__(self, data: Any, features: Sequence[ColumnSpec] = (X,), labels: Sequence[ColumnSpec] = (Y,)) -> Any:
         """Spool and remember."""
-        ready = spool_stage.spool(data, features, labels, RUN, f"t{len(self.made)}")
+        ready = stage.spool(data, features, labels, RUN, f"t{len(self.made)}")
         self.made += ready
         return ready
 
     def problem(self, data: Any, features: Sequence[ColumnSpec] = (X,), labels: Sequence[ColumnSpec] = (Y,)) -> str:
         """Return the only problem of the data."""
-        (line,) = spool_stage.problems(self(data, features, labels), features, labels)
+        (line,) = stage.problems(self(data, features, labels), features, labels)
         return line
 
 
@@ -57,7 +58,7 @@ def spool() -> Iterator[Spools]:
     """Return what spools and cleans up."""
     spools = Spools()
     yield spools
-    spool_stage.remove(spools.made, RUN)
+    stage.remove(spools.made, RUN)
     for part in spools.made:
         assert not Path(part.path).parents[1].exists()
 
@@ -115,14 +116,14 @@ FRAMES: dict[str, Callable[[SparkSession], DataFrame]] = {
 @pytest.mark.parametrize("kind", FRAMES)
 def test_every_row_arrives_once_in_order(spark: SparkSession, spool: Spools, kind: str) -> None:
     data = FRAMES[kind](spark)
-    assert columns.check([X, Y], spool_stage.fields(data)) == []
+    assert columns.check([X, Y], stage.fields(data)) == []
     ready = spool(data)
-    assert spool_stage.problems(ready, [X], [Y]) == []
+    assert stage.problems(ready, [X], [Y]) == []
     assert [part.partition for part in ready] == list(range(data.rdd.getNumPartitions()))
     assert {part.host for part in ready} == {host_identity()}
     assert whole(ready, "x") == VALUES
     assert whole(ready, "y") == [row % 10 for row in range(ROWS)]
-    assert [spec.shape for spec in spool_stage.settle([X, Y], ready)] == [(3,), ()]
+    assert [spec.shape for spec in stage.settle([X, Y], ready)] == [(3,), ()]
 
 
 def test_several_scalars_become_one_vector(spark: SparkSession, spool: Spools) -> None:
@@ -160,7 +161,7 @@ ELEMENTS: dict[str, Callable[[int], Any]] = {
 @pytest.mark.parametrize("kind", ELEMENTS)
 def test_every_rdd_element_arrives_once_in_order(spark: SparkSession, spool: Spools, kind: str) -> None:
     ready = spool(spark.sparkContext.parallelize([ELEMENTS[kind](row) for row in range(ROWS)], 3))
-    assert spool_stage.problems(ready, [X], [Y]) == []
+    assert stage.problems(ready, [X], [Y]) == []
     assert [part.rows for part in ready] == [16, 16, 18]
     assert whole(ready, "x") == VALUES
     assert whole(ready, "y") == [row % 10 for row in range(ROWS)]
@@ -189,9 +190,9 @@ def test_empty_partitions_answer_too(spark: SparkSession, spool: Spools) -> None
     ):
         ready = spool(data)
         assert [part.rows for part in ready] == [0, 0, 1, 0, 1]
-        assert spool_stage.problems(ready, [X], [Y]) == []
+        assert stage.problems(ready, [X], [Y]) == []
         assert whole(ready, "x") == [[1.0], [2.0]]
-        assert spool_stage.settle([X], ready)[0].shape == (1,)
+        assert stage.settle([X], ready)[0].shape == (1,)
 
 
 @pytest.mark.parametrize(
@@ -354,14 +355,14 @@ def test_a_local_folder_that_is_not_ours_is_refused(
     taken = Path(spool(FRAMES["array<float>"](spark))[0].path).parents[2] / f"mxspark-{make.__name__}"
     make(taken)
     with pytest.raises(ClusterError, match=rf"no local folder takes the spool \(.*{taken.name}.*not a private folder"):
-        spool_stage.spool(FRAMES["array<float>"](spark), [X], [Y], make.__name__, "training")
+        stage.spool(FRAMES["array<float>"](spark), [X], [Y], make.__name__, "training")
     taken.rmdir() if make is make_open_folder else taken.unlink()
 
 
 def test_only_this_hosts_spools_are_removed(spark: SparkSession, spool: Spools) -> None:
     ready = spool(FRAMES["array<float>"](spark))
     elsewhere = [SpoolReady("other", part.partition, part.path, part.rows, part.files) for part in ready]
-    spool_stage.remove(elsewhere, RUN)
+    stage.remove(elsewhere, RUN)
     assert whole(ready, "x") == VALUES
 
 

@@ -17,8 +17,8 @@ from spark.drivers import driver
 from spark.jobs import DIGITS, digits, mlp, train
 
 import mxspark
-from mxspark import stragglers
-from mxspark.events import Reported, RoleStarted, Started, Straggler
+from mxspark.protocol.events import Reported, RoleStarted, Started, Straggler
+from mxspark.spark.run import stragglers
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 

@@ -11,10 +11,10 @@ import pytest
 from spark.drivers import assert_nothing_left, driver, running, wait_for
 from spark.jobs import digits
 
-from mxspark import cli
-from mxspark.config import JobConfig
+from mxspark.cli import main
+from mxspark.config.job_config import JobConfig
 from mxspark.result import SUCCEEDED, Result
-from mxspark.spark.record import run_info
+from mxspark.spark.run.record import run_info
 
 LEASE_S = 6.0
 AIRFLOW = {"DAG_ID": "nightly", "TASK_ID": "train", "DAG_RUN_ID": "scheduled__2024-01-01T00:00:00+00:00"}
@@ -42,10 +42,10 @@ def test_the_identity_of_a_job_is_given_or_the_schedulers_or_its_folders(
 
 def test_the_flags_of_the_command_line_are_keys_of_the_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
-    monkeypatch.setattr(cli, "_train", lambda *given: seen.append(given) or (Result(SUCCEEDED, "run", ""), 0))
+    monkeypatch.setattr(main, "_train", lambda *given: seen.append(given) or (Result(SUCCEEDED, "run", ""), 0))
     job = str(tmp_path / "job.yaml")
     given = ["--config", job, "--set", "job.id=a", "--job-id", "2024.b", "--take-over", "--master", "local[2]"]
-    assert cli.main(["train", *given]) == 0
+    assert main.main(["train", *given]) == 0
     assert seen == [(job, ["job.id=a", 'job.id="2024.b"', "job.take_over=true"], "local[2]")]
 
 

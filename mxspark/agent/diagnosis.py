@@ -1,0 +1,38 @@
+"""Who is to blame when nothing moves: the evidence of an examination of every role."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Optional
+
+from mxspark.agent.attempt import Attempt
+from mxspark.agent.decide import cause_of
+from mxspark.errors.cause import Cause
+from mxspark.protocol import events
+
+
+def blame(attempt: Attempt, cause: Cause) -> Cause:
+    """Return the cause of a hang or a late start, told of the role that is at fault if its examination shows one.
+
+    A process that was stopped is, then one that is blocked in the kernel, then a worker in code of the user: the others
+    wait for it.
+    """
+    for found in sorted(attempt.examined.values(), key=lambda found: (found.role, found.rank)):
+        if found.state in ("T", "t"):
+            words = "it was stopped by a signal (state T in /proc); kill -CONT lets it go on"
+            return _at_fault(attempt, cause, found, words, "SIGSTOP")
+    for found in attempt.examined.values():
+        if found.state == "D":
+            return _at_fault(
+                attempt, cause, found, "it is blocked in the kernel (state D in /proc): a disk or network", None
+            )
+    for found in attempt.examined.values():
+        named = (found.role, found.rank) == (cause.role, cause.rank)
+        if found.inside and (named or cause.kind == "hang"):
+            return _at_fault(attempt, cause, found, f"its main thread is in {found.inside}", None)
+    return cause
+
+
+def _at_fault(attempt: Attempt, cause: Cause, found: events.Examined, words: str, by: Optional[str]) -> Cause:
+    blamed = cause_of(attempt, cause.kind, (found.role, found.rank), f"{words}; {cause.message}")
+    return replace(blamed, signal=by)

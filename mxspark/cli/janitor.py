@@ -1,0 +1,223 @@
+"""What dead runs left on this host: found by what the system says, and removed only if it is provably nobody's.
+
+A run cleans up after itself, also when any one of its processes is killed. This is for a host that lost power, or where
+all processes of a run were killed at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import socket
+import stat
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Optional
+
+from mxspark.agent import role_process
+from mxspark.topology import placement
+
+RUN = r"\d{8}T\d{6}Z-[0-9a-f]{6}"
+_SPOOL = re.compile(rf"mxspark-({RUN})")
+_SCRATCH = re.compile(r"mxspark-(?:model-)?(?:[0-9a-f]{16}|[a-z0-9_]{8})")
+OLD_S = 3600.0
+KILLED_S = 5.0
+
+
+@dataclass(frozen=True)
+class Left:
+    """One thing that was left.
+
+    Attributes
+    ----------
+    kind : str
+        ``process``, ``socket``, ``spool`` or ``scratch``.
+    name : str
+        Process id or path.
+    detail : str
+        What it is, in words.
+    """
+
+    kind: str
+    name: str
+    detail: str
+
+
+def find(folders: Sequence[str] = (), old_s: float = OLD_S) -> list[Left]:
+    """Return what dead runs of this user left on this host.
+
+    Parameters
+    ----------
+    folders : sequence of str
+        Local folders of Spark, beside the temporary one.
+    old_s : float
+        A folder counts only if nothing in it was changed for so many seconds: rows may be spooled on a host before any
+        agent runs there.
+    """
+    table = {pid: _Process.read(pid) for pid in _pids() if pid != os.getpid()}
+    known = {pid: entry for pid, entry in table.items() if entry is not None}
+    alive = {entry.run for entry in known.values() if entry.run and not _is_orphan(entry, known)}
+    found = [
+        Left("process", str(entry.pid), f"of run {entry.run}: {entry.words[:200]}")
+        for entry in known.values()
+        if entry.run and _is_orphan(entry, known)
+    ]
+    found += [Left("socket", str(path), "nobody listens on it") for path in _dead_sockets()]
+    used = set(_used_paths())
+    for path in _our_folders([tempfile.gettempdir(), *folders]):
+        match = _SPOOL.fullmatch(path.name)
+        changed_s = time.time() - _changed(path)
+        if (match and match.group(1) in alive) or changed_s < old_s or any(_below(file, path) for file in used):
+            continue
+        kind = "spool" if match else "scratch"
+        found.append(Left(kind, str(path), f"{_bytes(path):,} bytes, unchanged for {changed_s / 3600:.1f} h"))
+    return found
+
+
+def remove(found: Sequence[Left]) -> list[str]:
+    """Remove it, and return in words what could not be removed."""
+    pids = [int(left.name) for left in found if left.kind == "process"]
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)
+    deadline = time.monotonic() + KILLED_S
+    while (still := [pid for pid in pids if _lives(pid)]) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    problems = [f"process {pid} cannot be killed" for pid in still]
+    for left in found:
+        if left.kind == "socket":
+            role_process.remove_socket(left.name)
+        elif left.kind in ("spool", "scratch"):
+            try:
+                shutil.rmtree(left.name)
+            except OSError as error:
+                problems.append(f"{left.name} cannot be removed: {error}")
+    return problems
+
+
+@dataclass(frozen=True)
+class _Process:
+    pid: int
+    parent: int
+    words: str
+    run: Optional[str]
+    is_agent: bool
+
+    @classmethod
+    def read(cls, pid: int) -> Optional[_Process]:
+        folder = Path(f"/proc/{pid}")
+        try:
+            if folder.stat().st_uid != os.getuid():
+                return None
+            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            words = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
+            environment = dict(
+                item.split(b"=", 1) for item in (folder / "environ").read_bytes().split(b"\0") if b"=" in item
+            )
+        except (OSError, ValueError, IndexError):
+            return None
+        agent = environment.get(role_process.AGENT_TAG.encode())
+        run = environment.get(placement.RUN_TAG.encode(), agent)
+        return cls(pid, parent, words, run.decode() if run else None, agent is not None)
+
+
+def _is_orphan(entry: _Process, known: dict[int, _Process]) -> bool:
+    """Tell whether nobody owns a process of a run: no agent is above it, or above that agent no Python program."""
+    seen = set()
+    while not entry.is_agent:
+        above = known.get(entry.parent)
+        if above is None or above.pid in seen:
+            return True
+        seen.add(above.pid)
+        entry = above
+    try:
+        starter = Path(f"/proc/{entry.parent}/cmdline").read_bytes()
+    except OSError:
+        return True
+    return b"python" not in starter and b"jupyter" not in starter and b"ipykernel" not in starter
+
+
+def _pids() -> Iterator[int]:
+    return (int(entry) for entry in os.listdir("/proc") if entry.isdigit())
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
+    except (OSError, IndexError):
+        return False
+
+
+def _dead_sockets() -> Iterator[Path]:
+    """Yield sockets with names as ps-lite's that are ours and that nobody listens on."""
+    for entry in os.scandir(placement.SOCKET_FOLDER):
+        if not (entry.name.isdigit() and int(entry.name) >= placement.LOWEST_PORT):
+            continue
+        if role_process.socket_problem(entry.path) is None and _refuses(entry.path):
+            yield Path(entry.path)
+
+
+def _refuses(path: str) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            return True
+        except OSError:
+            return False  # full or of another kind: somebody is there
+    return False
+
+
+def _our_folders(roots: Sequence[str]) -> Iterator[Path]:
+    """Yield folders of runs in `roots` and one level below (Spark makes a folder of its own for each application)."""
+    for root in dict.fromkeys(roots):
+        for path in (*Path(root).glob("mxspark-*"), *Path(root).glob("*/mxspark-*")):
+            with contextlib.suppress(OSError):
+                found = path.lstat()
+                named = _SPOOL.fullmatch(path.name) or _SCRATCH.fullmatch(path.name)
+                if named and stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid():
+                    yield path
+
+
+def _used_paths() -> Iterator[str]:
+    """Yield the files that processes of ours have open or mapped, and the folders they work in."""
+    for pid in _pids():
+        folder = f"/proc/{pid}"
+        with contextlib.suppress(OSError):
+            yield os.readlink(f"{folder}/cwd")
+        with contextlib.suppress(OSError):
+            for descriptor in os.listdir(f"{folder}/fd"):
+                with contextlib.suppress(OSError):
+                    yield os.readlink(f"{folder}/fd/{descriptor}")
+        with contextlib.suppress(OSError):
+            for line in Path(f"{folder}/maps").read_text().splitlines():
+                if "/" in line:
+                    yield line[line.index("/") :]
+
+
+def _below(file: str, folder: Path) -> bool:
+    return file == str(folder) or file.startswith(f"{folder}/")
+
+
+def _changed(folder: Path) -> float:
+    """Return when something in a folder was changed last."""
+    newest = folder.lstat().st_mtime
+    for path in folder.rglob("*"):
+        with contextlib.suppress(OSError):
+            newest = max(newest, path.lstat().st_mtime)
+    return newest
+
+
+def _bytes(folder: Path) -> int:
+    total = 0
+    for path in folder.rglob("*"):
+        with contextlib.suppress(OSError):
+            total += path.lstat().st_size
+    return total

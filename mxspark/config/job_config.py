@@ -1,0 +1,162 @@
+"""The job's configuration: frozen, nested by concern, complete after construction, every problem reported at once.
+
+A YAML file and keyword arguments make the same :class:`JobConfig`. ``conf/job.yaml`` documents every key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import ValidationError
+
+from mxspark.config.job_file import override, read_yaml
+from mxspark.config.problems import close, lines
+from mxspark.config.sections import (
+    CheckpointSection,
+    ClusterSection,
+    DataSection,
+    FailureSection,
+    JobSection,
+    ReportSection,
+    Section,
+    TrainingSection,
+    TransportSection,
+)
+from mxspark.data.spool import ColumnSpec
+from mxspark.errors import ConfigError
+
+_SECTIONS: dict[str, type[Section]] = {
+    "job": JobSection,
+    "data": DataSection,
+    "cluster": ClusterSection,
+    "transport": TransportSection,
+    "training": TrainingSection,
+    "checkpoint": CheckpointSection,
+    "failure": FailureSection,
+    "report": ReportSection,
+}
+_REQUIRED = ("data", "training")
+
+
+class JobConfig(Section):
+    """Everything a job is told.
+
+    Build one with :meth:`from_dict` or :meth:`from_yaml`, which report every problem at once.
+    """
+
+    job: JobSection
+    data: DataSection
+    cluster: ClusterSection
+    transport: TransportSection
+    training: TrainingSection
+    checkpoint: CheckpointSection
+    failure: FailureSection
+    report: ReportSection
+
+    @classmethod
+    def from_dict(
+        cls, raw: Mapping[str, Any], source: str = "the configuration", also: Sequence[str] = ()
+    ) -> JobConfig:
+        """Build a configuration from nested mappings; `also` are problems that were found before.
+
+        Raises
+        ------
+        ConfigError
+            Naming every key that is missing, unknown, of the wrong type or impossible, its value and the remedy.
+        """
+        problems = [*also, *_unknown_sections(raw)]
+        sections: dict[str, Section] = {}
+        for name, kind in _SECTIONS.items():
+            value = raw.get(name)
+            if value is None and name in _REQUIRED and name not in raw:
+                problems.append(f"{name}: is missing; conf/job.yaml shows what it holds")
+                continue
+            try:
+                sections[name] = kind.model_validate({} if value is None else value)
+            except ValidationError as error:
+                problems.extend(lines(name, kind, error))
+        problems.extend(_across(sections))
+        if problems:
+            raise ConfigError.from_problems(source, problems)
+        built: JobConfig = cls.model_construct(**dict(sections))  # type: ignore[arg-type]
+        return built
+
+    @classmethod
+    def from_yaml(cls, path: str, overrides: Sequence[str] = ()) -> JobConfig:
+        """Build a configuration from a YAML file and ``key.key=value`` overrides."""
+        raw, problems = override(read_yaml(path), overrides)
+        return cls.from_dict(raw, path, problems)
+
+    @property
+    def exchange(self) -> str:
+        """How gradients are summed: ``hierarchical`` or ``kvstore``; ``auto`` is the first where that can be."""
+        return _exchange(self.training, self.transport)
+
+    def servers_for(self, workers: int, hosts: int = 1) -> int:
+        """Return the number of servers in all for so many workers: one a host, one a worker with ``kvstore``."""
+        return _servers(self.cluster, self.exchange, workers, hosts)
+
+    def features(self) -> tuple[ColumnSpec, ...]:
+        """Declared features, in the order the network takes them."""
+        return tuple(
+            ColumnSpec(name, f.columns or (name,), f.shape, f.dtype, f.scale) for name, f in self.data.features.items()
+        )
+
+    def labels(self) -> tuple[ColumnSpec, ...]:
+        """Declared labels, in the order the loss takes them."""
+        return tuple(
+            ColumnSpec(name, (name,), f.shape, f.dtype, f.scale, f.classes) for name, f in self.data.label.items()
+        )
+
+
+def _unknown_sections(raw: Mapping[str, Any]) -> list[str]:
+    lines = []
+    for key in (str(key) for key in raw if key not in _SECTIONS):
+        home = next((name for name, kind in _SECTIONS.items() if key in kind.model_fields), None)
+        hint = f"; did you mean {home}.{key}?" if home else close(key, list(_SECTIONS))
+        lines.append(f"{key}: is not a section{hint}")
+    return lines
+
+
+def _exchange(training: TrainingSection, transport: TransportSection) -> str:
+    if training.exchange == "auto":
+        return "hierarchical" if transport.mode == "local" else "kvstore"
+    return training.exchange
+
+
+def _servers(cluster: ClusterSection, exchange: str, workers: int, hosts: int) -> int:
+    if cluster.num_servers is not None:
+        return cluster.num_servers
+    return max(workers if exchange == "kvstore" else hosts, cluster.servers_on_driver)
+
+
+def _across(sections: Mapping[str, Section]) -> list[str]:
+    cluster, training, transport = (sections.get(name) for name in ("cluster", "training", "transport"))
+    if not isinstance(cluster, ClusterSection) or not isinstance(training, TrainingSection):
+        return []
+    if not isinstance(transport, TransportSection):
+        return []
+    problems = []
+    if training.batch_size < cluster.num_workers:
+        problems.append(
+            f"training.batch_size: {training.batch_size} rows cannot be divided over "
+            f"cluster.num_workers={cluster.num_workers}; it counts the rows of all workers together, raise it"
+        )
+    exchange = _exchange(training, transport)
+    if exchange == "hierarchical" and transport.mode == "tcp":
+        problems.append(
+            "training.exchange: hierarchical sums in memory that the workers of a host share, which needs "
+            "transport.mode: local; set that, or exchange: kvstore (auto chooses)"
+        )
+    if exchange == "kvstore" and cluster.num_servers == 0:
+        problems.append(
+            "cluster.num_servers: 0 servers cannot add up anything with training.exchange: kvstore; leave it out for "
+            "one a worker, or set exchange: hierarchical"
+        )
+    elif cluster.num_servers is not None and cluster.servers_on_driver > cluster.num_servers:
+        problems.append(
+            f"cluster.servers_on_driver: {cluster.servers_on_driver} is more than the {cluster.num_servers} servers "
+            "there are; num_servers is the total, raise it"
+        )
+    return problems

@@ -1,0 +1,140 @@
+"""From a configuration and spooled partitions to what workers are told. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Optional, Union
+
+from mxspark.config.job_config import JobConfig
+from mxspark.config.job_file import merge, read_yaml
+from mxspark.data.plan import EVERY, TRAINING, VALIDATION, Plan
+from mxspark.data.spool import ColumnSpec, SpoolReady
+from mxspark.errors import DataError, InputError
+from mxspark.job import catalog
+from mxspark.job.record import JobSettings
+from mxspark.job.spec import CheckpointSpec, DataSet, Restore, TrainingSpec, WorkerBundle
+
+
+def configure(config: Union[JobConfig, Mapping[str, Any], str, None], sections: Mapping[str, Any]) -> JobConfig:
+    """Return the job of `config` with `sections` laid over it."""
+    if isinstance(config, JobConfig):
+        if sections:
+            raise InputError(
+                f"config is a JobConfig, which is complete, and {sorted(sections)} are given too; give a path "
+                "or a mapping"
+            )
+        return config
+    raw = read_yaml(config) if isinstance(config, str) else dict(config or {})
+    return JobConfig.from_dict(merge(raw, sections), source=config if isinstance(config, str) else "the job")
+
+
+def settings(job: JobConfig) -> JobSettings:
+    """Return what of a configuration stays the same between the runs of a job."""
+    training, data = job.training, job.data
+    return JobSettings(
+        network=training.network.label,
+        loss=training.loss.name,
+        optimizer=training.optimizer.name,
+        batch_size=training.batch_size,
+        seed=training.seed,
+        features=job.features(),
+        labels=job.labels(),
+        validation_fraction=data.validation.fraction,
+        shuffle=data.shuffle != "none",
+        block_rows=data.block_rows,
+        window_blocks=_window_blocks(job),
+    )
+
+
+def data_sets(
+    job: JobConfig, spools: Sequence[SpoolReady], validation_spools: Optional[Sequence[SpoolReady]]
+) -> tuple[DataSet, Optional[DataSet]]:
+    """Return the training rows and, where the job has some, the validation rows.
+
+    Raises
+    ------
+    DataError
+        If one of them has no row.
+    """
+    fraction = job.data.validation.fraction
+    every = Plan(
+        counts=tuple(spool.rows for spool in spools),
+        batch_size=job.training.batch_size,
+        seed=job.training.seed,
+        part=TRAINING if fraction else EVERY,
+        fraction=fraction,
+        shuffle=job.data.shuffle != "none",
+        block_rows=job.data.block_rows,
+        window_blocks=_window_blocks(job),
+    )
+    training = DataSet(tuple(spools), every)
+    validation = None
+    if fraction:
+        validation = DataSet(tuple(spools), replace(every, part=VALIDATION, shuffle=False))
+    elif validation_spools is not None:
+        counts = tuple(spool.rows for spool in validation_spools)
+        plan = replace(every, counts=counts, part=EVERY, shuffle=False)
+        validation = DataSet(tuple(validation_spools), plan)
+    for name, rows in (("training", training), ("validation", validation)):
+        if rows is not None and not rows.plan.rows:
+            raise DataError(
+                f"no row is left for {name}: the data has {rows.plan.rows_in_all} rows and data.validation.fraction is "
+                f"{fraction}; change the fraction or give more rows"
+            )
+    return training, validation
+
+
+def training_spec(job: JobConfig) -> TrainingSpec:
+    """Return what and how to train, in the terms of a worker."""
+    training = job.training
+    return TrainingSpec(
+        network=training.network,
+        loss=training.loss,
+        optimizer=training.optimizer,
+        schedule=training.schedule,
+        initializer=training.initializer,
+        metrics=training.metrics,
+        best_by=training.best_by or (training.metrics[0].name if training.metrics else "loss"),
+        epochs=training.epochs,
+        seed=training.seed,
+    )
+
+
+def worker_bundle(
+    job: JobConfig,
+    *,
+    run_id: str,
+    columns: tuple[tuple[ColumnSpec, ...], tuple[ColumnSpec, ...]],
+    data: tuple[DataSet, Optional[DataSet]],
+    restore: Optional[Restore],
+    staging: str,
+    mapped_bytes: Optional[int] = None,
+) -> WorkerBundle:
+    """Return all that every worker is told."""
+    return WorkerBundle(
+        run_id=run_id,
+        size=job.cluster.num_workers,
+        features=columns[0],
+        labels=columns[1],
+        training_data=data[0],
+        validation_data=data[1],
+        training=training_spec(job),
+        checkpoint=CheckpointSpec(job.checkpoint.every_epochs, job.checkpoint.every_steps),
+        restore=restore,
+        staging=staging,
+        exchange=job.exchange,
+        mapped_bytes=mapped_bytes,
+    )
+
+
+def better(job: JobConfig) -> dict[str, str]:
+    """Return for each metric whether ``max`` or ``min`` is better; one of the user's own is taken to be ``max``."""
+    return {
+        metric.name: "max" if metric.function is not None else catalog.METRICS[metric.name].better
+        for metric in job.training.metrics
+    }
+
+
+def _window_blocks(job: JobConfig) -> int:
+    return max(1, job.data.window_rows // job.data.block_rows)

@@ -1,0 +1,188 @@
+"""The sections of a job's configuration, each checked for itself; `job_config` puts them together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Optional
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+
+from mxspark.config.components import component, network
+from mxspark.job.spec import Component, Function
+
+Positive = Annotated[int, Field(gt=0)]
+Seconds = Annotated[float, Field(gt=0)]
+Dtype = Literal["float16", "float32", "float64", "uint8", "int32", "int64"]
+Shape = tuple[Annotated[int, Field(gt=0)], ...]
+
+
+class Section(BaseModel):
+    """A part of the configuration: frozen, and unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=True)
+
+
+class JobSection(Section):
+    """Name of the job and the folder that holds all it leaves behind."""
+
+    name: str = Field("job", pattern=r"^[A-Za-z0-9][\w.-]*$", max_length=100)
+    dir: str = Field("runs/job", min_length=1)
+    id: Optional[str] = Field(None, pattern=r"^[A-Za-z0-9][\w.-]*$", max_length=250)
+    take_over: bool = False
+
+
+class Feature(Section):
+    """A column the network takes."""
+
+    columns: Optional[tuple[str, ...]] = Field(None, min_length=1)
+    shape: Optional[Shape] = None
+    dtype: Dtype = "float32"
+    scale: float = 1.0
+
+
+class Label(Section):
+    """A column the loss takes."""
+
+    shape: Optional[Shape] = None
+    dtype: Dtype = "float32"
+    scale: float = 1.0
+    classes: Optional[Positive] = None
+
+
+class Validation(Section):
+    """Where validation rows come from: a share of the data, or data of their own."""
+
+    fraction: float = Field(0.0, ge=0.0, lt=1.0)
+    path: Optional[str] = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Validation:
+        if self.fraction and self.path:
+            raise ValueError(
+                f"has both fraction={self.fraction} and path={self.path!r}; remove one: a job has one kind of "
+                "validation data"
+            )
+        return self
+
+
+class DataSection(Section):
+    """The rows, and what their columns become."""
+
+    path: Optional[str] = None
+    format: str = "parquet"
+    options: dict[str, str] = Field(default_factory=dict)
+    features: dict[str, Feature] = Field(min_length=1)
+    label: dict[str, Label] = Field(min_length=1)
+    validation: Validation = Validation(fraction=0.0)
+    shuffle: Literal["rows", "global", "none"] = "rows"
+    block_rows: Positive = 8192
+    window_rows: Positive = 262_144
+
+    @field_validator("features", "label", mode="before")
+    @classmethod
+    def _names_alone(cls, value: Any) -> Any:
+        """Accept ``label: digit`` and ``features: [a, b]`` for columns that need no options."""
+        if isinstance(value, str):
+            return {value: {}}
+        if isinstance(value, (list, tuple)):
+            return {str(name): {} for name in value}
+        if isinstance(value, Mapping):
+            return {name: {} if options is None else options for name, options in value.items()}
+        return value
+
+    @model_validator(mode="after")
+    def _distinct(self) -> DataSection:
+        both = sorted(set(self.features) & set(self.label))
+        if both:
+            raise ValueError(f"{', '.join(both)} is both a feature and a label; remove it from one of them")
+        return self
+
+
+class ClusterSection(Section):
+    """How many roles, where, and how large."""
+
+    num_workers: Positive = 1
+    min_workers: Optional[Positive] = None
+    num_servers: Optional[int] = Field(None, ge=0)
+    servers_on_driver: int = Field(0, ge=0)
+    threads_per_worker: Optional[Positive] = None
+    server_threads: Positive = 1
+    environment: dict[str, str] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _workers_fit(self) -> ClusterSection:
+        if self.fewest_workers > self.num_workers:
+            raise ValueError(
+                f"min_workers={self.min_workers} is more than num_workers={self.num_workers}; it is the number to go "
+                "on with when slots are lost, lower it"
+            )
+        return self
+
+    @property
+    def fewest_workers(self) -> int:
+        """With how many workers a run goes on at least after a loss: all unless given."""
+        return self.num_workers if self.min_workers is None else self.min_workers
+
+
+class TransportSection(Section):
+    """What role traffic travels over."""
+
+    mode: Literal["local", "tcp"] = "local"
+
+
+class TrainingSection(Section):
+    """What is trained, and how."""
+
+    network: Annotated[Function, BeforeValidator(network)]
+    loss: Annotated[Component, BeforeValidator(component("loss"))]
+    optimizer: Annotated[Component, BeforeValidator(component("optimizer"))] = Component("sgd", {"learning_rate": 0.01})
+    schedule: Annotated[Optional[Component], BeforeValidator(component("schedule"))] = None
+    initializer: Annotated[Component, BeforeValidator(component("initializer"))] = Component("xavier")
+    metrics: tuple[Component, ...] = ()
+    best_by: Optional[str] = None
+    batch_size: Positive = 128
+    epochs: Positive = 1
+    seed: int = Field(0, ge=0, lt=2**31)
+    exchange: Literal["auto", "hierarchical", "kvstore"] = "auto"
+
+    @field_validator("metrics", mode="before")
+    @classmethod
+    def _build_metrics(cls, value: Any) -> Any:
+        if not isinstance(value, (list, tuple)):
+            raise ValueError(f"expected a list of metrics, found {value!r:.80}")
+        return tuple(map(component("metric"), value))
+
+    @model_validator(mode="after")
+    def _best_is_known(self) -> TrainingSection:
+        known = ["loss", *(metric.name for metric in self.metrics)]
+        if self.best_by is not None and self.best_by not in known:
+            raise ValueError(f"best_by is {self.best_by!r}, but the metrics are {known}; name one of them")
+        return self
+
+
+class CheckpointSection(Section):
+    """When checkpoints are made and how many are kept."""
+
+    every_epochs: Optional[Positive] = 1
+    every_steps: Optional[Positive] = None
+    keep: Positive = 3
+    retry_s: Seconds = 600.0
+
+
+class FailureSection(Section):
+    """Deadlines, and how often a run may be restarted."""
+
+    start_s: Seconds = 120.0
+    hang_s: Seconds = 300.0
+    lease_s: Seconds = 30.0
+    shutdown_s: Seconds = 10.0
+    grace_s: Seconds = 10.0
+    max_restarts: int = Field(3, ge=0)
+    backoff_s: Seconds = 2.0
+
+
+class ReportSection(Section):
+    """What is shown while the job runs."""
+
+    progress: Literal["auto", "bar", "lines", "off"] = "auto"
+    every_s: Seconds = 10.0

@@ -1,0 +1,139 @@
+"""Declared columns against a schema, as plain values: mistakes are known before anything is submitted."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Optional
+
+from mxspark.data.spool import ColumnSpec
+
+SCALARS = ("boolean", "tinyint", "smallint", "int", "bigint", "float", "double")
+"""Column types that hold one number a row, as Spark's ``simpleString`` writes them."""
+
+ACCEPTED = "boolean, tinyint, smallint, int, bigint, float, double, array of one of these, vector"
+DTYPES = ("float16", "float32", "float64", "uint8", "int8", "int32", "int64")
+"""Element types MXNet 1.9 computes with."""
+
+_SHOWN = 20
+_LONGEST_NAME_BYTES = 200
+
+
+def check(specs: Sequence[ColumnSpec], fields: Optional[Mapping[str, str]]) -> list[str]:
+    """Return everything that is wrong with the declared columns, one line a problem.
+
+    Parameters
+    ----------
+    specs : sequence of ColumnSpec
+        Features and labels.
+    fields : mapping of str to str, or None
+        Columns that exist and their types as ``simpleString`` writes them: ``float``, ``array<double>``, ``vector``.
+        None for an RDD, whose elements have no schema: then only the declaration itself is checked.
+
+    Returns
+    -------
+    list of str
+        Each line names the array, what was seen and what to do; empty where all is well.
+
+    Examples
+    --------
+    >>> check([ColumnSpec("x", ("x",), None, "float32")], {"x": "array<float>"})
+    []
+    """
+    problems = list(_duplicates(specs))
+    for spec in specs:
+        problems += _of_declaration(spec)
+        if fields is not None:
+            problems += _of_schema(spec, fields)
+    return list(dict.fromkeys(problems))
+
+
+def width(spec: ColumnSpec) -> Optional[int]:
+    """Return the number of values a row has in an array, or None where only the data can tell."""
+    return None if spec.shape is None else math.prod(spec.shape)
+
+
+def sources(specs: Sequence[ColumnSpec]) -> tuple[str, ...]:
+    """Return the source columns of all arrays, in declared order, each once."""
+    return tuple(dict.fromkeys(column for spec in specs for column in spec.columns))
+
+
+def _duplicates(specs: Sequence[ColumnSpec]) -> Iterator[str]:
+    names = [spec.name for spec in specs]
+    for name in dict.fromkeys(names):
+        if names.count(name) > 1:
+            yield f"array {name!r} is declared {names.count(name)} times; give each array a name of its own"
+
+
+def _of_declaration(spec: ColumnSpec) -> Iterator[str]:
+    where = f"array {spec.name!r}"
+    # the name is a file name in the spool and an input name of the network
+    if not spec.name or "/" in spec.name or "\0" in spec.name or len(spec.name.encode()) > _LONGEST_NAME_BYTES:
+        yield f"{where}: the name cannot be a file name; name it otherwise and list the column under 'columns'"
+    if not spec.columns:
+        yield f"{where}: no column is named; list at least one under 'columns'"
+    for column in dict.fromkeys(spec.columns):
+        if spec.columns.count(column) > 1:
+            yield f"{where}: column {column!r} is listed {spec.columns.count(column)} times; list it once"
+    if spec.dtype not in DTYPES:
+        yield f"{where}: dtype {spec.dtype!r} is not supported; use one of {', '.join(DTYPES)}"
+    if not (math.isfinite(spec.scale) and spec.scale != 0):
+        yield f"{where}: scale {spec.scale} would lose every value; use a finite number other than 0"
+    if spec.shape is not None and any(size < 1 for size in spec.shape):
+        yield f"{where}: shape {list(spec.shape)} has a size below 1; each size counts values of one row"
+    elif len(spec.columns) > 1 and width(spec) not in (None, len(spec.columns)):
+        yield (
+            f"{where}: shape {list(spec.shape or ())} holds {width(spec)} values, "
+            f"but {len(spec.columns)} columns are listed"
+        )
+
+
+def _of_schema(spec: ColumnSpec, fields: Mapping[str, str]) -> Iterator[str]:
+    for column in dict.fromkeys(spec.columns):
+        kind = fields.get(column)
+        where = f"array {spec.name!r}: column {column!r}"
+        if kind is None:
+            yield f"{where} does not exist{_hint(column, fields)}"
+        elif len(spec.columns) > 1 and kind not in SCALARS:
+            yield (
+                f"{where} is of type {kind}, but an array made of several columns takes numeric scalars only "
+                f"({', '.join(SCALARS)}); declare it as an array of its own"
+            )
+        elif not _usable(kind):
+            yield f"{where} is of type {kind}, which cannot be trained on; {_remedy(kind)} (accepted: {ACCEPTED})"
+        elif len(spec.columns) == 1 and kind in SCALARS and width(spec) not in (None, 1):
+            yield (
+                f"{where} is of type {kind}, one value a row, but shape {list(spec.shape or ())} "
+                f"holds {width(spec)}; leave 'shape' out or list all its columns under 'columns'"
+            )
+
+
+def _usable(kind: str) -> bool:
+    inner = kind[len("array<") : -1] if kind.startswith("array<") and kind.endswith(">") else kind
+    return kind == "vector" or inner in SCALARS
+
+
+def _remedy(kind: str) -> str:
+    if kind.startswith("array<array<"):
+        return "flatten it, F.flatten(column), and declare its 'shape'"
+    if kind.startswith("decimal"):
+        return "cast it, column.cast('double')"
+    if kind == "string":
+        return "turn it into numbers, for instance with StringIndexer or a cast"
+    if kind.startswith(("timestamp", "date")):
+        return "turn it into a number, for instance F.unix_timestamp(column)"
+    if kind.startswith("struct"):
+        return "select the numeric fields as columns of their own"
+    if kind.startswith("ambiguous"):
+        return "rename the columns so that each name is there once"
+    return "turn it into numbers or leave it out"
+
+
+def _hint(column: str, fields: Mapping[str, str]) -> str:
+    lowered = {name.lower(): name for name in fields}
+    close = difflib.get_close_matches(column.lower(), list(lowered), n=3)
+    meant = f"; did you mean {' or '.join(repr(lowered[name]) for name in close)}?" if close else ";"
+    names = list(fields)
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return f"{meant} the columns are {', '.join(names[:_SHOWN])}{more}"

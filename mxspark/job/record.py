@@ -1,0 +1,193 @@
+"""What stays the same between the runs of one job, and what a run says of itself."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Optional
+
+from mxspark.data.spool import ColumnSpec, SpoolReady
+from mxspark.protocol import codec
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class JobSettings:
+    """The part of a job's record that its configuration gives, known before anything is submitted.
+
+    Attributes
+    ----------
+    network, loss, optimizer : str
+        Labels: the network's path or function, the loss's and the optimizer's name. Options may change between runs.
+    batch_size : int
+        Rows of a global batch.
+    seed : int
+        Seed of the job.
+    features, labels : tuple of ColumnSpec
+        Arrays of a batch; a shape that is not known yet is None.
+    validation_fraction : float
+        Share of the rows drawn for validation.
+    shuffle, block_rows, window_blocks
+        Of the plan.
+    """
+
+    network: str
+    loss: str
+    optimizer: str
+    batch_size: int
+    seed: int
+    features: tuple[ColumnSpec, ...]
+    labels: tuple[ColumnSpec, ...]
+    validation_fraction: float
+    shuffle: bool
+    block_rows: int
+    window_blocks: int
+
+
+@dataclass(frozen=True)
+class DataRecord:
+    """The rows of a job, known once they are spooled.
+
+    Attributes
+    ----------
+    rows : tuple of int
+        Rows of each partition.
+    checksums : dict
+        Name of the array → crc32 of it in each partition.
+    """
+
+    rows: tuple[int, ...]
+    checksums: dict[str, tuple[int, ...]]
+
+    @classmethod
+    def of(cls, spools: Sequence[SpoolReady]) -> DataRecord:
+        """Describe spooled partitions."""
+        ordered = sorted(spools, key=lambda spool: spool.partition)
+        checksums: dict[str, list[int]] = {}
+        for spool in ordered:
+            for file in spool.files:
+                checksums.setdefault(file.name, []).append(file.crc32)
+        return cls(tuple(spool.rows for spool in ordered), {name: tuple(sums) for name, sums in checksums.items()})
+
+
+@dataclass(frozen=True)
+class JobRecord:
+    """All that is fixed between the runs of one job; everything else may change."""
+
+    settings: JobSettings
+    data: DataRecord
+    validation_data: Optional[DataRecord] = None
+
+    def to_bytes(self, job_id: str) -> bytes:
+        """Return the content of ``_job.json``."""
+        content = {"version": VERSION, "job_id": job_id, "record": codec.encode(self)}
+        return json.dumps(content, indent=1, sort_keys=True).encode()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> JobRecord:
+        """Build the record that :meth:`to_bytes` wrote; ValueError says why it cannot be."""
+        found = json.loads(data)
+        version = found.get("version") if isinstance(found, dict) else None
+        if version != VERSION:
+            raise ValueError(f"version {version!r} where {VERSION} was expected")
+        return codec.decode(JobRecord, found.get("record"))
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """Who a run is, as others see it in the job dir.
+
+    Attributes
+    ----------
+    run_id : str
+        Unique name of the run, also that of its folder.
+    job_id : str
+        Stable name of the job: the scheduler's, else :func:`job_id`.
+    user, host, pid
+        Of the driver.
+    started : str
+        When, as ISO 8601 text with the offset to UTC.
+    lease_s : float
+        How long it may not have been seen to live before another job may replace it.
+    """
+
+    run_id: str
+    job_id: str
+    user: str
+    host: str
+    pid: int
+    started: str
+    lease_s: float = 30.0
+
+    def describe(self) -> str:
+        """Return who, where and since when in a few words."""
+        return f"run {self.run_id} of {self.user} on {self.host}, pid {self.pid}, since {self.started}"
+
+
+def job_id(qualified_dir: str, user: str) -> str:
+    """Return the stable id of a job that was given none: the same for every run of `user` in the same job dir.
+
+    >>> job_id("file:///data/runs/digits", "ann")
+    'a8a77fcab9f8'
+    """
+    return hashlib.sha256(f"{user}\n{qualified_dir}".encode()).hexdigest()[:12]
+
+
+def with_known_shapes(settings: JobSettings, known: JobSettings) -> JobSettings:
+    """Return `settings` where a shape that is not known yet is that of the array of the same name in `known`."""
+
+    def fill(columns: tuple[ColumnSpec, ...], others: tuple[ColumnSpec, ...]) -> tuple[ColumnSpec, ...]:
+        shapes = {column.name: column.shape for column in others}
+        return tuple(
+            dataclasses.replace(column, shape=shapes.get(column.name)) if column.shape is None else column
+            for column in columns
+        )
+
+    return dataclasses.replace(
+        settings, features=fill(settings.features, known.features), labels=fill(settings.labels, known.labels)
+    )
+
+
+def differences(before: Any, now: Any) -> list[str]:
+    """Return one line for each key in which two records differ, with both values.
+
+    >>> differences({"seed": 7, "data": {"rows": (3, 4)}}, {"seed": 8, "data": {"rows": (3, 5)}})
+    ['seed: was 7, now 8', 'data.rows: 1 of 2 differ, first number 1: was 4, now 5']
+    """
+    return list(_differences(codec.encode(before), codec.encode(now), ""))
+
+
+def _differences(before: Any, now: Any, where: str) -> list[str]:
+    if before == now:
+        return []
+    if isinstance(before, dict) and isinstance(now, dict):
+        keys = [*before, *(key for key in now if key not in before)]
+        prefix = f"{where}." if where else ""
+        return [line for key in keys for line in _differences(before.get(key), now.get(key), f"{prefix}{key}")]
+    if isinstance(before, list) and isinstance(now, list):
+        if _names(before) and _names(before) == _names(now):
+            return [line for old, new in zip(before, now) for line in _differences(old, new, f"{where}.{old['name']}")]
+        if len(before) == len(now) > 1:
+            differing = [i for i, (old, new) in enumerate(zip(before, now)) if old != new]
+            first = differing[0]
+            count = f"{len(differing)} of {len(before)} differ, first number {first}"
+            return [f"{where}: {count}: was {_show(before[first])}, now {_show(now[first])}"]
+    return [f"{where}: was {_show(before)}, now {_show(now)}"]
+
+
+def _names(items: list[Any]) -> list[str]:
+    """Return the names of a list of named things, nothing if it is another list."""
+    return [item["name"] for item in items if isinstance(item, dict) and "name" in item]
+
+
+def _show(value: Any) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, list) and len(value) > 8:
+        return f"{len(value)} values"
+    text = ", ".join(_names(value)) if isinstance(value, list) and _names(value) else json.dumps(value)
+    return text if len(text) <= 80 else text[:77] + "..."

@@ -1,0 +1,149 @@
+"""What crosses from the driver into agents and role processes, as plain frozen dataclasses."""
+
+from __future__ import annotations
+
+import base64
+import importlib
+from dataclasses import dataclass, field
+from typing import Any, Callable, Optional
+
+from mxspark.data.plan import Plan
+from mxspark.data.spool import ColumnSpec, SpoolReady
+from mxspark.protocol.specs import AgentSpec, DriverAgentSpec, Limits, RoleSpec
+
+__all__ = [
+    "AgentSpec",
+    "CheckpointSpec",
+    "Component",
+    "DataSet",
+    "DriverAgentSpec",
+    "Function",
+    "Limits",
+    "Restore",
+    "RoleSpec",
+    "TrainingSpec",
+    "WorkerBundle",
+]
+
+
+@dataclass(frozen=True)
+class Function:
+    """A function of the user: importable by path, or shipped by value.
+
+    Attributes
+    ----------
+    label : str
+        How messages and the job's record call it.
+    path : str or None
+        ``package.module:attribute``.
+    pickle : str or None
+        base64 of a cloudpickle, made by the driver for its own roles; never read from anywhere else.
+    """
+
+    label: str
+    path: Optional[str] = None
+    pickle: Optional[str] = None
+
+    @classmethod
+    def ship(cls, function: Callable[..., Any]) -> Function:
+        """Ship a function by value."""
+        import cloudpickle
+
+        label = f"{getattr(function, '__module__', '?')}:{getattr(function, '__qualname__', repr(function))}"
+        return cls(label=label, pickle=base64.b64encode(cloudpickle.dumps(function)).decode())
+
+    def load(self) -> Callable[..., Any]:
+        """Return the function, in the process that calls it."""
+        if self.pickle is not None:
+            import cloudpickle
+
+            loaded: Callable[..., Any] = cloudpickle.loads(base64.b64decode(self.pickle))
+            return loaded
+        module, _, attribute = (self.path or "").partition(":")
+        found: Any = importlib.import_module(module)
+        for name in attribute.split("."):
+            found = getattr(found, name)
+        result: Callable[..., Any] = found
+        return result
+
+
+@dataclass(frozen=True)
+class Component:
+    """A loss, optimizer, initializer, schedule or metric: a known name with options, or the user's function."""
+
+    name: str
+    options: dict[str, Any] = field(default_factory=dict)
+    function: Optional[Function] = None
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """Spooled rows and the plan that walks them. Spools are in order of their partition ids."""
+
+    spools: tuple[SpoolReady, ...]
+    plan: Plan
+
+
+@dataclass(frozen=True)
+class TrainingSpec:
+    """What to train and how; see ``conf/job.yaml`` for the meaning of each."""
+
+    network: Function
+    loss: Component
+    optimizer: Component
+    schedule: Optional[Component]
+    initializer: Component
+    metrics: tuple[Component, ...]
+    best_by: str
+    epochs: int
+    seed: int
+    hybridize: bool = True
+
+
+@dataclass(frozen=True)
+class CheckpointSpec:
+    """When rank 0 stages a checkpoint: after every `every_epochs` epochs, every `every_steps` steps; None is never."""
+
+    every_epochs: Optional[int]
+    every_steps: Optional[int]
+
+
+@dataclass(frozen=True)
+class Restore:
+    """A committed checkpoint, verified and copied to local disk."""
+
+    path: str
+    step: int
+    epoch: int
+    step_in_epoch: int
+
+
+@dataclass(frozen=True)
+class WorkerBundle:
+    """All a worker needs beside its environment, the same for every rank.
+
+    Attributes
+    ----------
+    features, labels : tuple of ColumnSpec
+        Arrays of a batch, in the order the network (features) and the loss (labels) take them.
+    staging : str
+        Local folder rank 0 may write to; every staged folder is one of its children.
+    exchange : str
+        ``hierarchical`` or ``kvstore``.
+    mapped_bytes : int or None
+        How much of the spooled rows a worker maps at once, where that counts as its memory.
+    """
+
+    run_id: str
+    size: int
+    features: tuple[ColumnSpec, ...]
+    labels: tuple[ColumnSpec, ...]
+    training_data: DataSet
+    validation_data: Optional[DataSet]
+    training: TrainingSpec
+    checkpoint: CheckpointSpec
+    restore: Optional[Restore]
+    staging: str
+    exchange: str = "kvstore"
+    mapped_bytes: Optional[int] = None
+    beat_s: float = 0.2

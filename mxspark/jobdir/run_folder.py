@@ -1,0 +1,78 @@
+"""What a run leaves in the job dir when it ends, and what is there for its result to list.
+
+The storage may be what the run ended for: whatever it answers here must not hide that.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Callable, Optional
+
+from mxspark.errors import MXSparkError
+from mxspark.errors.cause import Cause
+from mxspark.jobdir.layout import MODELS, JobDir
+from mxspark.result import Model, Result
+from mxspark.storage.base import Storage
+
+#: What ``failure.json`` holds of a result.
+FAILURE = ("run_id", "message", "cause", "attempts", "remedy", "epochs", "steps", "checkpoint", "events")
+
+
+def cause_of(error: MXSparkError) -> Cause:
+    """Return the cause of an error; of one that no role process is behind it is this process that says it."""
+    words = error.message.splitlines()[0]
+    return error.cause or Cause(error.kind, "driver", 0, os.uname().nodename, os.getpid(), words)
+
+
+def models(owned: JobDir) -> dict[str, Model]:
+    """Return the published models by the names of their folders, none where the storage does not say."""
+    try:
+        names = {entry.name for entry in owned.storage.list(owned.path)}
+    except (OSError, MXSparkError):
+        return {}
+    return {name: Model(f"{owned.path}/{name}", owned.storage) for name in MODELS if name in names}
+
+
+def unless_gone(storage: Storage, path: Optional[str]) -> Optional[str]:
+    """Return the path of what was published, None if the storage answers that it is not there any more."""
+    try:
+        return path if path is not None and storage.stat(path) is not None else None
+    except (OSError, MXSparkError):
+        return path
+
+
+def logs(owned: JobDir, texts: Mapping[str, str], attempt: int, say: Callable[[str], None]) -> None:
+    """Keep the logs of an attempt."""
+    try:
+        for name, text in texts.items():
+            owned.write_run_file(f"{name}.log", text.encode())
+    except (OSError, MXSparkError) as error:
+        say(f"warning: logs of attempt {attempt} are not kept: {error}")
+
+
+def outcome(owned: JobDir, journal: Path, result: Result, say: Callable[[str], None]) -> Result:
+    """Write the events and the result into the run's folder, and return the result, with the events that are there."""
+    try:
+        result = dataclasses.replace(result, events=owned.put_run_file(journal, "events.jsonl"))
+        owned.write_run_file("result.json", _json(result.to_dict()))
+        if result.cause is not None:
+            owned.write_run_file("failure.json", failure_json(result))
+    except FileNotFoundError:
+        say(f"warning: {owned.run_folder} is gone, and the events and logs of this run with it")
+    except (OSError, MXSparkError) as error:
+        say(f"warning: the run's folder is incomplete: {error}")
+    return result
+
+
+def failure_json(result: Result) -> bytes:
+    """Return what ``failure.json`` holds of a result."""
+    plain = result.to_dict()
+    return _json({key: plain[key] for key in FAILURE})
+
+
+def _json(value: dict[str, object]) -> bytes:
+    return json.dumps(value, indent=1, allow_nan=False).encode()

@@ -1,0 +1,86 @@
+"""What ``submit.sh`` runs, under whatever Python the machine has: the standard library is all there is.
+
+Makes the private environment of the checkout (once) and hands over to the Python in it: to :mod:`mxspark.launch` for a
+job, or to any command with ``--exec``.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Optional
+
+from mxspark.errors import EXIT_INTERRUPTED, MXSparkError
+from mxspark.launch.environment import Environment, check_platform
+from mxspark.launch.java import java_home
+from mxspark.system.stdio import make_ours_last
+
+ROOT = Path(__file__).resolve().parents[2]
+USAGE = """\
+usage: ./submit.sh [SPARK OPTIONS] SCRIPT.py [SCRIPT OPTIONS] [SPARK OPTIONS]
+       ./submit.sh --exec COMMAND...
+
+  ./submit.sh spark_jobs/train.py --config conf/digits.yaml --set training.epochs=3
+  ./submit.sh spark_jobs/train.py --config conf/digits.yaml --master yarn --driver-memory 4g
+  ./submit.sh --exec pyspark
+
+Runs SCRIPT.py with spark-submit, in a Python environment of its own that is made the first time, in .mxspark/.
+Options of spark-submit (--master, --conf, --queue, ...) may stand anywhere and go to spark-submit; what stands after
+the script and is not one of them goes to the script, and so does everything after '--'.
+
+With --master yarn (docs/yarn.md):
+--python PATH         a Python that all nodes have there, instead of packing and sending one
+--requirements FILE   packages of yours to pack with it
+
+--exec       runs a command in that environment: a pyspark shell, python, jupyter, ...
+--exec-dev   the same with the tools of ./run-tests
+
+SPARK_HOME            a Spark of yours; default: the pyspark of the environment
+JAVA_HOME             Java 17 or newer; default: java on the PATH, else one from PyPI
+MXSPARK_PYSPARK       another pyspark release for the environment, for instance 3.5.9
+MXSPARK_ENVIRONMENT   a Python environment of yours to use instead of making one
+"""
+
+
+def main(arguments: Optional[Sequence[str]] = None) -> int:
+    """Make what is missing and become the next program; returns only when that fails."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if not given or given[0] in ("-h", "--help"):
+        print(USAGE, end="", file=sys.stdout if given else sys.stderr)
+        return 0 if given else 2
+    make_ours_last()
+    try:
+        check_platform()
+        command = given[1:] if given[0] in ("--exec", "--exec-dev") else ["python", "-m", "mxspark.launch", *given]
+        _become(Environment.wanted(ROOT, os.environ, dev=given[0] == "--exec-dev"), command)
+    except MXSparkError as error:
+        print(f"mxspark: {error.message}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    return 0
+
+
+def _become(environment: Environment, command: Sequence[str]) -> None:
+    """Replace this process by a command that runs in the environment."""
+    environment.make()
+    variables = environment.variables(os.environ)
+    variables["JAVA_HOME"] = str(java_home(environment, os.environ))
+    if not command:
+        command = ["python"]
+    try:
+        os.execvpe(command[0], list(command), variables)
+    except FileNotFoundError:
+        raise _no_such(command[0], environment) from None
+
+
+def _no_such(command: str, environment: Environment) -> MXSparkError:
+    from mxspark.errors import InputError
+
+    return InputError(f"there is no command {command!r} in {environment.path / 'bin'} nor on the PATH")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,207 @@
+"""The exchange that sums inside a host first: gradients live in memory the workers of a host share.
+
+A step: MXNet writes each worker's gradients straight into its segment; all meet; each adds its share of all segments,
+in order of rank, into the totals; all meet; the update reads the totals where they lie. With several hosts, the leader
+of each, who alone is a worker of ps-lite, then sums the totals of the hosts through the servers, and all meet again.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Optional
+
+import mxnet as mx
+import numpy as np
+from mxnet import autograd
+
+from mxspark.errors import InternalError, TrainingCodeError
+from mxspark.mx.exchange.base import SumThroughTable, refuse_sparse
+from mxspark.mx.exchange.kvstore import KVStoreExchange
+from mxspark.mx.exchange.peers import Peers
+from mxspark.mx.exchange.shared_memory import Layout, Sum, map_segment
+from mxspark.mx.runtime.attribution import training_code
+from mxspark.protocol.specs import Inherited
+
+if TYPE_CHECKING:
+    from mxnet.gluon import Parameter
+
+    from mxspark.mx.exchange.base import Vector
+
+
+@dataclass(frozen=True)
+class _Shared:
+    """What is mapped once the layout is known."""
+
+    layout: Layout
+    own: Any
+    totals: Any
+    gradients: Sum
+    statistics: Sum
+
+
+class HierarchicalExchange(SumThroughTable):
+    """The workers of one host add in shared memory, the leaders of the hosts through the servers.
+
+    Parameters
+    ----------
+    rank, size : int
+        Of all workers.
+    given : Inherited
+        What the agent handed down: who is on which host, segments, and sockets to the other workers of this host.
+    has_store : bool
+        Whether this worker is one of ps-lite's: the leader of its host, where there are servers at all.
+    """
+
+    def __init__(self, rank: int, size: int, given: Inherited, has_store: bool) -> None:
+        self.rank, self.size = rank, size
+        self._given = given
+        self._peers = Peers(rank, dict(given.peers))
+        host = next(place for place, members in enumerate(given.hosts) if rank in members)
+        self._members, self._several = given.hosts[host], len(given.hosts) > 1
+        self._store = KVStoreExchange(host, len(given.hosts)) if has_store else None
+        self._abroad_s = 0.0  # the leader's, waiting for other hosts
+        self._peers.meet()
+        self._shared: Optional[_Shared] = None
+        self._totals: list[Any] = []
+
+    @property
+    def waited_s(self) -> Optional[float]:
+        """Seconds this rank has waited for others; None on a host of one worker, which pushes while it computes."""
+        if self._several and len(self._members) == 1:
+            return None
+        return self._peers.waited_s + self._abroad_s
+
+    def broadcast(self, parameters: Sequence[Parameter]) -> None:
+        """Give every rank the values of rank 0, and every gradient its place in the shared memory."""
+        refuse_sparse(parameters)
+        if self._store is not None:
+            self._store.broadcast(parameters)
+        if len(self._members) == 1:
+            return
+        shared = self._shared = self._map(parameters)
+        if self.rank == self._members[0]:
+            for parameter in parameters:
+                shared.layout.places[parameter.name].view(shared.totals)[...] = parameter.data().asnumpy()
+        self._peers.meet()
+        if self.rank != self._members[0]:
+            for parameter in parameters:
+                value = shared.layout.places[parameter.name].view(shared.totals)
+                parameter.set_data(mx.nd.array(value, dtype=value.dtype))
+        mx.nd.waitall()
+        self._peers.meet()
+        for parameter in parameters:
+            if parameter.grad_req != "null":
+                self._move_gradient(parameter, shared)
+
+    def _map(self, parameters: Sequence[Parameter]) -> _Shared:
+        layout = Layout.of(parameters)
+        digests = self._peers.exchange(layout.digest)
+        if len(set(digests.values())) > 1:
+            odd = [rank for rank in self._members if digests[rank] != digests[self._members[0]]]
+            raise TrainingCodeError(
+                f"the networks of worker {', '.join(map(str, odd))} and of worker {self._members[0]} have other "
+                "parameters: training.network must build the same network in every process"
+            )
+        place = self._members.index(self.rank)
+        os.ftruncate(self._given.segments[place], layout.nbytes)
+        if place == 0:
+            os.ftruncate(self._given.totals, layout.nbytes)
+        self._peers.meet()
+        segments = [map_segment(fd, layout.nbytes) for fd in self._given.segments]
+        totals = map_segment(self._given.totals, layout.nbytes)
+        share = (segments, totals, place, len(self._members))
+        return _Shared(layout, segments[place], totals, Sum(layout.trained, *share), Sum(layout.statistics, *share))
+
+    def _move_gradient(self, parameter: Parameter, shared: _Shared) -> None:
+        """Let MXNet write the gradient of a parameter into this worker's segment."""
+        place = shared.layout.places[parameter.name]
+        parameter._grad = [_in_place(place.view(shared.own))]
+        autograd.mark_variables(parameter.list_data(), parameter._grad, parameter.grad_req)
+
+    def sum_gradients(self, parameters: Sequence[Parameter]) -> Sequence[Any]:
+        """Wait for the gradients, add them up with those of the others, and return where the sums lie."""
+        shared = self._shared
+        if shared is None:
+            return self._store.sum_gradients(parameters) if self._store else [p.grad() for p in parameters]
+        if not self._totals:
+            self._totals = [_in_place(shared.layout.places[p.name].view(shared.totals)) for p in parameters]
+        with training_code():
+            for parameter in parameters:
+                parameter.grad().wait_to_read()
+                parameter.data().wait_to_read()  # the update before has read the totals
+        self._peers.meet()
+        shared.gradients()
+        self._peers.meet()
+        if self._several:
+            if self._store is not None:
+                before = time.perf_counter()
+                self._store.sum_arrays(parameters, self._totals)
+                for total in self._totals:
+                    total.wait_to_read()
+                self._abroad_s += time.perf_counter() - before
+            self._peers.meet()
+        return self._totals
+
+    def average(self, parameters: Sequence[Parameter]) -> None:
+        """Replace values by their mean over all ranks."""
+        shared = self._shared
+        if not parameters or self.size == 1:
+            return
+        if shared is None:  # the only worker of its host
+            self._average_alone(parameters)
+            return
+        places = [shared.layout.places[parameter.name] for parameter in parameters]
+        for parameter, place in zip(parameters, places):
+            place.view(shared.own)[...] = parameter.data().asnumpy()
+        self._peers.meet()
+        shared.statistics()
+        self._peers.meet()
+        if self._several:
+            totals = [_in_place(place.view(shared.totals)) for place in places]
+            if self._store is not None:
+                self._store.sum_arrays(parameters, totals)
+            mx.nd.waitall()
+            self._peers.meet()
+        for parameter, place in zip(parameters, places):
+            mean = place.view(shared.totals) / np.array(self.size, dtype=place.dtype)
+            parameter.set_data(mx.nd.array(mean, dtype=place.dtype))
+        self._peers.meet()
+
+    def _average_alone(self, parameters: Sequence[Parameter]) -> None:
+        assert self._store is not None
+        data = [parameter.data() for parameter in parameters]
+        self._store.sum_arrays(parameters, data)
+        for value in data:
+            value /= self.size
+
+    def gather(self, values: Vector) -> Vector:
+        """Return the vectors of all ranks: over sockets inside the host, through the servers between hosts."""
+        table = np.zeros((self.size, len(values)))
+        for rank, data in self._peers.exchange(np.ascontiguousarray(values).tobytes()).items():
+            table[rank] = np.frombuffer(data)
+        if not self._several:
+            return table
+        if self._store is not None:
+            before = time.perf_counter()
+            table = self._store.sum_table(table)
+            self._abroad_s += time.perf_counter() - before
+        leaders = self._peers.exchange(table.tobytes())
+        return np.frombuffer(leaders[self._members[0]]).reshape(table.shape).copy()
+
+    def close(self) -> None:
+        """Meet for the last time; the leaders then leave the servers in order."""
+        mx.nd.waitall()
+        self._peers.meet()
+        if self._store is not None:
+            self._store.close()
+
+
+def _in_place(view: Any) -> mx.nd.NDArray:
+    """Return an NDArray that is this numpy array, not a copy of it."""
+    array = mx.nd.from_numpy(view, zero_copy=True)
+    if array.shape != view.shape or array.dtype != view.dtype:
+        raise InternalError(f"an array of shape {view.shape} and {view.dtype} became {array.shape} and {array.dtype}")
+    return array

@@ -1,0 +1,129 @@
+"""One training step, and the numbers it leaves behind."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Optional
+
+import mxnet as mx
+import numpy as np
+from mxnet import autograd
+
+from mxspark.data.reader import Array, Batch
+from mxspark.errors import TrainingCodeError
+from mxspark.mx.exchange.base import Exchange
+from mxspark.mx.loop.batches import GluonBatch
+from mxspark.mx.loop.metrics import Metrics
+from mxspark.mx.model.network import Network, seed_step
+from mxspark.mx.runtime.attribution import training_code
+from mxspark.mx.state.optimizer import Updater
+
+
+def forward(network: Network, batch: GluonBatch) -> tuple[list[mx.nd.NDArray], mx.nd.NDArray]:
+    """Return the network's outputs and one loss a row, shape (local_rows,)."""
+    outputs = network.block(*batch.inputs)
+    losses = network.loss(outputs, *batch.labels)
+    rows = batch.inputs[0].shape[0]
+    if not isinstance(losses, mx.nd.NDArray) or losses.shape != (rows,):
+        seen = f"shape {losses.shape}" if isinstance(losses, mx.nd.NDArray) else f"a {type(losses).__name__}"
+        raise TrainingCodeError(
+            f"the loss gave {seen} for {rows} rows, where one value a row, shape ({rows},), is needed: rows that only "
+            "pad a batch must be told apart, so reduce over every axis but the first"
+        )
+    return flatten(outputs), losses
+
+
+def flatten(outputs: Any) -> list[mx.nd.NDArray]:
+    """Return the arrays of a network's output in order, however it is nested."""
+    if isinstance(outputs, (list, tuple)):
+        return [array for part in outputs for array in flatten(part)]
+    return [outputs]
+
+
+def count(metrics: Metrics, batch: Batch, outputs: Sequence[mx.nd.NDArray], losses: mx.nd.NDArray) -> None:
+    """Add the real rows of a batch to the metrics; waits for the forward pass."""
+    rows = batch.real_rows
+    metrics.add(
+        losses.asnumpy()[:rows],
+        [array.asnumpy()[:rows] for array in outputs],
+        [array[:rows] for array in batch.labels],
+    )
+
+
+@dataclass(frozen=True)
+class _Issued:
+    batch: Batch
+    outputs: list[mx.nd.NDArray]
+    losses: mx.nd.NDArray
+
+
+class Stepper:
+    """Steps of training, issued to MXNet's engine one ahead of the step whose numbers are read.
+
+    Attributes
+    ----------
+    done : int
+        Steps whose numbers have been read, since the start of the job.
+    rows : int
+        Real rows of this rank in them, since the start of this process.
+    """
+
+    def __init__(
+        self, network: Network, exchange: Exchange, updater: Updater, metrics: Metrics, seed: int, done: int
+    ) -> None:
+        self.done = done
+        self.rows = 0
+        self._network, self._exchange, self._updater, self._metrics = network, exchange, updater, metrics
+        self._seed = seed
+        self._issued: Optional[_Issued] = None
+
+    def step(self, batch: GluonBatch) -> None:
+        """Issue one step, then read the numbers of the one before while the engine works."""
+        network = self._network
+        before, step = self._issued, self.done + (self._issued is not None)
+        if network.is_random:
+            seed_step(self._seed, step, self._exchange.rank)
+        with training_code():
+            with autograd.record():
+                outputs, losses = forward(network, batch)
+            losses.backward(_row_weights(batch.rows, losses))
+            _clear_stale(network.trained)
+        self._issued = _Issued(batch.rows, outputs, losses)
+        self._read(before)  # the engine is at work on this step meanwhile
+        sums = self._exchange.sum_gradients(network.trained)
+        with training_code():
+            self._updater.update(batch.rows.global_rows, sums)
+
+    def settle(self) -> None:
+        """Read the numbers of the step still out, so that all counts are of the same step, and all values too."""
+        before, self._issued = self._issued, None
+        self._read(before)
+        mx.nd.waitall()  # BatchNorm's backward changes its statistics unknown to the engine: who reads them must wait
+
+    def _read(self, issued: Optional[_Issued]) -> None:
+        if issued is None:
+            return
+        with training_code():
+            count(self._metrics, issued.batch, issued.outputs, issued.losses)
+        self.done += 1
+        self.rows += issued.batch.real_rows
+
+
+def _clear_stale(trained: Sequence[Any]) -> None:
+    """Set gradients of parameters the loss did not depend on to what they are: zero. MXNet leaves those of before."""
+    for parameter in trained:
+        data = parameter.data()
+        if data._fresh_grad:
+            data._fresh_grad = False
+        else:
+            parameter.zero_grad()
+
+
+def _row_weights(batch: Batch, losses: mx.nd.NDArray) -> Optional[mx.nd.NDArray]:
+    """Return the weight of each row's loss: 1 for a real row, 0 for padding; None where all are real."""
+    rows = losses.shape[0]
+    if batch.real_rows == rows:
+        return None
+    weights: Array = (np.arange(rows) < batch.real_rows).astype(losses.dtype)
+    return mx.nd.array(weights, dtype=weights.dtype)

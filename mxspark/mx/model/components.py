@@ -1,0 +1,157 @@
+"""Network, loss, initializer and schedule of a job, built in the worker process.
+
+What the user's own functions raise passes through unchanged; the caller tells it from our own errors.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any, Callable, Optional
+
+import mxnet as mx
+from mxnet import gluon
+
+from mxspark.errors import InputError, TrainingCodeError
+from mxspark.job import catalog
+from mxspark.job.spec import Component, TrainingSpec
+
+
+class LabelCast(gluon.HybridBlock):  # type: ignore[misc]
+    """A loss whose labels take the dtype of the prediction: MXNet's arithmetic refuses int32 with float32."""
+
+    def __init__(self, loss: gluon.HybridBlock) -> None:
+        super().__init__(prefix="")
+        self.loss = loss
+
+    def forward(self, pred: mx.nd.NDArray, *labels: mx.nd.NDArray) -> mx.nd.NDArray:
+        """Return one value a row, shape (rows,), of the wrapped loss."""
+        return self.loss(pred, *(_cast(label, pred.dtype) for label in labels))
+
+
+def build_network(training: TrainingSpec) -> gluon.HybridBlock:
+    """Call the user's function and return the network it made, not yet initialized.
+
+    Raises
+    ------
+    TrainingCodeError
+        If what it returned is no gluon HybridBlock.
+    """
+    made = training.network.load()()
+    if isinstance(made, gluon.HybridBlock):
+        return made
+    raise TrainingCodeError(
+        f"training.network {training.network.label} returned {describe(made)} where a gluon HybridBlock is needed: "
+        + _network_remedy(made)
+    )
+
+
+def build_loss(component: Component) -> Callable[..., mx.nd.NDArray]:
+    """Return a callable from (prediction, label, …) to one value a row.
+
+    A named loss is a gluon block that also takes labels of another dtype than the prediction's. A function of the
+    user is either called with the component's options and returns the loss, or, if it needs two or more arguments,
+    is the loss itself.
+    """
+    if component.function is None:
+        entry = known("loss", component)
+        loss = getattr(gluon.loss, entry.target)(**component.options)
+        takes_indices = component.name == "ctc" or (
+            component.name == "softmax_cross_entropy" and component.options.get("sparse_label", True)
+        )
+        return loss if takes_indices else LabelCast(loss)
+    loaded = component.function.load()
+    made = loaded if needs_two(loaded) else loaded(**component.options)
+    if isinstance(made, type) or not callable(made):
+        raise TrainingCodeError(
+            f"training.loss {component.function.label} returned {describe(made)}: return a gluon loss or a function "
+            "of (prediction, label) that gives one value a row"
+        )
+    return made
+
+
+def build_initializer(component: Component) -> mx.init.Initializer:
+    """Return the initializer for parameters that bring none of their own."""
+    if component.function is None:
+        return getattr(mx.init, known("initializer", component).target)(**component.options)
+    made = component.function.load()(**component.options)
+    if not isinstance(made, mx.init.Initializer):
+        raise TrainingCodeError(
+            f"training.initializer {component.function.label} returned {describe(made)}: return an "
+            "mxnet.initializer.Initializer"
+        )
+    return made
+
+
+def build_schedule(component: Optional[Component], base_lr: float) -> Optional[Callable[[int], float]]:
+    """Return a callable from the number of updates done, this one included, to a learning rate; None if there is none.
+
+    A function of the user is called with the component's options, and with ``base_lr`` if it takes such an argument.
+    """
+    if component is None:
+        return None
+    if component.function is None:
+        entry = known("schedule", component)
+        start = component.options.get("warmup_begin_lr", 0)
+        if start > base_lr:
+            raise InputError(
+                f"schedule {component.name}: warmup_begin_lr is {start} and must not be above the optimizer's "
+                f"learning_rate, which is {base_lr}"
+            )
+        options = {key: list(value) if isinstance(value, tuple) else value for key, value in component.options.items()}
+        schedule: Callable[[int], float] = getattr(mx.lr_scheduler, entry.target)(base_lr=base_lr, **options)
+        return schedule
+    function = component.function.load()
+    options = dict(component.options)
+    if "base_lr" not in options and "base_lr" in inspect.signature(function).parameters:
+        options["base_lr"] = base_lr
+    made = function(**options)
+    if isinstance(made, type) or not callable(made):
+        raise TrainingCodeError(
+            f"training.schedule {component.function.label} returned {describe(made)}: return an "
+            "mxnet.lr_scheduler.LRScheduler or a function from the number of updates to a learning rate"
+        )
+    return made  # type: ignore[no-any-return]
+
+
+def known(kind: str, component: Component) -> catalog.Known:
+    """Return what stands behind a named component; the driver has checked it, so a problem here is told shortly."""
+    problems = catalog.check(kind, component.name, component.options)
+    if problems:
+        raise InputError("; ".join(problems))
+    return catalog.TABLES[kind][component.name]
+
+
+def _cast(label: mx.nd.NDArray, dtype: Any) -> mx.nd.NDArray:
+    return label if label.dtype == dtype else label.astype(dtype)
+
+
+def needs_two(function: Callable[..., Any]) -> bool:
+    """Tell a function of (prediction, label) from one that makes such a function."""
+    if isinstance(function, type):
+        return False
+    if isinstance(function, gluon.Block):
+        return True
+    parameters = inspect.signature(function).parameters.values()
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    return len([p for p in positional if p.default is p.empty]) >= 2
+
+
+def describe(made: Any) -> str:
+    """Say what a function of the user returned."""
+    if made is None:
+        return "None"
+    if isinstance(made, type):
+        return f"the class {made.__qualname__} itself"
+    return f"{type(made).__module__}.{type(made).__qualname__}"
+
+
+def _network_remedy(made: Any) -> str:
+    if made is None:
+        return "end the function with `return net`"
+    if isinstance(made, type):
+        return "return an instance of it"
+    if isinstance(made, gluon.Block):
+        return "derive it from gluon.HybridBlock, or use HybridSequential in place of Sequential"
+    if isinstance(made, mx.sym.Symbol):
+        return "wrap it in gluon.SymbolBlock(symbol, inputs)"
+    return "return the network"

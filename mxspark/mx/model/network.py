@@ -1,0 +1,199 @@
+"""The network of a job, ready to train: built, traced, given its shapes, and checked against the labels."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Optional
+
+import mxnet as mx
+import numpy as np
+from mxnet import gluon
+
+from mxspark.data import plan as plans
+from mxspark.data.spool import ColumnSpec
+from mxspark.errors import DataError, TrainingCodeError
+from mxspark.job.spec import DataSet, TrainingSpec
+from mxspark.mx.model import components, export
+from mxspark.mx.runtime.attribution import training_code
+
+_RANDOM_PREFIXES = ("_random_", "_sample_", "_image_random_", "_npi_random", "_npx_random")
+_RANDOM_OPERATORS = frozenset(
+    {"Dropout", "_shuffle", "_npi_bernoulli", "_npi_choice", "_npi_exponential", "_npi_gamma", "_npi_gumbel"}
+    | {"_npi_laplace", "_npi_logistic", "_npi_multinomial", "_npi_normal", "_npi_normal_n", "_npi_pareto"}
+    | {"_npi_powerd", "_npi_powerlaw", "_npi_rayleigh", "_npi_uniform", "_npi_uniform_n", "_npi_weibull"}
+)
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network and its loss.
+
+    Attributes
+    ----------
+    block : gluon.HybridBlock
+        Initialised; every parameter of its graph has its shape.
+    loss : callable
+        From (output, *labels) to one value a row.
+    parameters : dict of str to gluon.Parameter
+        Those of the graph, by structural name, in the block's own order.
+    trained : tuple of gluon.Parameter
+        Those with a gradient.
+    statistics : tuple of gluon.Parameter
+        Auxiliary states such as the running means of BatchNorm.
+    output_shapes : tuple of tuple of int
+        Of one batch.
+    is_random : bool
+        Whether the graph has operators that draw random numbers.
+    """
+
+    block: gluon.HybridBlock
+    loss: Callable[..., mx.nd.NDArray]
+    parameters: dict[str, gluon.Parameter]
+    trained: tuple[gluon.Parameter, ...]
+    statistics: tuple[gluon.Parameter, ...]
+    output_shapes: tuple[tuple[int, ...], ...]
+    is_random: bool
+
+    @property
+    def size(self) -> int:
+        """Number of trained values."""
+        return sum(int(np.prod(p.shape, dtype=np.int64)) for p in self.trained)
+
+
+def prepare(training: TrainingSpec, inputs: Sequence[tuple[int, ...]]) -> Network:
+    """Build the user's network and make it ready for batches of the shapes `inputs`.
+
+    Shapes come from the traced graph. No forward pass is made: one in inference mode would leave convolution weights in
+    a layout of oneDNN that the parameter servers cannot take.
+    """
+    seed_all(training.seed)
+    with training_code():
+        block = components.build_network(training)
+        loss = components.build_loss(training.loss)
+        initializer = components.build_initializer(training.initializer)
+        if training.hybridize:
+            block.hybridize(static_alloc=True, static_shape=True)
+            if training.loss.function is None:
+                loss.hybridize(static_alloc=True, static_shape=True)  # type: ignore[attr-defined]
+        graph = export.trace(block, len(inputs))
+        shapes = _infer_shapes(graph, inputs)
+        parameters = _initialize(block, initializer, graph, shapes)
+    if not any(p.grad_req != "null" for p in parameters.values()):
+        raise TrainingCodeError(
+            f"the network {training.network.label} has no parameter that takes a gradient, so there is nothing to train"
+        )
+    auxiliary = set(graph.list_auxiliary_states())
+    return Network(
+        block=block,
+        loss=loss,
+        parameters=parameters,
+        trained=tuple(p for p in parameters.values() if p.grad_req != "null"),
+        statistics=tuple(p for p in parameters.values() if p.name in auxiliary),
+        output_shapes=tuple(shapes[name] for name in graph.list_outputs()),
+        is_random=any(_is_random(node) for node in _nodes(json.loads(graph.tojson()))),
+    )
+
+
+def seed_all(seed: int) -> None:
+    """Seed every generator that building and initialising a network may draw from; this process is ours alone."""
+    random.seed(seed)
+    np.random.seed(seed & 0xFFFFFFFF)
+    mx.random.seed(seed & 0x7FFFFFFF)
+
+
+def seed_step(seed: int, step: int, rank: int) -> None:
+    """Seed the random operators of one step, so that a resumed run draws what the uninterrupted one would."""
+    key = plans.keys(np.array([rank], dtype=np.int64), seed, step)[0]
+    mx.random.seed(int(key) & 0x7FFFFFFF)
+
+
+def _infer_shapes(graph: mx.sym.Symbol, inputs: Sequence[tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+    names = ["data"] if len(inputs) == 1 else [f"data{place}" for place in range(len(inputs))]
+    known = {name: shape for name, shape in zip(names, inputs) if name in graph.list_inputs()}
+    try:
+        arguments, outputs, auxiliary = graph.infer_shape(**known)
+    except mx.MXNetError as error:
+        seen = ", ".join(map(str, known.values()))
+        raise TrainingCodeError(
+            f"the network does not take batches of shape {seen}: {error}; set data.features.<name>.shape to what one "
+            "row is for the network, or mend the network"
+        ) from error
+    if arguments is None:
+        raise TrainingCodeError(
+            f"the shapes of the network's parameters do not follow from its inputs {list(known.values())}: give its "
+            "layers the sizes they cannot infer (in_units, in_channels)"
+        )
+    names = graph.list_arguments() + graph.list_outputs() + graph.list_auxiliary_states()
+    return dict(zip(names, [*arguments, *outputs, *auxiliary]))
+
+
+def _initialize(
+    block: gluon.HybridBlock,
+    initializer: mx.init.Initializer,
+    graph: mx.sym.Symbol,
+    shapes: dict[str, tuple[int, ...]],
+) -> dict[str, gluon.Parameter]:
+    """Give the graph's parameters shape and values; what the user's function has initialised keeps its values."""
+    used = set(graph.list_inputs())
+    parameters: dict[str, gluon.Parameter] = {}
+    for name, parameter in block._collect_params_with_prefix().items():
+        if parameter.name in used:  # a shared one goes by its first name
+            used.discard(parameter.name)
+            parameters[name] = parameter
+    for parameter in parameters.values():
+        parameter.shape = shapes[parameter.name]
+        if parameter.grad_req == "add":
+            parameter.grad_req = "write"  # one backward pass a step: nothing to add to
+        if parameter._data is None and not parameter._deferred_init:
+            parameter.initialize(ctx=mx.cpu(), default_init=initializer)
+        if parameter._deferred_init:
+            parameter._finish_deferred_init()
+    return parameters
+
+
+def _nodes(graph: Any) -> Iterator[dict[str, Any]]:
+    for node in graph["nodes"]:
+        yield node
+        for inner in node.get("subgraphs", ()):
+            yield from _nodes(inner)
+
+
+def _is_random(node: dict[str, Any]) -> bool:
+    operator, options = node["op"], node.get("attrs", {})
+    if operator == "RNN":
+        return float(options.get("p", 0)) > 0
+    if operator == "LeakyReLU":
+        return bool(options.get("act_type") == "rrelu")
+    return bool(operator in _RANDOM_OPERATORS or operator.startswith(_RANDOM_PREFIXES))
+
+
+def check_labels(training: TrainingSpec, output: Sequence[int], labels: Sequence[ColumnSpec], data: DataSet) -> None:
+    """Refuse class labels the network has no output for: MXNet would silently take its last class for them.
+
+    Parameters
+    ----------
+    output : sequence of int
+        Shape of the network's output for one batch.
+    """
+    loss = training.loss
+    by_index = loss.options.get("sparse_label", True) and loss.function is None
+    if loss.name != "softmax_cross_entropy" or not by_index or not labels:
+        return
+    classes, name = output[int(loss.options.get("axis", -1))], labels[0].name
+    low, high = _range(data, name)
+    if low is None or high is None or (low >= 0 and high < classes):
+        return
+    raise DataError(
+        f"label {name!r} has values from {low:g} to {high:g}, but the network {training.network.label} has {classes} "
+        f"outputs, for classes 0 to {classes - 1}: give it {int(max(high, 0)) + 1} outputs, or mend the labels"
+    )
+
+
+def _range(data: DataSet, name: str) -> tuple[Optional[float], Optional[float]]:
+    files = [file for spool in data.spools if spool.rows for file in spool.files if file.name == name]
+    lows = [file.minimum for file in files if file.minimum is not None]
+    highs = [file.maximum for file in files if file.maximum is not None]
+    return min(lows, default=None), max(highs, default=None)

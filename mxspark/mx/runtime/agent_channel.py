@@ -1,0 +1,129 @@
+"""The worker's conversation with its agent: events out, a few orders in."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from typing import Any, Callable, Optional
+
+from mxspark.errors import ClusterError, InternalError, MXSparkError
+from mxspark.protocol import events
+from mxspark.protocol.frames import Channel
+
+_GONE = 4  # exit code when the agent is no longer there: nobody is left to report to
+COMMIT_S = 900.0
+FINISH_S = 600.0
+LAST_S = 60.0
+_POLL_S = 0.5
+
+
+class AgentLine:
+    """One end of the channel to the agent.
+
+    Orders are taken by a thread, for the training loop may be blocked in a step that needs the other workers when it is
+    asked how far it is. An agent that is gone ends the process: it owns us, and it can no longer kill us.
+    """
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._change = threading.Condition()
+        self._uncommitted: Optional[int] = None
+        self._finish = self._asked = False
+        self._begun = 0
+        self._last: Optional[int] = None
+        self._error: Optional[MXSparkError] = None
+
+    def send(self, event: events.Event) -> None:
+        """Report a fact; with a staged checkpoint its commit is awaited before the next one."""
+        if isinstance(event, events.Staged) and event.kind == "checkpoint":
+            with self._change:
+                self._uncommitted = event.step
+        try:
+            self._channel.send(events.to_wire(event))
+        except OSError:
+            os._exit(_GONE)
+
+    def bundle(self, timeout_s: float) -> dict[str, Any]:
+        """Wait for the order to train: ``{"do": "train", "rank": …, "bundle": …}``."""
+        try:
+            order = self._channel.receive(timeout_s)
+        except TimeoutError:
+            raise ClusterError(f"the agent sent no work within {timeout_s:g} s") from None
+        if order is None:
+            os._exit(_GONE)
+        if order.get("do") != "train":
+            raise InternalError(f"the first order must be to train, this one is {order.get('do')!r}")
+        threading.Thread(target=self._listen, name="mxspark-orders", daemon=True).start()
+        return order
+
+    def goes_on(self, begun: int) -> bool:
+        """Tell whether to begin another step after `begun`; every rank gets the same answer for the same step.
+
+        Once asked to end early, this worker waits here until it is known how far the others are.
+        """
+        with self._change:
+            self._begun = begun
+            if self._asked:
+                self._wait(lambda: self._last is not None, LAST_S, "the others did not say how far they are")
+            if self._last is not None and begun >= self._last:
+                return False
+            self._begun = begun + 1
+            return True
+
+    def drain(self) -> None:
+        """Raise what went wrong with an order."""
+        if self._error is not None:
+            raise self._error
+
+    def wait_committed(self, beat: Callable[[], None]) -> None:
+        """Wait until no staged checkpoint is uncommitted, calling `beat` now and then."""
+        deadline = time.monotonic() + COMMIT_S
+        while self._uncommitted is not None:
+            if time.monotonic() > deadline:
+                raise ClusterError(
+                    f"the checkpoint of step {self._uncommitted} was not committed within {COMMIT_S:g} s; "
+                    "check the filesystem of job.dir, or checkpoint less often"
+                )
+            with self._change:
+                self._change.wait_for(lambda: self._uncommitted is None or self._error, _POLL_S)
+            self.drain()
+            beat()
+
+    def wait_finish(self) -> None:
+        """Wait for leave to finish."""
+        with self._change:
+            self._wait(lambda: self._finish, FINISH_S, "no leave to finish came after the end of training")
+
+    def _wait(self, condition: Callable[[], object], limit_s: float, what: str) -> None:
+        if not self._change.wait_for(lambda: condition() or self._error, limit_s):
+            raise ClusterError(f"{what} within {limit_s:g} s")
+        self.drain()
+
+    def _listen(self) -> None:
+        """Take orders for as long as there is an agent."""
+        while True:
+            order = self._channel.receive()
+            if order is None and self._finish:
+                return
+            if order is None:
+                os._exit(_GONE)
+            with self._change:
+                self._take(order)
+                self._change.notify_all()
+
+    def _take(self, order: dict[str, Any]) -> None:
+        do = order.get("do")
+        if do == "committed":
+            # a late word about an older checkpoint says nothing about this one
+            if self._uncommitted is not None and int(order["step"]) >= self._uncommitted:
+                self._uncommitted = None
+        elif do == "finish":
+            self._finish = True
+        elif do == "yield" and not self._asked:
+            self._asked = True
+            self.send(events.Ready(self._begun))
+        elif do == "last":
+            self._last = int(order["step"])
+        elif do != "yield":
+            self._error = InternalError(f"an unknown order came from the agent: {do!r}")

@@ -1,0 +1,209 @@
+"""The content of a checkpoint: written by rank 0 into a fresh local folder, read by every rank on resume.
+
+::
+
+    parameters.params    structural name -> array, auxiliary states included (MXNet's own format)
+    optimizer.params     state arrays of the optimizer, if it has any
+    state.json           where training stands: steps, schedule, metrics so far; shapes and dtypes of the parameters
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import mxnet as mx
+import numpy as np
+from mxnet import gluon
+
+from mxspark.errors import InputError, TrainingCodeError
+from mxspark.mx.state.optimizer import Updater
+from mxspark.protocol import events
+
+PARAMETERS = "parameters.params"
+OPTIMIZER = "optimizer.params"
+STATE = "state.json"
+VERSION = 1
+_BLOCK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint in memory.
+
+    Attributes
+    ----------
+    params : dict of str to NDArray
+        By structural name.
+    optimizer : dict of str to NDArray
+        As `Updater.state` names them.
+    state : dict
+        What was given as `meta` to :func:`snapshot`, and ``version``, ``mxnet``, ``optimizer``, ``parameters``.
+    """
+
+    params: dict[str, mx.nd.NDArray]
+    optimizer: dict[str, mx.nd.NDArray]
+    state: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """All that belongs to a checkpoint, of one moment: copies, so that training may go on."""
+
+    params: dict[str, mx.nd.NDArray]
+    optimizer: dict[str, mx.nd.NDArray]
+    state: dict[str, Any]
+    meta: dict[str, Any]
+
+
+def snapshot(params: Mapping[str, gluon.Parameter], updater: Updater, meta: Mapping[str, Any]) -> Snapshot:
+    """Have MXNet's engine copy parameters and optimizer states; returns before it has copied those that it trains.
+
+    BatchNorm's running statistics are changed by its backward pass, of which the engine does not know: they are read
+    when nothing runs, and are copied before anything else does.
+
+    Parameters
+    ----------
+    params : mapping of str to gluon.Parameter
+        By structural name, in the order the updater has them.
+    updater : Updater
+        Its progress is stored.
+    meta : mapping
+        ``step`` and ``epoch``, and whatever else resuming needs, as JSON.
+    """
+    arrays, progress = updater.state()
+    mx.nd.waitall()
+    values = {name: param.list_data()[0].copy() for name, param in params.items()}
+    for name, param in params.items():
+        if param.grad_req == "null":
+            values[name].wait_to_read()
+    state = {
+        **meta,
+        "version": VERSION,
+        "mxnet": mx.__version__,
+        "optimizer": progress,
+        "parameters": {name: [list(a.shape), str(np.dtype(a.dtype))] for name, a in values.items()},
+    }
+    return Snapshot(values, {name: array.copy() for name, array in arrays.items()}, state, dict(meta))
+
+
+def write(folder: str, copy: Snapshot) -> events.Staged:
+    """Write a checkpoint into `folder`, which is made if need be and holds nothing else.
+
+    Raises
+    ------
+    TrainingCodeError
+        If a parameter or an optimizer state is NaN or infinite.
+    """
+    step = int(copy.meta["step"])
+    _refuse_not_finite(copy.params, step, "parameter")
+    _refuse_not_finite(copy.optimizer, step, "optimizer state")
+    os.makedirs(folder, exist_ok=True)
+    mx.nd.save(os.path.join(folder, PARAMETERS), copy.params)
+    if copy.optimizer:
+        mx.nd.save(os.path.join(folder, OPTIMIZER), copy.optimizer)
+    with open(os.path.join(folder, STATE), "w", encoding="utf-8") as file:
+        json.dump(copy.state, file, indent=1)
+    return staged("checkpoint", folder, step, int(copy.meta["epoch"]), copy.meta)
+
+
+def restore_checkpoint(path: str) -> Checkpoint:
+    """Read a checkpoint that was verified and copied to local disk.
+
+    Raises
+    ------
+    InputError
+        If it was written by a later version.
+    """
+    with open(os.path.join(path, STATE), encoding="utf-8") as file:
+        state = json.load(file)
+    if state["version"] > VERSION:
+        raise InputError(
+            f"the checkpoint at {path} has format {state['version']} and this version reads up to {VERSION}: "
+            "use the version of mxspark that wrote it, or a later one"
+        )
+    optimizer = os.path.join(path, OPTIMIZER)
+    return Checkpoint(
+        params=dict(mx.nd.load(os.path.join(path, PARAMETERS))),
+        optimizer=mx.nd.load(optimizer) if os.path.exists(optimizer) else {},
+        state=state,
+    )
+
+
+def apply(checkpoint: Checkpoint, params: Mapping[str, gluon.Parameter], updater: Updater) -> None:
+    """Put a checkpoint into an initialized network and its updater.
+
+    Raises
+    ------
+    InputError
+        If the network differs from the checkpoint's; the message names the first parameter that does.
+    """
+    stored = checkpoint.state["parameters"]
+    for name in list(params) + [name for name in stored if name not in params]:
+        there = _words(*stored[name]) if name in stored else "no such parameter"
+        here = _words(params[name].shape, params[name].dtype) if name in params else "no such parameter"
+        if there != here:
+            raise InputError(
+                f"the network is not the one of the checkpoint: parameter {name}: the checkpoint has {there}, the "
+                f"network {here}: use the network the job was started with, or another job.dir"
+            )
+    if list(stored) != list(params):
+        raise InputError(
+            "the network is not the one of the checkpoint: it registers the same parameters in another order: use the "
+            "network the job was started with, or another job.dir"
+        )
+    for name, param in params.items():
+        param.set_data(checkpoint.params[name])
+    updater.restore(checkpoint.optimizer, checkpoint.state["optimizer"])
+
+
+def digest(params: Mapping[str, gluon.Parameter]) -> str:
+    """Return the sha256 of names, shapes, dtypes and values: equal on two ranks only if every bit is."""
+    total = hashlib.sha256()
+    for name in sorted(params):
+        value = params[name].list_data()[0].asnumpy()
+        total.update(f"{name}\0{value.shape}\0{value.dtype}\0".encode())
+        total.update(np.ascontiguousarray(value).data)
+    return total.hexdigest()
+
+
+def staged(kind: str, folder: str, step: int, epoch: int, meta: Mapping[str, Any]) -> events.Staged:
+    """Describe a written folder: every file with its size and sha256."""
+    files = tuple(_describe(folder, name) for name in sorted(os.listdir(folder)))
+    return events.Staged(kind=kind, path=folder, step=step, epoch=epoch, files=files, meta=dict(meta))
+
+
+def _describe(folder: str, name: str) -> events.StagedFile:
+    total, size = hashlib.sha256(), 0
+    with open(os.path.join(folder, name), "rb") as file:
+        while block := file.read(_BLOCK_BYTES):
+            total.update(block)
+            size += len(block)
+    return events.StagedFile(name=name, bytes=size, sha256=total.hexdigest())
+
+
+def _refuse_not_finite(arrays: Mapping[str, mx.nd.NDArray], step: int, what: str) -> None:
+    """Raise if a value is NaN or infinite: such a checkpoint would push the good ones out."""
+    bad = [name for name, array in arrays.items() if not _is_finite(array)]
+    if bad:
+        names = ", ".join(bad[:5]) + (f" and {len(bad) - 5} more" if len(bad) > 5 else "")
+        raise TrainingCodeError(
+            f"the loss became NaN or infinite at step {step} or before it: {what} {names} is not finite any more, and "
+            "no checkpoint was made of it: lower the learning rate, set the optimizer's clip_gradient, or look for "
+            "extreme values in the data"
+        )
+
+
+def _is_finite(array: mx.nd.NDArray) -> bool:
+    """A sum is finite only if all its parts are, and four times quicker than looking at each."""
+    value = array.asnumpy()
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isfinite(value.sum()) or np.isfinite(value).all())
+
+
+def _words(shape: Iterable[int], dtype: Any) -> str:
+    return f"{tuple(shape)} {np.dtype(dtype)}"

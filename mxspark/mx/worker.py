@@ -1,0 +1,116 @@
+"""Entry of a worker process: import MXNet at once, wait for the bundle, train, report, leave in order."""
+
+from __future__ import annotations
+
+import faulthandler
+import json
+import logging
+import os
+import signal
+import sys
+import time
+from typing import TYPE_CHECKING, Any, NoReturn, Optional
+
+from mxspark.job.spec import WorkerBundle
+from mxspark.protocol import codec, events
+from mxspark.protocol.frames import Channel
+from mxspark.protocol.specs import INHERITED, Inherited
+
+if TYPE_CHECKING:
+    from mxspark.mx.loop.gluon import GluonLoop
+    from mxspark.mx.runtime.agent_channel import AgentLine
+
+CHANNEL = "MXSPARK_CHANNEL"
+# MXNet copies arrays of this many elements and more with OpenMP threads. One such copy in the main thread (a large
+# `asnumpy()`) gives it a team of its own; libgomp then sees more threads than cores and puts threads to sleep where
+# they used to wait for microseconds, for the rest of the process: LeNet on 2 cores 25 -> 43 ms a step.
+PARALLEL_COPY = ("MXNET_CPU_PARALLEL_SIZE", "2000000000")
+# The agent decides how long a start may take; this only keeps a forgotten worker from waiting for ever.
+BUNDLE_S = 3600.0
+
+
+def main() -> NoReturn:
+    """Run one worker, to the end of its process.
+
+    The exit code is 0 only after leave to finish and an orderly end of the exchange. On any exception the process ends
+    at once after reporting it: the destructor of MXNet's store would wait for the other workers in a barrier.
+    """
+    began = time.monotonic()
+    faulthandler.enable()
+    faulthandler.register(signal.SIGUSR1, all_threads=True)
+    channel = Channel.from_fd(int(os.environ[CHANNEL]))
+    os.environ.setdefault(*PARALLEL_COPY)
+    from mxspark.mx.runtime.importing import import_mxnet
+
+    import_mxnet()
+    from mxspark.mx.loop import gluon as _  # noqa: F401 - loaded while the bundle is still on its way
+    from mxspark.mx.runtime.agent_channel import AgentLine
+
+    line = AgentLine(channel)
+    seconds = {"import": time.monotonic() - began}
+    line.send(events.Loaded(seconds["import"]))
+    _Work(line, seconds).run()
+
+
+class _Work:
+    """The life of a worker, and how far it has come."""
+
+    def __init__(self, line: AgentLine, seconds: dict[str, float]) -> None:
+        self._line = line
+        self._seconds = seconds
+        self._loop: Optional[GluonLoop] = None
+        self._exchange: Any = None
+
+    def run(self) -> NoReturn:
+        """Work, then end the process."""
+        from mxspark.mx.runtime import attribution
+
+        try:
+            self._train()
+        except BaseException as error:  # sys.exit() in the user's network is no success
+            code = attribution.EXIT_CODES["mxspark"]
+            try:
+                step = self._loop.stepper.done if self._loop is not None else None
+                raised = attribution.raised(error, step)
+                print(raised.traceback, file=sys.stderr, flush=True)
+                self._line.send(raised)
+                code = attribution.EXIT_CODES[raised.who]
+            finally:
+                # in here, while the exception keeps every frame, and with them MXNet's store, alive
+                _end(code)
+        _end(0)
+
+    def _train(self) -> None:
+        from mxspark.mx.exchange.hierarchical import HierarchicalExchange
+        from mxspark.mx.exchange.kvstore import KVStoreExchange
+        from mxspark.mx.loop.gluon import GluonLoop
+
+        start = time.monotonic()
+        order = self._line.bundle(BUNDLE_S)
+        rank, bundle = int(order["rank"]), codec.decode(WorkerBundle, order["bundle"])
+        self._seconds["bundle"] = time.monotonic() - start
+        logging.basicConfig(level=logging.INFO, format=f"worker {rank} %(asctime)s %(levelname)s %(name)s: %(message)s")
+        start = time.monotonic()
+        if bundle.exchange == "hierarchical":
+            given = codec.decode(Inherited, json.loads(os.environ[INHERITED]))
+            self._exchange = HierarchicalExchange(rank, bundle.size, given, has_store="DMLC_ROLE" in os.environ)
+        else:
+            self._exchange = KVStoreExchange(rank, bundle.size)
+        self._seconds["form"] = time.monotonic() - start
+        self._line.send(events.Formed(rank, self._seconds["form"]))
+        self._loop = GluonLoop(bundle, self._exchange, self._line, self._seconds)
+        self._line.send(self._loop.run())
+        self._line.wait_finish()
+        self._exchange.close()
+
+
+def _end(code: int) -> NoReturn:
+    """End the process without destructors: those of MXNet may block or abort."""
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,289 @@
+"""Reported facts: one frozen dataclass each, on the wire and in ``events.jsonl`` as ``{"event": name, …}``.
+
+The first group is said by a worker to its agent, the second by an agent, the last by the driver itself. What the driver
+sees is a :class:`Reported`, which adds who said it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Optional, Union, get_args
+
+from mxspark.errors.cause import Cause
+from mxspark.protocol import codec
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """The worker has imported MXNet and waits for its bundle."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Formed:
+    """The exchange is up; every role of the attempt has met every other."""
+
+    rank: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Started:
+    """Parameters agree on all ranks; the first step is next."""
+
+    step: int
+    epoch: int
+    parameters: int
+    seconds: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Beat:
+    """Any progress: steps done, rows of this rank, seconds since the start of training.
+
+    Of these, `waiting_s` were spent waiting for rows, and `meeting_s` for other workers (None: unknown).
+    """
+
+    step: int
+    epoch: int
+    rows: int
+    seconds: float
+    waiting_s: float
+    doing: str = "training"
+    meeting_s: Optional[float] = None
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class EpochEnd:
+    """One pass over the data: global metrics, the same on all ranks."""
+
+    epoch: int
+    step: int
+    rows: int
+    seconds: float
+    training: dict[str, float]
+    validation: dict[str, float]
+
+
+@dataclass(frozen=True)
+class StagedFile:
+    """A file on the worker's disk, ready to be published."""
+
+    name: str
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Staged:
+    """A folder that rank 0 wants published; it is removed by whoever publishes it.
+
+    `kind` is ``checkpoint``, ``model`` (at the end) or ``best`` (best epoch by validation).
+    """
+
+    kind: str
+    path: str
+    step: int
+    epoch: int
+    files: tuple[StagedFile, ...]
+    meta: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Raised:
+    """The worker stops because of an exception. `who` is ``training`` (the user's code), ``input`` or ``mxspark``.
+
+    Its agent makes ``memory`` or ``disk`` of that where one ran out. An agent says it too: of a role that broke its
+    part (``role``), and of itself when it has to give up (``agent``).
+    """
+
+    who: str
+    type: str
+    message: str
+    traceback: str
+    step: Optional[int] = None
+
+
+@dataclass(frozen=True)
+class Ready:
+    """The worker was asked to end early and has begun `step` steps; it begins no other before it is told the last."""
+
+    step: int
+
+
+@dataclass(frozen=True)
+class Done:
+    """All steps are done and all ranks hold the same parameters; the worker waits for leave to finish."""
+
+    step: int
+    digest: str
+    seconds: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Joined:
+    """An agent is there. `identity` is `topology.host_identity`."""
+
+    rank: int
+    host: str
+    identity: str
+    pid: int
+
+
+@dataclass(frozen=True)
+class RoleStarted:
+    """An agent started a role process; `log` is the path of its log."""
+
+    role: str
+    rank: int
+    pid: int
+    log: str
+
+
+@dataclass(frozen=True)
+class RoleEnded:
+    """A role process ended; `expected` if it had leave to. `log` holds the last lines of its log.
+
+    `why` is what its agent knows of the reason, and `lack` the kind of cause that makes it: memory, a disk or a limit.
+    """
+
+    role: str
+    rank: int
+    pid: int
+    returncode: int
+    expected: bool
+    log: str
+    why: str = ""
+    lack: str = ""
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What an agent found of a role when there was no progress, or that it was stopped for ``failure.hang_s``.
+
+    `state` is the letter the kernel has for it (T: stopped by a signal), `inside` where its main thread stands in code
+    of the user, "" where it waits for others or that is not known.
+    """
+
+    role: str
+    rank: int
+    state: str
+    inside: str = ""
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """An agent has no role process left. `left` names what could not be ended or removed.
+
+    `ended` names processes that the training code had started and left running, and that are ended now.
+    """
+
+    rank: int
+    left: tuple[str, ...] = ()
+    ended: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Cleared:
+    """An agent has ended every role of an attempt and waits for the next. `left` and `ended` as with `Stopped`."""
+
+    rank: int
+    attempt: int
+    left: tuple[str, ...] = ()
+    ended: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Ended:
+    """An attempt is over, on every agent. `cause` is None after success; `lost` are the slots without an agent."""
+
+    cause: Optional[Cause]
+    others: tuple[Cause, ...] = ()
+    logs: dict[str, str] = field(default_factory=dict)
+    attempt: int = 1
+    lost: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Restarting:
+    """The driver starts attempt `attempt` of the run because the one before failed.
+
+    `how` is ``in place`` (the agents live on) or ``stage`` (a new barrier stage); `step` is where training goes on, and
+    `reached` how far it had come.
+    """
+
+    attempt: int
+    how: str
+    workers: int
+    step: int
+    reached: int
+    wait_s: float
+    cause: Cause
+
+
+@dataclass(frozen=True)
+class Straggler:
+    """Worker `rank` is slow: every other one waited for it for a share `waited` of the last `window_s` seconds.
+
+    `reading` is the share that it spent waiting for rows itself.
+    """
+
+    rank: int
+    waited: float
+    reading: float
+    window_s: float
+
+
+Event = Union[
+    Loaded,
+    Formed,
+    Started,
+    Beat,
+    EpochEnd,
+    Staged,
+    Raised,
+    Ready,
+    Done,
+    Joined,
+    RoleStarted,
+    RoleEnded,
+    Examined,
+    Stopped,
+    Cleared,
+    Ended,
+    Restarting,
+    Straggler,
+]
+KINDS: dict[str, type[Any]] = {kind.__name__: kind for kind in get_args(Event)}
+
+
+@dataclass(frozen=True)
+class Reported:
+    """An event and who said it: the role and the rank of the agent or worker."""
+
+    role: str
+    rank: int
+    event: Event
+
+
+def to_wire(event: Event) -> dict[str, Any]:
+    """Return the JSON object of an event."""
+    return {"event": type(event).__name__, **codec.encode(event)}
+
+
+def from_wire(message: dict[str, Any]) -> Event:
+    """Build the event of a JSON object.
+
+    Raises
+    ------
+    ValueError
+        If the object is no event.
+    """
+    body = dict(message)
+    kind = KINDS.get(str(body.pop("event", None)))
+    if kind is None:
+        raise ValueError(f"no event is called {message.get('event')!r}")
+    event: Event = codec.decode(kind, body)
+    return event

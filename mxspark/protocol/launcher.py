@@ -1,0 +1,96 @@
+"""The driver's line to the launcher that started it: a folder with what the driver has said, and a terminal.
+
+What a driver prints goes through spark-submit's JVM by default: it stands still when the JVM does, is lost when the JVM
+is killed, and is one stream where there were two. So the launcher hands its own standard output and error to the
+driver (SCM_RIGHTS, unix(7)).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Optional, Union
+
+from mxspark.system import procfs
+
+VARIABLE = "MXSPARK_LAUNCHER"
+"""``<pid of the launcher> <folder>``."""
+DRIVER, EXIT, GRACE, LEASE, REACHED = "driver", "exit", "grace", "lease", "reached"
+"""Files in it: pid and exit code of the driver, ``failure.grace_s`` rounded up, ``failure.lease_s``, and of a run that
+owns its job dir ``run_id``, ``epochs``, ``steps``, ``checkpoint`` and its ``folder``."""
+TERMINAL = "terminal"
+"""A unix socket: who connects gets the descriptors of the launcher's standard output and error."""
+_LIMIT_S = 5.0
+
+
+def value(pid: int, folder: Path) -> str:
+    """Return what the variable is set to."""
+    return f"{pid} {folder}"
+
+
+def tell(name: str, said: Union[float, Mapping[str, Any]]) -> None:
+    """Leave something for the launcher, if one has started this process and is still there."""
+    folder = _line()[1]
+    if folder is not None:
+        with contextlib.suppress(OSError):
+            part = folder / f"{name}.new"
+            part.write_text(json.dumps(said))
+            part.replace(folder / name)
+
+
+def told(folder: Path, name: str) -> Optional[float]:
+    """Return the number that the driver has left, None if none."""
+    with contextlib.suppress(OSError, ValueError):
+        return float((folder / name).read_text())
+    return None
+
+
+def reached(folder: Path) -> dict[str, Any]:
+    """Return what a run has left of how far it has come, empty if it has not."""
+    with contextlib.suppress(OSError, ValueError):
+        return dict(json.loads((folder / REACHED).read_text()))
+    return {}
+
+
+def gone() -> Optional[int]:
+    """Return the pid of the launcher that started this process, if it has ended since."""
+    pid = _line()[0]
+    return pid if pid is not None and not procfs.is_alive(pid) else None
+
+
+def take_terminal() -> None:
+    """Write to the launcher's standard output and error from now on; without a launcher to one's own, as before."""
+    folder = _line()[1]
+    if folder is None or not (folder / TERMINAL).exists():
+        return
+    with contextlib.suppress(OSError), short_path(folder) as path, socket.socket(socket.AF_UNIX) as line:
+        line.settimeout(_LIMIT_S)
+        line.connect(path)
+        _, descriptors, _, _ = socket.recv_fds(line, 1, 2)
+        if len(descriptors) == 2:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            for number, descriptor in zip((1, 2), descriptors):
+                os.dup2(descriptor, number)
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
+@contextlib.contextmanager
+def short_path(folder: Path) -> Iterator[str]:
+    """Give a path of the terminal's socket that is short enough for one: 107 bytes."""
+    descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY)
+    try:
+        yield f"/proc/self/fd/{descriptor}/{TERMINAL}"
+    finally:
+        os.close(descriptor)
+
+
+def _line() -> tuple[Optional[int], Optional[Path]]:
+    pid, _, folder = os.environ.get(VARIABLE, "").partition(" ")
+    return (int(pid), Path(folder)) if folder else (None, None)

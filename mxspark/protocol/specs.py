@@ -1,0 +1,141 @@
+"""What agents are told: the standard library alone, so that an agent starts in a few hundredths of a second."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Optional
+
+# The entry point of each role, ``module:function``.
+ENTRIES = {
+    "scheduler": "mxspark.mx.ps_role:main",
+    "server": "mxspark.mx.ps_role:main",
+    "worker": "mxspark.mx.worker:main",
+}
+
+
+@dataclass(frozen=True)
+class Meeting:
+    """Where the workers of one host find each other, with ``training.exchange: hierarchical``.
+
+    Attributes
+    ----------
+    hosts : tuple of tuple of int
+        The ranks of every host; the first of each leads it.
+    members : tuple of int
+        The ranks of this one.
+    socket : str
+        Path at which the leader's agent hands descriptors to the other agents.
+    """
+
+    hosts: tuple[tuple[int, ...], ...]
+    members: tuple[int, ...]
+    socket: str
+
+
+@dataclass(frozen=True)
+class Inherited:
+    """Descriptors a worker gets from its agent: memory it shares with the workers of its host, and sockets to them.
+
+    Attributes
+    ----------
+    hosts : tuple of tuple of int
+        As in `Meeting`.
+    segments : tuple of int
+        One for each worker of this host, in order of rank; empty where a worker is alone.
+    totals : int
+        The segment the sums go to.
+    peers : tuple of (int, int)
+        Rank of each other worker of this host, and the socket to it.
+    """
+
+    hosts: tuple[tuple[int, ...], ...]
+    segments: tuple[int, ...] = ()
+    totals: int = -1
+    peers: tuple[tuple[int, int], ...] = ()
+
+    def descriptors(self) -> tuple[int, ...]:
+        """Return all of them."""
+        return (*self.segments, *(fd for _, fd in self.peers), *([self.totals] if self.totals >= 0 else []))
+
+
+#: How a worker is told of its `Inherited`, as JSON.
+INHERITED = "MXSPARK_INHERITED"
+
+
+@dataclass(frozen=True)
+class RoleSpec:
+    """One role process of an attempt.
+
+    Attributes
+    ----------
+    role : str
+        ``scheduler``, ``server`` or ``worker``.
+    rank : int
+        Rank within the role.
+    environment : dict
+        The role's own variables: transport, threads, malloc, and what the job names. The agent adds the few a process
+        needs to live (PATH, HOME, locale) and nothing else of its own environment.
+    socket : str or None
+        Path of the unix socket it must bind, with ``transport.mode: local``.
+    meeting : Meeting or None
+        Of a worker that sums inside its host.
+    """
+
+    role: str
+    rank: int
+    environment: dict[str, str]
+    socket: Optional[str]
+    meeting: Optional[Meeting] = None
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Deadlines in seconds; see ``failure`` in ``conf/job.yaml``."""
+
+    start_s: float
+    hang_s: float
+    lease_s: float
+    shutdown_s: float
+
+
+@dataclass(frozen=True)
+class AgentSpec:
+    """What a task hands to the agent it starts, on the agent's standard input.
+
+    `secret` is the job's, in hexadecimal. `log_dir` None means the container's log folder or a temporary one. `entries`
+    names the program of each role.
+    """
+
+    rank: int
+    size: int
+    run_id: str
+    address: tuple[str, int]
+    secret: str = field(repr=False)
+    limits: Limits
+    sys_path: tuple[str, ...]
+    log_dir: Optional[str] = None
+    entries: dict[str, str] = field(default_factory=lambda: dict(ENTRIES))
+
+
+@dataclass(frozen=True)
+class DriverAgentSpec:
+    """What the driver hands to its own agent, on the socket that is the agent's standard input.
+
+    `roles` are the scheduler and the servers that run beside it. `same_host` demands that every agent has `identity`.
+    `scratch` is the driver's temporary folder, which the agent removes if the driver cannot. `first` is the number
+    of the first attempt of this gang.
+    """
+
+    run_id: str
+    size: int
+    bind: str
+    secret: str = field(repr=False)
+    limits: Limits
+    sys_path: tuple[str, ...]
+    log_dir: str
+    identity: str
+    same_host: bool
+    roles: tuple[RoleSpec, ...]
+    scratch: Optional[str] = None
+    first: int = 1
+    entries: dict[str, str] = field(default_factory=lambda: dict(ENTRIES))

@@ -1,0 +1,300 @@
+"""The driver's side of a gang: its own agent, the barrier stage of the agents, and the talk with them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import sys
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Optional
+
+from mxspark.agent import launch
+from mxspark.config.job_config import JobConfig
+from mxspark.errors import ClusterError, NotStarted, RoleDied
+from mxspark.errors.cause import Cause
+from mxspark.job.spec import AgentSpec, DriverAgentSpec, Limits, WorkerBundle
+from mxspark.protocol import codec, events, frames
+from mxspark.protocol.events import Ended, Reported
+from mxspark.spark.run import task
+from mxspark.spark.session import compat
+from mxspark.spark.session.call import SparkCall
+from mxspark.spark.session.session import SessionFacts, pretended_hosts
+from mxspark.topology import hosts, placement
+
+_POLL_S = 0.2
+_STOP_S = 8.0
+
+
+class Gang:
+    """The agents of one barrier stage and of the driver, and the attempts they make, one after the other.
+
+    The driver's agent and the scheduler are started on construction. Use as a context manager: on any way out nothing
+    is left running.
+
+    Attributes
+    ----------
+    size : int
+        Number of workers.
+    on_turn : callable
+        Called several times a second while the gang is listened to; what it raises ends the gang.
+    attempt : int
+        Number of the newest attempt begun; the first of this gang has the number `first`.
+    ended : Ended or None
+        How the newest attempt ended.
+    """
+
+    def __init__(
+        self,
+        session: SessionFacts,
+        job: JobConfig,
+        run_id: str,
+        logs: Path,
+        size: int,
+        first: int,
+    ) -> None:
+        self.on_turn: Callable[[], None] = lambda: None
+        self._session, self._job, self._run_id, self._logs, self.size = session, job, run_id, logs, size
+        self._secret = secrets.token_hex(32)
+        failure = job.failure
+        self._limits = Limits(failure.start_s, failure.hang_s, failure.lease_s, failure.shutdown_s)
+        self._sys_path = tuple(str(Path(entry).absolute()) for entry in sys.path)
+        self._group = self._plan()
+        self._stage: Optional[SparkCall[list[str]]] = None
+        self._closed = self._over = self._given_up = False
+        self._heard = time.monotonic()
+        self._stage_over_at: Optional[float] = None
+        self.attempt = first - 1
+        self.ended: Optional[Ended] = None
+        spec = DriverAgentSpec(
+            run_id=run_id,
+            size=size,
+            bind=session.driver_host,
+            secret=self._secret,
+            limits=self._limits,
+            sys_path=self._sys_path,
+            log_dir=str(logs),
+            scratch=str(logs.parent),
+            identity=placement.host_identity(),
+            same_host=True,
+            roles=self._group.driver,
+            first=first,
+        )
+        self._agent, self._channel = launch.driver_agent(spec, sys.executable)
+
+    def __enter__(self) -> Gang:
+        return self
+
+    def __exit__(
+        self, _kind: Optional[type[BaseException]], _error: Optional[BaseException], _: Optional[TracebackType]
+    ) -> None:
+        self.close()
+
+    def close(self, why: str = "the driver gave up") -> None:
+        """End every process of the gang, and the stage; once."""
+        if self._closed:
+            return
+        self._closed = True
+        if not self._over and not self._stop(why):
+            self._agent.kill()  # left alone it would take itself for orphaned, and remove the run's files
+        if self._stage is not None and not self._stage.done.wait(self._limits.shutdown_s):
+            self._given_up = True  # Spark may wait for a lost node to be given up before it ends a stage
+            self._stage.cancel(_STOP_S)
+        self._agent.stop()
+
+    def begin(self, bundle: WorkerBundle) -> None:
+        """Hand the driver's agent its orders and start the barrier stage."""
+        address = self._listening()
+        self._send_begin(bundle)
+        spec = AgentSpec(
+            rank=0,
+            size=self.size,
+            run_id=self._run_id,
+            address=address,
+            secret=self._secret,
+            limits=self._limits,
+            sys_path=self._sys_path,
+            log_dir=str(self._logs) if self._session.one_machine else None,
+        )
+        context = self._session.spark.sparkContext
+        body = partial(task.run_slot, json.dumps(codec.encode(spec)))
+        stage = context.parallelize(range(self.size), self.size).barrier().mapPartitions(body)
+        description = f"mxspark {self._job.job.name}: {self.size} workers"
+        self._stage = SparkCall(context, f"mxspark-{self._run_id}-gang", description, stage.collect)
+
+    def again(self, bundle: WorkerBundle) -> None:
+        """Begin the next attempt on the agents that are there."""
+        self._group = self._plan()
+        self._agent.sockets = placement.sockets(self._group.driver)
+        self._send_begin(bundle)
+
+    def talk(self) -> Iterator[Reported]:
+        """Yield what agents and workers report until the attempt is over, `Ended` being the last.
+
+        Raises
+        ------
+        ClusterError
+            If the driver's agent is gone or Spark ended the stage; the gang cannot go on then.
+        """
+        self.ended = None
+        while self.ended is None:
+            message = self._receive()
+            if message is None:
+                continue
+            who = message.pop("from", {"role": "driver", "rank": 0})
+            event = events.from_wire(message)
+            if isinstance(event, Ended):
+                self.ended = event
+                self._over = event.cause is None
+            yield Reported(str(who["role"]), int(who["rank"]), event)
+
+    def whole(self) -> bool:
+        """Tell whether every agent lives, so that a next attempt can be made on them."""
+        running = self._stage is not None and not self._stage.done.is_set()
+        return running and not self._over and self.ended is not None and not self.ended.lost
+
+    def cancelled(self) -> Optional[str]:
+        """Return what Spark says if someone else cancelled the stage or stopped the session; ask after `close`."""
+        error = self._stage.failed() if self._stage is not None and not self._given_up else None
+        return compat.message_of(error) if error is not None and compat.is_cancelled(error) else None
+
+    def said(self) -> Optional[str]:
+        """Return all that Spark says of a stage that failed; ask after :meth:`close`."""
+        error = self._stage.failed() if self._stage is not None else None
+        return compat.all_text_of(error) if error is not None else None
+
+    def pause(self, seconds: float) -> None:
+        """Wait, and keep listening."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            self._receive()
+
+    def committed(self, step: int) -> None:
+        """Tell rank 0 that what it staged at `step` is published."""
+        # the agent may have ended meanwhile; talk() then finds its last words, or their absence
+        with contextlib.suppress(ConnectionError):
+            self._channel.send({"do": "committed", "step": step})
+
+    def end_early(self, why: str) -> None:
+        """Have the workers agree on a step, make a last checkpoint there and end; :meth:`talk` goes on until then."""
+        with contextlib.suppress(ConnectionError):
+            self._channel.send({"do": "yield", "why": why})
+
+    def _plan(self) -> placement.Group:
+        """Place the roles of the next attempt and draw endpoints for them."""
+        cluster = self._job.cluster
+        summing = hosts.groups(self.size, min(pretended_hosts(), self.size))
+        return placement.plan_roles(
+            num_workers=self.size,
+            num_servers=self._job.servers_for(self.size, len(summing)),
+            hosts=summing if self._job.exchange == "hierarchical" else None,
+            servers_on_driver=cluster.servers_on_driver,
+            mode=self._job.transport.mode,
+            threads=cluster.threads_per_worker or self._session.task_cpus,
+            server_threads=cluster.server_threads,
+            host_address=self._session.driver_host,
+            run_tag=self._run_id,
+            extra_environment=cluster.environment,
+            free_ports=frames.free_ports,
+        )
+
+    def _send_begin(self, bundle: WorkerBundle) -> None:
+        self.attempt += 1
+        frame = {
+            "do": "begin",
+            "attempt": self.attempt,
+            "roles": codec.encode(self._group.driver),
+            "slots": [codec.encode(roles) for roles in self._group.slots],
+            "bundle": codec.encode(bundle),
+        }
+        with contextlib.suppress(ConnectionError):  # talk() finds the agent's last words, or their absence
+            self._channel.send(frame)
+
+    def _listening(self) -> tuple[str, int]:
+        deadline = time.monotonic() + self._limits.start_s
+        while time.monotonic() < deadline:
+            message = self._receive()
+            if message is not None and message.get("event") == "Listening":
+                host, port = message["address"]
+                return str(host), int(port)
+        raise NotStarted(
+            f"the driver's agent did not open its port within {self._limits.start_s:g} s (failure.start_s)"
+        )
+
+    def _receive(self) -> Optional[dict[str, Any]]:
+        """Return the next message, None if there was none for a moment."""
+        self.on_turn()
+        try:
+            message = self._channel.receive(_POLL_S)
+        except TimeoutError:
+            self._look_at_agent()
+            self._look_at_stage()
+            return None
+        self._heard = time.monotonic()
+        if message is None:
+            self._over = True
+            raise self._agent_gone(self._agent.wait(_STOP_S)["message"])
+        return None if "beat" in message else message
+
+    def _look_at_agent(self) -> None:
+        """Give up an agent that has not even sent a beat: it is stopped, or the machine is."""
+        silent_s = time.monotonic() - self._heard
+        if silent_s > self._limits.lease_s:
+            self._over = True
+            self._agent.kill()
+            raise self._agent_gone(f"it was silent for {silent_s:.1f} s (failure.lease_s = {self._limits.lease_s:g} s)")
+
+    def _agent_gone(self, why: str) -> RoleDied:
+        cause = Cause(
+            "agent",
+            "agent",
+            -1,
+            os.uname().nodename,
+            self._agent.pid,
+            f"the driver's own agent is gone, and the scheduler with it: {why}",
+            log_tail=_tail(self._logs),
+        )
+        return RoleDied(cause.describe(), cause)
+
+    def _look_at_stage(self) -> None:
+        if self._stage is None or not self._stage.done.is_set():
+            return
+        error = self._stage.failed()
+        if error is not None:
+            raise self._stage_gone(f"Spark ended the workers' stage: {compat.message_of(error)}") from error
+        self._stage_over_at = self._stage_over_at or time.monotonic()
+        if time.monotonic() - self._stage_over_at > self._limits.shutdown_s:
+            raise self._stage_gone(
+                f"the workers' stage is over and the driver's agent says nothing: {'; '.join(self._stage.result())}"
+            )
+
+    def _stage_gone(self, why: str) -> ClusterError:
+        cause = Cause("stage", "driver", 0, os.uname().nodename, os.getpid(), why)
+        return ClusterError(cause.describe(), cause)
+
+    def _stop(self, why: str) -> bool:
+        """Have the driver's agent end every role and itself; True once it has."""
+        try:
+            self._channel.send({"do": "stop", "why": why})
+            deadline = time.monotonic() + _STOP_S
+            while time.monotonic() < deadline:
+                try:
+                    message = self._channel.receive(_POLL_S)
+                except TimeoutError:
+                    continue
+                if message is None:
+                    return True
+        except OSError:
+            return True  # the agent is gone, and its roles with it
+        return False
+
+
+def _tail(logs: Path) -> str:
+    """Return the end of the agent's log."""
+    path = logs / "agent-driver.log"
+    return path.read_text(errors="replace")[-4096:] if path.exists() else ""

@@ -1,0 +1,246 @@
+"""The spool stage, seen from the driver: launch it, judge what came back, clean up."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Union
+
+import numpy as np
+from pyspark import RDD
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+from pyspark.sql.types import DataType
+
+from mxspark.data.columns import sources
+from mxspark.data.spool import ColumnSpec, RowProblem, SpoolReady, remove_run_folder, run_folder, run_folder_name
+from mxspark.errors import ClusterError, DataError, InternalError, MXSparkError
+from mxspark.protocol import codec
+from mxspark.spark.session import compat
+from mxspark.spark.spool.task import ANSWER, SpoolTask
+from mxspark.topology.placement import host_identity
+
+_OURS = re.compile(r"^mxspark\.errors\.ClusterError: (.*)$", re.MULTILINE)
+_MISSING = re.compile(r"ModuleNotFoundError: No module named '(mxspark|numpy|pyarrow)\b[^']*'")
+_LOST = re.compile(r"ExecutorLostFailure|Python worker exited unexpectedly|Python worker failed to connect back")
+_NAMED_PARTITIONS = 5
+
+
+def describe(kind: DataType) -> str:
+    """Return a column type as `columns.check` wants it."""
+    return "vector" if type(kind).__name__ == "VectorUDT" else kind.simpleString()
+
+
+def fields(frame: DataFrame) -> dict[str, str]:
+    """Return the columns of a DataFrame and their types for `columns.check`; a name found twice is ambiguous."""
+    counts = Counter(field.name for field in frame.schema.fields)
+    return {
+        field.name: describe(field.dataType) if counts[field.name] == 1 else f"ambiguous ({counts[field.name]} columns)"
+        for field in frame.schema.fields
+    }
+
+
+def spool(
+    data: Union[DataFrame, RDD[Any]],
+    features: Sequence[ColumnSpec],
+    labels: Sequence[ColumnSpec],
+    run_id: str,
+    folder_name: str,
+) -> list[SpoolReady]:
+    """Write every partition to local disk where it is read, without moving rows.
+
+    Parameters
+    ----------
+    data : DataFrame or RDD
+        An RDD's elements are tuples or lists (features, then labels, in declared order), Rows or dicts (by name),
+        LabeledPoints, or 1-D numpy arrays (features flattened in declared order, then labels).
+    features, labels : sequence of ColumnSpec
+        Arrays to write; those without a shape take it from the first row.
+    run_id, folder_name : str
+        The files lie in ``<local dir>/mxspark-<run_id>/<folder_name>``.
+
+    Returns
+    -------
+    list of SpoolReady
+        One a partition, in order of partition id, also of those that `problems` has something to say about.
+
+    Raises
+    ------
+    DataError
+        If reading the data raised: the user's function, a corrupt file.
+    ClusterError
+        If a local disk is full, an executor was lost, or executors lack a package.
+    """
+    run_folder_name(run_id)
+    task = SpoolTask(tuple(features), tuple(labels), run_id, folder_name)
+    try:
+        answers, partitions = _run_frame(data, task) if isinstance(data, DataFrame) else _run_rdd(data, task)
+    except compat.SPARK_ERRORS as error:
+        if compat.is_cancelled(error):
+            raise
+        raise _translated(error) from error
+    ready = sorted((codec.decode(SpoolReady, json.loads(line)) for line in answers), key=lambda part: part.partition)
+    if [part.partition for part in ready] != list(range(partitions)):
+        raise InternalError(
+            f"{partitions} partitions were spooled, but the answers are from {[part.partition for part in ready]}"
+        )
+    return ready
+
+
+def problems(ready: Sequence[SpoolReady], features: Sequence[ColumnSpec], labels: Sequence[ColumnSpec]) -> list[str]:
+    """Return why the spooled rows cannot be trained on, one line a column and kind; empty where they can."""
+    if not sum(part.rows for part in ready):
+        return ["the data has no rows; check the path and the filters that lead to it"]
+    found: dict[tuple[str, str], list[tuple[int, RowProblem]]] = {}
+    for part in sorted(ready, key=lambda part: part.partition):
+        for problem in part.problems:
+            found.setdefault((problem.column, problem.kind), []).append((part.partition, problem))
+    lines = [_line(column, kind, parts) for (column, kind), parts in found.items()]
+    return lines + [line for spec in (*features, *labels) for line in _different_shapes(spec, ready)]
+
+
+def settle(specs: Sequence[ColumnSpec], ready: Sequence[SpoolReady]) -> tuple[ColumnSpec, ...]:
+    """Return the specs with every shape filled in from the data.
+
+    Raises
+    ------
+    InternalError
+        If no partition with rows holds the array; `problems` would have said so.
+    """
+    return tuple(spec if spec.shape is not None else replace(spec, shape=_shape(spec, ready)) for spec in specs)
+
+
+def remove(ready: Sequence[SpoolReady], run_id: str) -> None:
+    """Remove this host's spools of a run, those of lost and failed tasks too.
+
+    Raises
+    ------
+    OSError
+        If something cannot be removed; the rest is.
+    """
+    here = host_identity()
+    paths = {run_folder(part.path, run_id): part.path for part in ready if part.host == here}
+    left: list[OSError] = []
+    for path in paths.values():
+        try:
+            remove_run_folder(path, run_id)
+        except OSError as error:
+            left.append(error)
+    if left:
+        raise left[0]
+
+
+def is_there(part: SpoolReady) -> bool:
+    """Tell whether this host's files of a spooled partition are still there, each of its size."""
+    for file in part.files:
+        wanted = part.rows * math.prod(file.shape) * np.dtype(file.dtype).itemsize
+        try:
+            if os.stat(os.path.join(part.path, f"{file.name}.bin")).st_size != wanted:
+                return False
+        except OSError:
+            return False
+    return True
+
+
+def _run_frame(frame: DataFrame, task: SpoolTask) -> tuple[list[str], int]:
+    kinds = fields(frame)
+    wanted = {column: spec.dtype for spec in (*task.features, *task.labels) for column in spec.columns}
+    columns = [
+        _column(name, kinds.get(name, ""), wanted[name]).alias(f"c{index}")
+        for index, name in enumerate(sources((*task.features, *task.labels)))
+    ]
+    answers = frame.select(*columns).mapInArrow(task.arrow, ANSWER)
+    return [row[0] for row in answers.collect()], compat.partitions_of(answers)
+
+
+def _run_rdd(rdd: RDD[Any], task: SpoolTask) -> tuple[list[str], int]:
+    return rdd.mapPartitions(task.elements).collect(), rdd.getNumPartitions()
+
+
+def _column(name: str, kind: str, dtype: str) -> Column:
+    column = F.col("`{}`".format(name.replace("`", "``")))
+    if kind != "vector":
+        return column
+    from pyspark.ml.functions import vector_to_array
+
+    # half the bytes where the network would round anyway; a null vector would end the job without naming the row
+    narrow = "float32" if dtype in ("float32", "float16") else "float64"
+    return F.when(column.isNotNull(), vector_to_array(column, narrow))
+
+
+def _translated(error: BaseException) -> MXSparkError:
+    """Return a failed stage as our error: the user's data or code, unless the machines are at fault."""
+    text, said = compat.all_text_of(error), compat.message_of(error)
+    ours = _OURS.search(text)
+    if ours:
+        return ClusterError(ours.group(1))
+    missing = _MISSING.search(text)
+    if missing:
+        return ClusterError(
+            f"the executors' Python has no module {missing.group(1)!r}; give them the driver's environment: set "
+            "PYSPARK_PYTHON or spark.pyspark.python to an interpreter that has mxspark, or ship one with --archives"
+        )
+    if _LOST.search(text):
+        return ClusterError(
+            f"an executor or its Python was lost while the data was spooled: {said}\n"
+            "look into the executor's log; too little memory is the usual cause (spark.executor.memoryOverhead)"
+        )
+    trace = compat.python_traceback_of(error)
+    told = f"the code that makes the data raised:\n{trace}" if trace else said
+    return DataError(f"the data could not be read while it was spooled: {told}")
+
+
+_REMEDIES = {
+    "null": "drop or fill them before training",
+    "not finite": "drop or replace them before training",
+    "ragged": "make all rows of one length, or drop those",
+    "label": "map the labels to what is declared, or correct dtype and classes of the label",
+    "type": "turn them into numbers, or correct the declared columns",
+}
+
+
+def _line(column: str, kind: str, parts: Sequence[tuple[int, RowProblem]]) -> str:
+    count = sum(problem.count for _, problem in parts)
+    first_partition, first = parts[0]
+    what = {"null": "null", "not finite": "not finite", "ragged": "of another length", "label": "no valid label"}.get(
+        kind, "not usable"
+    )
+    shown = ", ".join(f"{problem.count:,} in partition {partition}" for partition, problem in parts[:_NAMED_PARTITIONS])
+    more = f", and more in {len(parts) - _NAMED_PARTITIONS} other partitions" if len(parts) > _NAMED_PARTITIONS else ""
+    rows = "1 row is" if count == 1 else f"{count:,} rows are"
+    return (
+        f"{f'column {column}' if column else 'RDD elements'}: {rows} {what} ({shown}{more}; first at partition "
+        f"{first_partition}, row {first.first_row:,}: {first.detail}); {_REMEDIES[kind]}"
+    )
+
+
+def _shapes(spec: ColumnSpec, ready: Sequence[SpoolReady]) -> dict[tuple[int, ...], list[int]]:
+    """Return the shapes an array has and the partitions that have each."""
+    shapes: dict[tuple[int, ...], list[int]] = {}
+    for part in ready:
+        for file in part.files if part.rows else ():
+            if file.name == spec.name:
+                shapes.setdefault(file.shape, []).append(part.partition)
+    return shapes
+
+
+def _different_shapes(spec: ColumnSpec, ready: Sequence[SpoolReady]) -> list[str]:
+    shapes = _shapes(spec, ready)
+    if len(shapes) < 2:
+        return []
+    seen = ", ".join(
+        f"{list(shape)} in {len(where)} partition{'s' * (len(where) > 1)} (first partition {min(where)})"
+        for shape, where in sorted(shapes.items(), key=lambda item: min(item[1]))
+    )
+    return [f"column {', '.join(spec.columns)}: rows have different shapes: {seen}; {_REMEDIES['ragged']}"]
+
+
+def _shape(spec: ColumnSpec, ready: Sequence[SpoolReady]) -> tuple[int, ...]:
+    for shape in _shapes(spec, ready):
+        return shape
+    raise InternalError(f"no spooled partition holds array {spec.name!r}")

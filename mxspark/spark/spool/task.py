@@ -1,0 +1,115 @@
+"""What runs in the Spark Python worker of a spool stage: one partition in, its files and one line about them out."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pyspark import TaskContext
+
+from mxspark.data.columns import sources
+from mxspark.data.rows import ArrowReader, Batch, ElementReader
+from mxspark.data.spool import ColumnSpec, SpoolReady, run_folder_name
+from mxspark.data.spool_writer import PartitionWriter
+from mxspark.errors import ClusterError
+from mxspark.protocol import codec
+from mxspark.topology.placement import host_identity
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+ANSWER = "ready string"
+
+
+@dataclass(frozen=True)
+class SpoolTask:
+    """Spools the partition it is given; its methods are what Spark calls.
+
+    Attributes
+    ----------
+    features, labels : tuple of ColumnSpec
+        Arrays to write.
+    run_id : str
+        Run that owns the files.
+    folder : str
+        Name that tells the spools of one run apart: ``training``, ``validation``.
+    """
+
+    features: tuple[ColumnSpec, ...]
+    labels: tuple[ColumnSpec, ...]
+    run_id: str
+    folder: str
+
+    def arrow(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """For ``mapInArrow``; the columns are `columns.sources` of the arrays, in that order."""
+        import pyarrow as pa
+
+        specs = (*self.features, *self.labels)
+        positions = {column: index for index, column in enumerate(sources(specs))}
+        ready = self._spool(lambda: map(ArrowReader(specs, positions).read, batches))
+        yield pa.RecordBatch.from_pydict({ANSWER.split()[0]: [ready]})
+
+    def elements(self, elements: Iterable[Any]) -> Iterator[str]:
+        """For ``mapPartitions``."""
+        yield self._spool(lambda: ElementReader(self.features, self.labels).read(elements))
+
+    def _spool(self, read: Callable[[], Iterator[Batch]]) -> str:
+        context = TaskContext.get()
+        assert context is not None
+        partition = context.partitionId()
+        path = self._make_folder(partition, context.taskAttemptId())
+        try:
+            writer = PartitionWriter(path, self.features, self.labels)
+            for batch in read():
+                writer.add(batch.cells, batch.rows, batch.bad)
+            files, problems = writer.finish()
+        except BaseException:
+            shutil.rmtree(path, ignore_errors=True)
+            raise
+        ready = SpoolReady(host_identity(), partition, str(path), writer.rows, files, problems)
+        return json.dumps(codec.encode(ready))
+
+    def _make_folder(self, partition: int, attempt: int) -> Path:
+        """Make this attempt's own folder; partitions go round the local disks."""
+        folders = local_folders()
+        tried = []
+        for turn in range(len(folders)):
+            base = folders[(partition + turn) % len(folders)]
+            path = base / run_folder_name(self.run_id)
+            try:
+                for part in ("", self.folder, f"p{partition:05d}-{attempt}"):
+                    path = path / part
+                    _own_folder(path)
+                return path
+            except OSError as error:
+                tried.append(f"{path}: {error.strerror or error}")
+        raise ClusterError(
+            f"no local folder takes the spool ({'; '.join(tried)}); point spark.local.dir "
+            "(on YARN: yarn.nodemanager.local-dirs) at a folder with room that can be written"
+        )
+
+
+def local_folders() -> list[Path]:
+    """Return the local folders Spark gave this process, the system's temporary one without any."""
+    for name in ("SPARK_LOCAL_DIRS", "LOCAL_DIRS"):
+        found = [Path(part) for part in os.environ.get(name, "").split(",") if part]
+        if found:
+            return found
+    return [Path(tempfile.gettempdir())]
+
+
+def _own_folder(path: Path) -> None:
+    """Make a folder for this user's eyes only; one that is there must be ours, for the parent may be shared."""
+    try:
+        path.mkdir(mode=0o700)
+    except FileExistsError:
+        found = os.lstat(path)
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+            raise PermissionError(f"{path} exists and is not a private folder of uid {os.getuid()}") from None

@@ -1,0 +1,196 @@
+"""What the system knows of a process: its state, where its threads wait, its limits, and why it may have been ended."""
+
+from __future__ import annotations
+
+import os
+import re
+import resource
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Optional
+
+import mxspark
+from mxspark.protocol import events
+
+THREADS_SHOWN = 64
+_OURS = os.path.dirname(os.path.abspath(mxspark.__file__)) + os.sep
+_FRAME = re.compile(r'^  File "([^"]+)", line (\d+) in (.+)$')
+_THREAD = re.compile(r"^(Current thread|Thread) 0x")
+_CGROUP = Path("/sys/fs/cgroup")
+_PATH = re.compile(r"'(/[^'\n]+)'")
+_NO_MEMORY = re.compile(
+    r"\bMemoryError\b|std::bad_alloc|Cannot allocate memory|[Ff]ailed to allocate (?:CPU )?[Mm]emory|\[Errno 12\]"
+)
+_NO_ROOM = re.compile(r"No space left on device|Disk quota exceeded|\[Errno (?:28|122)\]|Write incomplete")
+_NO_FILES = re.compile(r"Too many open files|\[Errno (?:23|24)\]")
+_NO_PROCESS = re.compile(r"Resource temporarily unavailable|\[Errno 11\]|can't start new thread")
+_FULL_BYTES = 2**20
+
+
+def threads(pid: int) -> Iterator[str]:
+    """Yield a line on each thread: its name, what it is doing and where it waits in the kernel."""
+    try:
+        tasks = sorted(os.listdir(f"/proc/{pid}/task"), key=int)
+    except OSError:
+        return
+    for task in tasks[:THREADS_SHOWN]:
+        folder = Path(f"/proc/{pid}/task/{task}")
+        try:
+            name, rest = (folder / "stat").read_text().split("(", 1)[1].rsplit(")", 1)
+            wchan = (folder / "wchan").read_text()
+        except (OSError, ValueError, IndexError):
+            continue
+        where = wchan if wchan not in ("", "0") else "user space"
+        yield f"thread {task} {name}: state {rest.split()[0]}, in {where}"
+    if len(tasks) > THREADS_SHOWN:
+        yield f"and {len(tasks) - THREADS_SHOWN} threads more"
+
+
+def user_frame(log: str) -> Optional[str]:
+    """Return where the main thread stands in code that is neither ours nor MXNet's, None where it waits for others.
+
+    Parameters
+    ----------
+    log : str
+        Ends in what `faulthandler` wrote: threads, each with its frames, innermost first. The main thread comes last.
+    """
+    frames: list[tuple[str, str, str]] = []
+    for line in log.splitlines():
+        if _THREAD.match(line):
+            frames = []
+        elif match := _FRAME.match(line):
+            frames.append((match.group(1), match.group(2), match.group(3)))
+    for path, number, function in frames:
+        if "/site-packages/mxnet/" in path or path.startswith(_OURS):
+            return None
+        of_python = path.startswith("<") or ("/lib/python3." in path and "/site-packages/" not in path)
+        if not of_python:
+            return f"{function} ({path}, line {number})"
+    return None
+
+
+def memory_limits(pid: int) -> str:
+    """Return in words what bounds the memory of a process."""
+    found = []
+    try:
+        soft = resource.prlimit(pid, resource.RLIMIT_AS)[0]
+        if soft != resource.RLIM_INFINITY:
+            found.append(f"RLIMIT_AS {_gib(soft)}")
+    except (OSError, ValueError):
+        pass  # it is gone; the other limits are those of its group
+    group = _group_limit()
+    if group is not None:
+        found.append(f"cgroup memory limit {_gib(group)}")
+    total = re.search(r"MemTotal:\s+(\d+) kB", _read(Path("/proc/meminfo")))
+    if total:
+        found.append(f"{_gib(int(total.group(1)) * 1024)} of memory on this host")
+    return ", ".join(found)
+
+
+def oom_kills() -> int:
+    """Return how often the kernel has ended a process for lack of memory, on this host and in this cgroup."""
+    count = 0
+    for text in (_read(Path("/proc/vmstat")), *_of_groups("memory", "memory.events", "memory.oom_control")):
+        match = re.search(r"^oom_kill (\d+)$", text, re.MULTILINE)
+        count += int(match.group(1)) if match else 0
+    return count
+
+
+def explain(event: events.Raised, pid: int, folders: Sequence[str]) -> events.Raised:
+    """Return what a role raised, with the limit it met where memory, a disk, files or processes ran out.
+
+    Parameters
+    ----------
+    pid : int
+        The role, or its agent if it could not be started.
+    folders : sequence of str
+        Where it writes; looked at when a full disk is not named.
+    """
+    text = f"{event.type}: {event.message}"
+    if _NO_MEMORY.search(text):
+        return replace(event, who="memory", message=f"out of memory ({memory_limits(pid)}): {event.message}")
+    if _NO_ROOM.search(text):
+        return replace(event, who="disk", message=f"{event.message}; {disk_of(event.message, folders)}")
+    if _NO_FILES.search(text):
+        return replace(event, who="limit", message=f"{event.message}; {_limit(pid, 'NOFILE', 'ulimit -n')}")
+    if _NO_PROCESS.search(text):
+        return replace(event, who="limit", message=f"{event.message}; {_limit(pid, 'NPROC', 'ulimit -u')}")
+    return event
+
+
+def _limit(pid: int, name: str, command: str) -> str:
+    try:
+        soft, hard = resource.prlimit(pid, getattr(resource, f"RLIMIT_{name}"))
+    except OSError:
+        soft, hard = resource.getrlimit(getattr(resource, f"RLIMIT_{name}"))
+    words = f"RLIMIT_{name} is {soft} (at most {hard}) for this user's processes: raise it ({command})"
+    most = min((int(text) for text in _of_groups("pids", "pids.max") if text.strip().isdigit()), default=None)
+    return f"{words}; cgroup pids.max is {most}" if name == "NPROC" and most is not None else words
+
+
+def lack_of(pid: int, log: str, folders: Sequence[str]) -> tuple[str, str]:
+    """Return what an ended process had run out of, if its last lines say so: a kind of cause, and words."""
+    last = "\n".join(log.splitlines()[-20:])
+    if _NO_MEMORY.search(last):
+        return "memory", f"out of memory ({memory_limits(pid)})"
+    if _NO_ROOM.search(last):
+        return "disk", disk_of(last, folders)
+    if _NO_FILES.search(last):
+        return "limit", _limit(pid, "NOFILE", "ulimit -n")
+    return ("limit", _limit(pid, "NPROC", "ulimit -u")) if _NO_PROCESS.search(last) else ("", "")
+
+
+def disk_of(message: str, folders: Sequence[str] = ()) -> str:
+    """Name the disk that a message about a lack of room is about, else those of `folders` that are full."""
+    match = _PATH.search(message)
+    if match is not None:
+        return f"{_room(Path(match.group(1)))[1]}: make room, or point the folder elsewhere"
+    full = {words for free, words in map(_room, map(Path, folders)) if free < _FULL_BYTES}
+    return f"{'; '.join(sorted(full)) or 'a local disk, /tmp or /dev/shm is full (df -h)'}: make room"
+
+
+def _room(path: Path) -> tuple[int, str]:
+    """Return the bytes left on the disk a path is on, and that in words."""
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    mount = path.resolve()
+    while not os.path.ismount(mount) and mount != mount.parent:
+        mount = mount.parent
+    room = os.statvfs(path)
+    free = room.f_bavail * room.f_frsize
+    if room.f_files and not room.f_favail:
+        return 0, f"the disk mounted at {mount} has none of its {room.f_files} inodes left"
+    return free, f"the disk mounted at {mount} has {_gib(free)} of {_gib(room.f_blocks * room.f_frsize)} left"
+
+
+def _of_groups(controller: str, *names: str) -> Iterator[str]:
+    """Yield what files of this process's cgroup and of those above it say: of v2, and of v1's `controller`."""
+    for line in _read(Path("/proc/self/cgroup")).splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers and controller not in controllers.split(","):
+            continue
+        root = _CGROUP / controllers if controllers else _CGROUP
+        folder = root / path.lstrip("/")
+        while folder != root.parent:
+            yield from (_read(folder / name) for name in names if (folder / name).exists())
+            folder = folder.parent
+
+
+def _group_limit() -> Optional[int]:
+    """Return the smallest limit on memory of the cgroups this process is in."""
+    texts = _of_groups("memory", "memory.max", "memory.limit_in_bytes")
+    limits = [int(text) for text in texts if text.strip().isdigit()]  # else "max"
+    return min((limit for limit in limits if limit < 2**60), default=None)
+
+
+def _read(path: Path) -> str:
+    """Return what a small file of the kernel says, "" if it is not there or not for us."""
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
+
+
+def _gib(count: int) -> str:
+    return f"{count / 2**30:.3g} GiB"
