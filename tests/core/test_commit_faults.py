@@ -160,9 +160,9 @@ def test_commit_killed_on_a_real_disk_is_whole_or_not_there(tmp_path: Path) -> N
 import sys
 from pathlib import Path
 from job_records import RECORD, a_run, stage
-from mxspark.checkpoint import CheckpointStore
-from mxspark.jobdir import JobDir
-from mxspark.storage_local import LocalStorage
+from mxspark.jobdir.checkpoints import CheckpointStore
+from mxspark.jobdir.layout import JobDir
+from mxspark.storage.local import LocalStorage
 tmp = Path(sys.argv[1])
 store = CheckpointStore(JobDir.own(LocalStorage(), str(tmp / "job"), RECORD, a_run()), 2)
 found = store.newest(Path(sys.argv[2]))

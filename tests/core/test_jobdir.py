@@ -57,8 +57,8 @@ def test_preflight_refuses_a_folder_it_may_not_write(tmp_path: Path) -> None:
     program = """
 import os, sys
 from mxspark.errors import JobDirError
-from mxspark.jobdir import preflight
-from mxspark.storage_local import LocalStorage
+from mxspark.jobdir.layout import preflight
+from mxspark.storage.local import LocalStorage
 if os.geteuid() == 0:
     os.setgroups([])
     os.setgid(65534)
@@ -226,8 +226,8 @@ def test_of_racing_owners_each_term_has_one(tmp_path: Path) -> None:
     program = """
 import sys
 from job_records import a_run
-from mxspark.storage_local import LocalStorage
-from mxspark.terms import Claim
+from mxspark.storage.local import LocalStorage
+from mxspark.jobdir.ownership import Claim
 sys.stdin.readline()
 print(*[Claim(LocalStorage(), sys.argv[1], a_run()).take() for _ in range(25)])
 """
@@ -254,8 +254,8 @@ def test_of_racing_takeovers_the_newest_owns(tmp_path: Path) -> None:
 import sys
 from job_records import RECORD, a_run
 from mxspark.errors import JobDirError
-from mxspark.jobdir import JobDir
-from mxspark.storage_local import LocalStorage
+from mxspark.jobdir.layout import JobDir
+from mxspark.storage.local import LocalStorage
 for _ in range(10):
     sys.stdin.readline()
     try:

@@ -9,7 +9,7 @@ import sys
 TALKS = """
 import logging, sys
 from rich.console import Console
-from mxspark.report.lasting import make_ours_last
+from mxspark.system.stdio import make_ours_last
 from mxspark.report.progress import make
 make_ours_last()
 for kind in ("lines", "bar"):

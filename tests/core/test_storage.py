@@ -39,7 +39,7 @@ class TestLocal(StorageContract):
         """Eight processes at once, fifty times."""
         program = """
 import sys
-from mxspark.storage_local import LocalStorage
+from mxspark.storage.local import LocalStorage
 storage, root, me = LocalStorage(), sys.argv[1], sys.argv[2]
 for number in range(50):
     sys.stdin.readline()
@@ -139,7 +139,7 @@ def test_missing_rights_name_user_path_and_remedy(tmp_path: Path) -> None:
     program = """
 import os, sys
 from mxspark.errors import JobDirError
-from mxspark.storage_local import LocalStorage
+from mxspark.storage.local import LocalStorage
 if os.geteuid() == 0:
     os.setgroups([])
     os.setgid(65534)

@@ -11,7 +11,7 @@ from mxspark.mx import worker
 LARGE_COPY = """
 import os, sys
 os.environ.update(dict([{setting}]))
-from mxspark.mx.importing import import_mxnet
+from mxspark.mx.runtime.importing import import_mxnet
 mx = import_mxnet()
 array = mx.nd.ones((500, 1000))
 array.wait_to_read()

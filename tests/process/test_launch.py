@@ -38,8 +38,8 @@ exit $code
 """
 DRIVER = """
 import os, pathlib, signal, subprocess, sys, time
-from mxspark import launcher_line
-from mxspark.failure import Cause
+from mxspark.protocol import launcher as launcher_line
+from mxspark.errors.cause import Cause
 diary = pathlib.Path(os.environ["DIARY"])
 def tell(name, text):
     (diary / (name + ".new")).write_text(str(text)); (diary / (name + ".new")).rename(diary / name)

@@ -22,9 +22,9 @@ from mxspark.protocol.specs import Limits
 SLOW = {"FAKE_STEPS": "100000"}
 TASK = """
 import json, sys
-from mxspark import values
+from mxspark.protocol import codec as values
 from mxspark.agent import launch
-from mxspark.specs import AgentSpec
+from mxspark.protocol.specs import AgentSpec
 agent = launch.slot_agent(values.decode(AgentSpec, json.loads(sys.stdin.readline())), sys.executable)
 print(agent.pid, flush=True)
 agent.wait()
@@ -33,7 +33,7 @@ DRIVER = """
 import sys
 from pathlib import Path
 from gang import Gang
-from mxspark import events
+from mxspark.protocol import events
 gang = Gang(Path(sys.argv[1]), environment={"FAKE_STEPS": "100000"}).__enter__().start()
 gang.until_all(events.Started, 2)
 print(gang.run_id, gang.driver.pid, *(slot.pid for slot in gang.slots), *gang.sockets, flush=True)

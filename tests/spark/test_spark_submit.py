@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DRIVER = """
 import os, pathlib, signal, sys, threading, time
 from pyspark import InheritableThread, SparkContext
-from mxspark import launcher_line
+from mxspark.protocol import launcher as launcher_line
 launcher_line.take_terminal()
 launcher_line.tell(launcher_line.DRIVER, os.getpid())
 launcher_line.tell(launcher_line.LEASE, 2.0)

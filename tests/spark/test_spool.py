@@ -371,8 +371,8 @@ RETRY = """
     from pathlib import Path
     from pyspark import TaskContext
     from pyspark.sql import SparkSession
-    from mxspark.spark import spool_stage
-    from mxspark.spool import ColumnSpec
+    from mxspark.spark.spool import stage as spool_stage
+    from mxspark.data.spool import ColumnSpec
 
     def dies_once(rows):
         context = TaskContext.get()
