@@ -28,7 +28,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "mx"), str(ROOT / "bench")]
 import loop  # noqa: E402
 import psutil  # noqa: E402
 
-from mxspark.protocol import frames  # noqa: E402
+from mxspark.system.ports import free_ports  # noqa: E402
 
 STEPS = {"mlp": 200, "lenet": 100, "large": 40}
 ROWS = {"mlp": 64, "lenet": 64, "large": 8}
@@ -160,7 +160,7 @@ def measure_stock(name, workers):
     """Return rows per second a worker of MXNet as it comes."""
     group = {
         "DMLC_PS_ROOT_URI": "127.0.0.1",
-        "DMLC_PS_ROOT_PORT": str(frames.free_ports("127.0.0.1", 1)[0]),
+        "DMLC_PS_ROOT_PORT": str(free_ports("127.0.0.1", 1)[0]),
         "DMLC_NUM_WORKER": str(workers),
         "DMLC_NUM_SERVER": str(workers),
         "DMLC_NODE_HOST": "127.0.0.1",

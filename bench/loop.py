@@ -27,7 +27,8 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "mx")]
 
-from mxspark.protocol import events, frames  # noqa: E402
+from mxspark.protocol import events  # noqa: E402
+from mxspark.system.ports import free_ports  # noqa: E402
 
 SHAPES = {"mlp": (784,), "lenet": (1, 28, 28)}
 STEPS = {"mlp": 300, "lenet": 120}
@@ -151,7 +152,7 @@ def worker():
 
 def measure_stock(name, rows, workers, threads):
     """Return rows per second a worker of MXNet as it comes."""
-    ports = frames.free_ports("127.0.0.1", 1)
+    ports = free_ports("127.0.0.1", 1)
     own = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / "bench"), "BENCH": f"stock {name} {rows} {workers}"}
     group = {
         "DMLC_PS_ROOT_URI": "127.0.0.1",

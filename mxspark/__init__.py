@@ -24,7 +24,8 @@ from mxspark.version import __version__
 
 if TYPE_CHECKING:
     from mxspark.config.job_config import JobConfig
-    from mxspark.result import Model, Result
+    from mxspark.model import Model
+    from mxspark.result import Result
     from mxspark.spark.run.job import train
 
 __all__ = [

@@ -20,10 +20,11 @@ from typing import Any, Callable, Optional
 import psutil
 
 from mxspark.agent import launch
-from mxspark.protocol import codec, events, frames
+from mxspark.protocol import channel, codec, events, specs
 from mxspark.protocol.specs import AgentSpec, DriverAgentSpec, Limits, RoleSpec
 from mxspark.topology import placement
 from mxspark.topology.hosts import groups
+from mxspark.topology.identity import host_identity
 
 TESTS = Path(__file__).resolve().parent
 PROGRAMS = TESTS / "programs"
@@ -89,7 +90,7 @@ class Gang:
             limits=limits,
             sys_path=SYS_PATH,
             log_dir=str(folder / "logs"),
-            identity=identity or placement.host_identity(),
+            identity=identity or host_identity(),
             same_host=same_host,
             roles=self.group.driver,
             entries=entries or ENTRIES,
@@ -97,7 +98,7 @@ class Gang:
         self.reported: list[events.Reported] = []
         self.slots: list[launch.AgentHandle] = []
         self.driver: launch.AgentHandle
-        self.channel: frames.Channel
+        self.channel: channel.Channel
         self.address: tuple[str, int] = ("", 0)
         self.bundle: dict[str, Any] = {"digest": "same"}
 
@@ -218,7 +219,7 @@ class Gang:
         for entry in Path("/proc").iterdir():
             if entry.name.isdigit():
                 with contextlib.suppress(OSError, psutil.Error):
-                    tagged = f"{placement.RUN_TAG}={self.run_id}".encode() in (entry / "environ").read_bytes()
+                    tagged = f"{specs.RUN_TAG}={self.run_id}".encode() in (entry / "environ").read_bytes()
                     if tagged and psutil.Process(int(entry.name)).status() != psutil.STATUS_ZOMBIE:
                         found.append(int(entry.name))
         return found

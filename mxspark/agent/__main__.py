@@ -12,13 +12,13 @@ import traceback
 from pathlib import Path
 from typing import Optional, Union
 
-from mxspark.agent import role_process
 from mxspark.agent.coordinator import RANK, Coordinator
 from mxspark.agent.loop import READ, Loop, Stream
 from mxspark.agent.slot import FINISHED, SlotAgent
 from mxspark.errors.cause import Cause
 from mxspark.protocol import codec, events, frames, launcher
 from mxspark.protocol.specs import AgentSpec, DriverAgentSpec
+from mxspark.system import prctl
 from mxspark.system.procfs import Stillness
 
 FIRST_FRAME_S = 30.0
@@ -127,7 +127,7 @@ def main() -> Optional[int]:
     """Be an agent."""
     os.umask(0o077)
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    role_process.adopt_orphans()
+    prctl.adopt_orphans()
     agent = Main()
     try:
         agent.loop.run()

@@ -9,7 +9,7 @@ from typing import Optional
 from mxspark.errors.cause import Cause, describe_exit
 from mxspark.protocol import events
 from mxspark.protocol.specs import DriverAgentSpec, Limits, RoleSpec
-from mxspark.topology.placement import explain_difference
+from mxspark.topology.identity import explain_difference
 
 WAIT, FAIL, FINISH = "wait", "fail", "finish"
 KIND_OF_RAISED = {

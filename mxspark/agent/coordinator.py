@@ -19,6 +19,7 @@ from mxspark.agent.server import ControlServer, Peer
 from mxspark.errors.cause import Cause
 from mxspark.protocol import codec, events, frames
 from mxspark.protocol.specs import DriverAgentSpec, RoleSpec
+from mxspark.system import stdio
 from mxspark.topology import placement
 
 log = logging.getLogger(__name__)
@@ -35,7 +36,7 @@ class Coordinator:
     def __init__(self, loop: Loop, spec: DriverAgentSpec, environment: Mapping[str, str], driver: Stream) -> None:
         self._loop, self._spec, self._driver = loop, spec, driver
         os.makedirs(folder := Path(spec.log_dir), exist_ok=True)
-        role_process.log_to(folder / "agent-driver.log")
+        stdio.log_to(folder / "agent-driver.log")
         self._attempt = Attempt.first(spec, os.uname().nodename)
         self._plans: Optional[list[frames.Message]] = None
         self._sockets = placement.sockets(spec.roles)

@@ -8,13 +8,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Optional
 
-from mxspark.agent import role_process
 from mxspark.agent.attempt import Attempt
 from mxspark.agent.roles import TAIL_LINES
 from mxspark.errors.cause import Cause, shorten
-from mxspark.protocol import events, frames
-from mxspark.system import process_tree
-from mxspark.topology import placement
+from mxspark.protocol import events, frames, specs
+from mxspark.system import process_tree, unix_sockets
 
 # A frame holds them all, and six bytes for a character that is not ASCII.
 LOGS_LIMIT, OTHERS_LIMIT, TEXT_LIMIT = 2**20, 16, 2**16
@@ -34,11 +32,11 @@ def misfit(frame: frames.Message, attempt: Attempt, is_over: bool) -> str:
 
 def clean_up(run_id: str, sockets: Sequence[str]) -> None:
     """Remove from this host what the agents of an attempt, whose roles have ended, may have left."""
-    left = process_tree.kill_tagged(placement.RUN_TAG, run_id, {os.getpid(), os.getppid()}, ORPHANS_S)
+    left = process_tree.kill_tagged(specs.RUN_TAG, run_id, {os.getpid(), os.getppid()}, ORPHANS_S)
     if left:
         log.warning("processes that had outlived their agents were killed: %s", sorted(left))
     for path in sockets:
-        role_process.remove_socket(path)
+        unix_sockets.remove_socket(path)
 
 
 def kill_agents(attempt: Attempt, ranks: Collection[int]) -> None:

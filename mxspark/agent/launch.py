@@ -17,10 +17,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Optional
 
-from mxspark.agent import role_process
 from mxspark.errors.cause import describe_exit
-from mxspark.protocol import codec, frames
+from mxspark.protocol import codec, frames, specs
+from mxspark.protocol.channel import Channel
 from mxspark.protocol.specs import AgentSpec, DriverAgentSpec
+from mxspark.system import unix_sockets
 from mxspark.topology import placement
 
 STOP_S = 8.0
@@ -121,7 +122,7 @@ class AgentHandle:
                     if int(session) == self.pid:
                         os.kill(int(entry), signal.SIGKILL)
         for path in self.sockets:
-            role_process.remove_socket(path)
+            unix_sockets.remove_socket(path)
         if self._scratch is not None:
             shutil.rmtree(self._scratch, ignore_errors=True)
 
@@ -143,12 +144,12 @@ def slot_agent(spec: AgentSpec, python: str = sys.executable) -> AgentHandle:
     return handle
 
 
-def driver_agent(spec: DriverAgentSpec, python: str = sys.executable) -> tuple[AgentHandle, frames.Channel]:
+def driver_agent(spec: DriverAgentSpec, python: str = sys.executable) -> tuple[AgentHandle, Channel]:
     """Start the driver's agent; the channel carries commands to it and its reports back."""
     ours, theirs = socket.socketpair()
     with theirs:
         popen = _start(spec.run_id, spec.sys_path, python, theirs.fileno(), subprocess.DEVNULL)
-    channel = frames.Channel(ours)
+    channel = Channel(ours)
     handle = AgentHandle(popen, channel, sockets=placement.sockets(spec.roles))
     try:
         channel.send({"agent": "driver", "spec": codec.encode(spec)})
@@ -164,5 +165,5 @@ def _start(run_id: str, sys_path: tuple[str, ...], python: str, stdin: int, stdo
         stdin=stdin,
         stdout=stdout,
         start_new_session=True,
-        env={**os.environ, role_process.AGENT_TAG: run_id},
+        env={**os.environ, specs.AGENT_TAG: run_id},
     )

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import os
 import resource
 import signal
 import socket
-import stat
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -18,10 +16,10 @@ from typing import IO, Optional
 
 from mxspark.protocol import codec
 from mxspark.protocol.specs import INHERITED, Inherited, RoleSpec
+from mxspark.system.prctl import bind_to
 
 CHANNEL_VARIABLE = "MXSPARK_CHANNEL"
 SYS_PATH_VARIABLE = "MXSPARK_SYS_PATH"
-AGENT_TAG = "MXSPARK_AGENT_OF"  # in the environment of every agent; roles have `topology.RUN_TAG`
 KEPT_VARIABLES = ("PATH", "HOME", "USER", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH")
 KEPT_PREFIX = "LC_"
 # A worker runs the user's code and gets a whole interpreter; the thin roles start quicker without the site module.
@@ -32,8 +30,6 @@ BOOT = (
     "module, _, name = sys.argv[1].partition(':'); sys.exit(getattr(importlib.import_module(module), name)())"
 )
 LOG_LIMIT, LOG_KEPT = 64 * 2**20, 2**20
-_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 @dataclass(frozen=True)
@@ -78,11 +74,6 @@ def base_environment(environment: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value for name, value in environment.items() if name in KEPT_VARIABLES or name.startswith(KEPT_PREFIX)
     }
-
-
-def adopt_orphans() -> None:
-    """Become the parent of whatever a dead role leaves behind, so that it can be found and ended."""
-    _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def start(spec: RoleSpec, settings: Settings, inherited: Optional[Inherited] = None) -> RoleProcess:
@@ -133,16 +124,6 @@ def _environment(spec: RoleSpec, settings: Settings, channel: int, inherited: Op
     }
 
 
-def bind_to(parent: int) -> None:
-    """In the child: a process group of its own, death with its parent, no limit on memory that Spark set for Python."""
-    os.setpgid(0, 0)
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:  # it died before the line above
-        os._exit(255)
-    with contextlib.suppress(OSError, ValueError):
-        resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-
-
 def _write_limit(output: IO[bytes]) -> None:
     """Say in the log if a limit on address space stays, which looks like a lack of memory later."""
     hard = resource.getrlimit(resource.RLIMIT_AS)[1]
@@ -187,30 +168,3 @@ def trim(path: Path) -> None:
         with open(path, "ab") as log:
             dropped = size - len(head) - len(tail)
             log.write(head + b"\nmxspark: %d bytes of this log are dropped here\n" % dropped + tail)
-
-
-def socket_problem(path: str) -> Optional[str]:
-    """Return what is wrong with the socket a role should have bound, None if nothing."""
-    try:
-        found = os.lstat(path)
-    except OSError as error:
-        return f"it did not bind its socket {path} ({error.strerror})"
-    if not stat.S_ISSOCK(found.st_mode):
-        return f"{path} is no socket"
-    if found.st_uid != os.geteuid():
-        return f"{path} belongs to uid {found.st_uid}, not to us (uid {os.geteuid()})"
-    return None
-
-
-def remove_socket(path: str) -> None:
-    """Remove a socket of ours; anything else of that name stays."""
-    if socket_problem(path) is None:
-        with contextlib.suppress(OSError):
-            os.unlink(path)
-
-
-def log_to(path: Path) -> None:
-    """Let this agent's own words, and a traceback if it comes to that, go to a file, not to the starter's terminal."""
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    os.dup2(fd, 2)
-    os.close(fd)

@@ -9,14 +9,14 @@ import tempfile
 from collections.abc import Sequence
 from typing import Callable, Optional
 
-from mxspark.agent import role_process
+from mxspark.agent import role_process, shortage
 from mxspark.agent.loop import Loop, Stream
 from mxspark.agent.role_process import RoleProcess, Settings
 from mxspark.errors.cause import describe_exit
 from mxspark.protocol import events, frames
 from mxspark.protocol.specs import Inherited, RoleSpec
 from mxspark.system import limits as examine
-from mxspark.system import process_tree, procfs
+from mxspark.system import process_tree, procfs, threads, unix_sockets
 from mxspark.system.procfs import STOPPED, Stillness
 
 FROM_ROLES = (
@@ -83,7 +83,7 @@ class Roles:
                 role = role_process.start(spec, self._settings, inherited if spec.role == "worker" else None)
             except OSError as error:
                 raised = events.Raised("role", "NotStarted", f"it could not be started: {error}", "")
-                self._report((spec.role, spec.rank), examine.explain(raised, os.getpid(), self._folders))
+                self._report((spec.role, spec.rank), shortage.explain(raised, os.getpid(), self._folders))
                 return
             self._running.append(role)
             self._all.append(role)
@@ -105,7 +105,7 @@ class Roles:
     def verify_sockets(self) -> None:
         """Once the group has formed: each role must have bound exactly the path it was given."""
         for role in list(self._running):
-            problem = role_process.socket_problem(role.spec.socket) if role.spec.socket else None
+            problem = unix_sockets.socket_problem(role.spec.socket) if role.spec.socket else None
             if problem:
                 self._complain(role.spec, "WrongSocket", problem)
 
@@ -116,7 +116,7 @@ class Roles:
         for role in self._running:
             with contextlib.suppress(OSError), open(role.log, "a") as log:
                 log.write(f"mxspark: process {role.pid}: state {states[role.name] or 'gone'}\n")
-                log.writelines(f"mxspark:   {line}\n" for line in examine.threads(role.pid))
+                log.writelines(f"mxspark:   {line}\n" for line in threads.threads(role.pid))
             with contextlib.suppress(ProcessLookupError):
                 os.kill(role.pid, signal.SIGUSR1)
                 os.kill(role.pid, signal.SIGCONT)  # a stopped process would print nothing
@@ -124,7 +124,7 @@ class Roles:
 
     def _examined(self, states: dict[str, str]) -> None:
         for role in list(self._running):
-            inside = examine.user_frame(role_process.tail(role.log, LOG_BYTES)) if role.spec.role == "worker" else None
+            inside = threads.user_frame(role_process.tail(role.log, LOG_BYTES)) if role.spec.role == "worker" else None
             state = states.get(role.name, "")
             self._report(None, events.Examined(role.spec.role, role.spec.rank, state, inside or ""))
 
@@ -189,7 +189,7 @@ class Roles:
             self._complain(role.spec, "ValueError", f"it reported {kind}, which is not for a role to say")
             return
         if isinstance(event, events.Raised):
-            event = examine.explain(event, role.pid, self._folders)
+            event = shortage.explain(event, role.pid, self._folders)
         self._report((role.spec.role, role.spec.rank), event)
         if isinstance(event, events.Formed) and event.rank != role.spec.rank:
             message = f"it is rank {role.spec.rank} but the group made it rank {event.rank}"
@@ -209,7 +209,7 @@ class Roles:
         returncode = role.popen.wait()
         self._streams[role.name].close()
         if role.spec.socket:
-            role_process.remove_socket(role.spec.socket)
+            unix_sockets.remove_socket(role.spec.socket)
         self._running.remove(role)
         by_dump = self._dumped and returncode == -signal.SIGUSR1  # it was not prepared to write its stacks
         expected = self._leaving or self._killed or by_dump

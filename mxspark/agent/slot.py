@@ -13,15 +13,15 @@ from functools import partial
 from pathlib import Path
 from typing import Optional, Union
 
-from mxspark.agent import host_group, role_process
+from mxspark.agent import host_group, role_process, shortage
 from mxspark.agent.host_group import Guest, Host
 from mxspark.agent.loop import Loop, Stream
 from mxspark.agent.roles import Roles
 from mxspark.protocol import codec as values
 from mxspark.protocol import events, frames
 from mxspark.protocol.specs import AgentSpec, Inherited, RoleSpec
-from mxspark.system import limits, process_tree
-from mxspark.topology import placement
+from mxspark.system import process_tree, stdio
+from mxspark.topology import identity
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class SlotAgent:
         self._settings = role_process.Settings(
             sys.executable, spec.sys_path, role_process.base_environment(environment), folder, prefix, spec.entries
         )
-        role_process.log_to(folder / f"{prefix}agent-{spec.rank}.log")
+        stdio.log_to(folder / f"{prefix}agent-{spec.rank}.log")
         self._roles = self._no_roles(0)
         self._clearing: Optional[int] = None
         self._meeting: Union[Host, Guest, None] = None
@@ -105,7 +105,7 @@ class SlotAgent:
     def _join(self) -> None:
         self._joined = True
         self._heard = self._loop.now()
-        event = events.Joined(self._spec.rank, os.uname().nodename, placement.host_identity(), os.getpid())
+        event = events.Joined(self._spec.rank, os.uname().nodename, identity.host_identity(), os.getpid())
         self._report(None, event)
 
     def _lost(self, error: Optional[frames.WireError]) -> None:
@@ -173,7 +173,7 @@ class SlotAgent:
 
     def _not_met(self, why: str) -> None:
         raised = events.Raised("role", "NotMet", why, "")
-        self._report(("worker", self._spec.rank), limits.explain(raised, os.getpid(), (str(placement.SOCKET_FOLDER),)))
+        self._report(("worker", self._spec.rank), shortage.explain(raised, os.getpid(), (str(identity.SOCKET_FOLDER),)))
 
     def _part(self) -> None:
         """Leave the meeting of the attempt, if it is still going on."""

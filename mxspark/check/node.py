@@ -18,15 +18,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import IO, Optional
 
-import mxspark
-from mxspark.agent import role_process
 from mxspark.check.findings import Built, Disk
 from mxspark.errors.cause import describe_exit
-from mxspark.system import process_tree
-from mxspark.topology import placement
+from mxspark.system import prctl, process_tree
+from mxspark.topology import identity
+from mxspark.version import __version__
 
 PACKAGES = ("mxspark", "mxnet", "numpy", "pyarrow", "pandas", "cloudpickle", "pyspark")
-_SHIPPED = ("mxspark", "pyspark")  # these may come as zips, about which nothing is recorded
 _PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _TAIL, _KILL_S = 2000, 5.0
 _TAG = "MXSPARK_CHECK"  # in the environment of the process that builds the network, and of what that starts
@@ -37,11 +35,18 @@ def versions() -> dict[str, str]:
     found = {}
     for name in PACKAGES:
         try:
-            shipped = importlib.import_module(name) if name in _SHIPPED and name != "mxspark" else mxspark
-            found[name] = str(shipped.__version__) if name in _SHIPPED else metadata.version(name)
+            found[name] = _version(name)
         except (ImportError, metadata.PackageNotFoundError):
             found[name] = ""
     return found
+
+
+def _version(name: str) -> str:
+    if name == "mxspark":
+        return __version__
+    if name == "pyspark":  # it may come as a zip, about which nothing is recorded
+        return str(importlib.import_module(name).__version__)
+    return metadata.version(name)
 
 
 def python_version() -> str:
@@ -51,7 +56,7 @@ def python_version() -> str:
 
 def socket_trouble() -> str:
     """Return why a role could not bind its socket, "" if it could."""
-    path = placement.SOCKET_FOLDER / f"mxspark-check-{secrets.token_hex(8)}"
+    path = identity.SOCKET_FOLDER / f"mxspark-check-{secrets.token_hex(8)}"
     try:
         with socket.socket(socket.AF_UNIX) as server:
             server.bind(str(path))
@@ -148,7 +153,7 @@ def _ended(
     with subprocess.Popen(
         [sys.executable, "-m", "mxspark.mx.check", str(answer.fileno())],
         stdin=subprocess.PIPE, stdout=words, stderr=words, pass_fds=[answer.fileno()],
-        env={**environment, _TAG: tag}, preexec_fn=lambda: role_process.bind_to(task),
+        env={**environment, _TAG: tag}, preexec_fn=lambda: prctl.bind_to(task),
     ) as popen:  # fmt: skip
         try:
             popen.communicate(order.encode(), timeout=limit_s)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from mxspark.check.findings import CLUSTER, INPUT, OK, PROBLEM, WARNING, Expected, Finding, Probe, clock_finding
-from mxspark.topology import placement
+from mxspark.topology import identity
 
 FILES = 256
 """Open files that an agent with its sockets, logs and segments stays below."""
@@ -93,7 +93,7 @@ def _hosts(probes: Sequence[Probe], expected: Expected) -> Finding:
     others = [probe for probe in probes if probe.identity != expected.identity]
     if not others or not expected.local_sockets:
         return Finding("hosts", OK, f"{len(probes)} workers on {_where(probes)}, which is the driver's host")
-    why = placement.explain_difference(expected.identity, others[0].identity)
+    why = identity.explain_difference(expected.identity, others[0].identity)
     return Finding(
         "hosts",
         PROBLEM,

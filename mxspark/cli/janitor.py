@@ -20,8 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
-from mxspark.agent import role_process
-from mxspark.topology import placement
+from mxspark.protocol import specs
+from mxspark.system import unix_sockets
+from mxspark.topology import identity, placement
 
 RUN = r"\d{8}T\d{6}Z-[0-9a-f]{6}"
 _SPOOL = re.compile(rf"mxspark-({RUN})")
@@ -92,7 +93,7 @@ def remove(found: Sequence[Left]) -> list[str]:
     problems = [f"process {pid} cannot be killed" for pid in still]
     for left in found:
         if left.kind == "socket":
-            role_process.remove_socket(left.name)
+            unix_sockets.remove_socket(left.name)
         elif left.kind in ("spool", "scratch"):
             try:
                 shutil.rmtree(left.name)
@@ -122,8 +123,8 @@ class _Process:
             )
         except (OSError, ValueError, IndexError):
             return None
-        agent = environment.get(role_process.AGENT_TAG.encode())
-        run = environment.get(placement.RUN_TAG.encode(), agent)
+        agent = environment.get(specs.AGENT_TAG.encode())
+        run = environment.get(specs.RUN_TAG.encode(), agent)
         return cls(pid, parent, words, run.decode() if run else None, agent is not None)
 
 
@@ -156,10 +157,10 @@ def _lives(pid: int) -> bool:
 
 def _dead_sockets() -> Iterator[Path]:
     """Yield sockets with names as ps-lite's that are ours and that nobody listens on."""
-    for entry in os.scandir(placement.SOCKET_FOLDER):
+    for entry in os.scandir(identity.SOCKET_FOLDER):
         if not (entry.name.isdigit() and int(entry.name) >= placement.LOWEST_PORT):
             continue
-        if role_process.socket_problem(entry.path) is None and _refuses(entry.path):
+        if unix_sockets.socket_problem(entry.path) is None and _refuses(entry.path):
             yield Path(entry.path)
 
 

@@ -57,14 +57,14 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"mxspark {__version__}")
     commands = top.add_subparsers(dest="command", required=True)
     train = commands.add_parser("train", help="train the job of a YAML file")
-    driver = commands.add_parser("check", help="find out what would keep a job from running, before it is started")
-    for command in (train, driver):
+    check = commands.add_parser("check", help="find out what would keep a job from running, before it is started")
+    for command in (train, check):
         command.add_argument(
             "--config", required=True, metavar="FILE", help="the job; conf/job.yaml documents every key"
         )
         command.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a key of it")
         command.add_argument("--master", metavar="URL", help="of Spark; default: what spark-submit was told")
-    driver.add_argument("--json", action="store_true", help="write one JSON object instead of a table")
+    check.add_argument("--json", action="store_true", help="write one JSON object instead of a table")
     train.add_argument("--job-id", metavar="ID", help="who the job is (job.id); default: Airflow's, else dir and user")
     train.add_argument("--take-over", action="store_true", help="end a run of another job that owns job.dir")
     train.add_argument("--result", metavar="FILE", help="write the outcome as one JSON object")

@@ -8,12 +8,13 @@ from typing import Any, Optional, Union
 
 from mxspark.config.job_config import JobConfig
 from mxspark.config.job_file import merge, read_yaml
+from mxspark.data.dataset import DataSet
 from mxspark.data.plan import EVERY, TRAINING, VALIDATION, Plan
 from mxspark.data.spool import ColumnSpec, SpoolReady
 from mxspark.errors import DataError, InputError
 from mxspark.job import catalog
 from mxspark.job.record import JobSettings
-from mxspark.job.spec import CheckpointSpec, DataSet, Restore, TrainingSpec, WorkerBundle
+from mxspark.job.spec import CheckpointSpec, Restore, TrainingSpec, WorkerBundle
 
 
 def configure(config: Union[JobConfig, Mapping[str, Any], str, None], sections: Mapping[str, Any]) -> JobConfig:

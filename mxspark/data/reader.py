@@ -20,10 +20,10 @@ from typing import Any, Optional
 import numpy as np
 
 from mxspark.data import plan as plans
+from mxspark.data.dataset import DataSet
 from mxspark.data.plan import Plan
 from mxspark.data.spool import ColumnSpec, SpoolReady
 from mxspark.errors import DataError, InternalError
-from mxspark.job.spec import DataSet
 
 Array = np.ndarray[Any, np.dtype[Any]]
 _STOP_S = 10.0

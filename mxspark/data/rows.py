@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Optional, Union
 
 import numpy as np
 
+from mxspark.data.cells import Bad, Cells, expected_widths
 from mxspark.data.spool import ColumnSpec
-from mxspark.data.spool_writer import Bad, Cells, expected_widths
 
 if TYPE_CHECKING:
     import pyarrow as pa

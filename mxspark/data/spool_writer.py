@@ -11,13 +11,12 @@ import shutil
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Optional
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from mxspark.data.columns import width
+from mxspark.data.cells import Bad, Cells
 from mxspark.data.convert import Target
 from mxspark.data.spool import ColumnSpec, RowProblem, SpoolFile
 from mxspark.errors import ClusterError, InternalError
@@ -26,34 +25,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _CHUNK_BYTES = 1 << 20  # a chunk is converted, checked, summed and written while it is in the processor's cache
-
-
-@dataclass(frozen=True)
-class Bad:
-    """Rows of a batch that are not numbers: offsets in the batch, int64, shape (rows,)."""
-
-    kind: str
-    rows: NDArray[np.int64]
-    detail: str
-
-
-@dataclass(frozen=True)
-class Cells:
-    """One source column of a batch.
-
-    Attributes
-    ----------
-    values : ndarray
-        Any numeric dtype, shape (good rows,) for a scalar or (good rows, width).
-    rows : ndarray or None
-        Offsets in the batch of the good rows, int64; None where every row is good.
-    bad : tuple of Bad
-        The other rows.
-    """
-
-    values: NDArray[Any]
-    rows: Optional[NDArray[np.int64]] = None
-    bad: tuple[Bad, ...] = ()
 
 
 class Tally:
@@ -251,8 +222,3 @@ def _interleave(cells: Sequence[Cells]) -> NDArray[Any]:
     for index, values in enumerate(columns):
         block[:, index] = values
     return block
-
-
-def expected_widths(specs: Sequence[ColumnSpec]) -> list[list[Optional[int]]]:
-    """Return the values a row has in each source column of each array; None where the first row decides."""
-    return [[width(spec)] if len(spec.columns) == 1 else [1] * len(spec.columns) for spec in specs]

@@ -23,11 +23,10 @@ Every message says what happened, which values were seen and what to do next.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar, Optional
+from typing import TYPE_CHECKING, Any, ClassVar, Optional
 
 if TYPE_CHECKING:
     from mxspark.errors.cause import Cause
-    from mxspark.result import Result
 
 EXIT_INTERRUPTED, EXIT_TERMINATED = 130, 143
 
@@ -57,7 +56,7 @@ class MXSparkError(Exception):
         super().__init__(message)
         self.message = message
         self.cause = cause
-        self.result: Optional[Result] = None
+        self.result: Any = None
 
     def __reduce__(self) -> tuple[object, ...]:
         return type(self), (self.message, self.cause)

@@ -7,8 +7,8 @@ import importlib
 from dataclasses import dataclass, field
 from typing import Any, Callable, Optional
 
-from mxspark.data.plan import Plan
-from mxspark.data.spool import ColumnSpec, SpoolReady
+from mxspark.data.dataset import DataSet
+from mxspark.data.spool import ColumnSpec
 from mxspark.protocol.specs import AgentSpec, DriverAgentSpec, Limits, RoleSpec
 
 __all__ = [
@@ -74,14 +74,6 @@ class Component:
     name: str
     options: dict[str, Any] = field(default_factory=dict)
     function: Optional[Function] = None
-
-
-@dataclass(frozen=True)
-class DataSet:
-    """Spooled rows and the plan that walks them. Spools are in order of their partition ids."""
-
-    spools: tuple[SpoolReady, ...]
-    plan: Plan
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Callable, Optional
 
 from mxspark.errors import JobDirError, JobDirRemoved, MXSparkError, OwnerLives, TakenOver
-from mxspark.errors.cause import remedy_of
+from mxspark.errors.kinds import remedy_of
 from mxspark.job.record import RunInfo
 from mxspark.protocol import codec
 from mxspark.storage.base import Storage, join

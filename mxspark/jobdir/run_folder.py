@@ -15,7 +15,8 @@ from typing import Callable, Optional
 from mxspark.errors import MXSparkError
 from mxspark.errors.cause import Cause
 from mxspark.jobdir.layout import MODELS, JobDir
-from mxspark.result import Model, Result
+from mxspark.model import Model
+from mxspark.result import Result
 from mxspark.storage.base import Storage
 
 #: What ``failure.json`` holds of a result.

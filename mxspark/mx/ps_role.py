@@ -16,7 +16,8 @@ import threading
 import time
 from pathlib import Path
 
-from mxspark.protocol import events, frames
+from mxspark.protocol import events
+from mxspark.protocol.channel import Channel
 
 RANK_VARIABLE = b"DMLC_RANK"
 NO_RANK = b"-1"
@@ -51,7 +52,7 @@ def main() -> None:
     began = time.monotonic()
     faulthandler.enable()
     faulthandler.register(signal.SIGUSR1, all_threads=True)
-    channel = frames.Channel.from_fd(int(os.environ[CHANNEL_VARIABLE]))
+    channel = Channel.from_fd(int(os.environ[CHANNEL_VARIABLE]))
     # Present from the start, so that ps-lite replaces the value and never moves the table of variables under a reader.
     os.environb[RANK_VARIABLE] = NO_RANK
     library = ctypes.CDLL(str(find_library()), ctypes.RTLD_LOCAL)
@@ -68,7 +69,7 @@ def main() -> None:
     os._exit(0)  # static destructors of the library can wait for peers that are gone
 
 
-def _report_rank(channel: frames.Channel, began: float) -> None:
+def _report_rank(channel: Channel, began: float) -> None:
     getenv = ctypes.CDLL(None).getenv
     getenv.restype = ctypes.c_char_p
     while (rank := getenv(RANK_VARIABLE)) in (NO_RANK, None):

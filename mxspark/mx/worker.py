@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Optional
 
 from mxspark.job.spec import WorkerBundle
 from mxspark.protocol import codec, events
-from mxspark.protocol.frames import Channel
+from mxspark.protocol.channel import Channel
 from mxspark.protocol.specs import INHERITED, Inherited
 
 if TYPE_CHECKING:

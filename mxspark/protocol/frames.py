@@ -10,16 +10,11 @@ The codecs do no I/O: they take bytes and give objects, so the agents' loop, blo
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import hmac
 import json
 import secrets
-import select
-import socket
 import struct
-import threading
-import time
 from typing import Any, Optional, Protocol
 
 MAX_FRAME_BYTES = 16 * 2**20
@@ -212,89 +207,3 @@ class Secured:
     def _mac(self, by_server: bool, sequence: int, body: bytes) -> bytes:
         head = (b"S" if by_server else b"C") + _SEQUENCE.pack(sequence)
         return hmac.new(self._key, head + body, hashlib.sha256).digest()
-
-
-class Channel:
-    """A blocking end of an inherited socket pair. Any thread may send; one thread receives."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        sock.setblocking(True)
-        self._socket, self._codec = sock, Plain()
-        self._frames: list[Message] = []
-        self._sending = threading.Lock()
-
-    @classmethod
-    def from_fd(cls, fd: int) -> Channel:
-        """Wrap an inherited descriptor."""
-        return cls(socket.socket(fileno=fd))
-
-    def fileno(self) -> int:
-        """Return the descriptor, -1 once closed."""
-        return self._socket.fileno()
-
-    def send(self, message: Message) -> None:
-        """Send one frame.
-
-        Raises
-        ------
-        OSError
-            If the other end is gone.
-        ValueError
-            If the frame is larger than `MAX_FRAME_BYTES`.
-        """
-        data = self._codec.pack(message)
-        with self._sending:
-            self._socket.sendall(data)
-
-    def receive(self, timeout: Optional[float] = None) -> Optional[Message]:
-        """Return the next frame, or None once the other end is closed.
-
-        Parameters
-        ----------
-        timeout : float or None
-            Seconds to wait; None waits until something happens.
-
-        Raises
-        ------
-        TimeoutError
-            If nothing came in time.
-        WireError
-            If what came is no frame.
-        """
-        deadline = None if timeout is None else time.monotonic() + timeout
-        while not self._frames:
-            left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            try:
-                poller = select.poll()
-                poller.register(self._socket, select.POLLIN)
-                if not poller.poll(None if left is None else left * 1000):
-                    raise TimeoutError(f"nothing came over the channel for {timeout} s")
-                data = self._socket.recv(65536)
-            except (OSError, ValueError) as error:
-                if isinstance(error, ConnectionResetError) or self._socket.fileno() == -1:
-                    return None  # reset by the other end, or closed by another thread of ours
-                raise
-            if not data:
-                return None
-            self._frames.extend(self._codec.feed(data))
-        return self._frames.pop(0)
-
-    def close(self) -> None:
-        """Close this end; a thread that receives returns None."""
-        with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)
-        self._socket.close()
-
-
-def free_ports(host: str, count: int) -> list[int]:
-    """Return TCP ports that were free on `host` a moment ago, ascending."""
-    taken = []
-    try:
-        for _ in range(count):
-            sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-            taken.append(sock)
-            sock.bind((host, 0))
-        return sorted(sock.getsockname()[1] for sock in taken)
-    finally:
-        for sock in taken:
-            sock.close()

@@ -139,3 +139,9 @@ class DriverAgentSpec:
     scratch: Optional[str] = None
     first: int = 1
     entries: dict[str, str] = field(default_factory=lambda: dict(ENTRIES))
+
+
+AGENT_TAG = "MXSPARK_AGENT_OF"  # in the environment of every agent; roles have `topology.RUN_TAG`
+
+
+RUN_TAG = "MXSPARK_RUN"

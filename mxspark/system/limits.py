@@ -6,17 +6,9 @@ import os
 import re
 import resource
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Optional
 
-import mxspark
-from mxspark.protocol import events
-
-THREADS_SHOWN = 64
-_OURS = os.path.dirname(os.path.abspath(mxspark.__file__)) + os.sep
-_FRAME = re.compile(r'^  File "([^"]+)", line (\d+) in (.+)$')
-_THREAD = re.compile(r"^(Current thread|Thread) 0x")
 _CGROUP = Path("/sys/fs/cgroup")
 _PATH = re.compile(r"'(/[^'\n]+)'")
 _NO_MEMORY = re.compile(
@@ -26,48 +18,6 @@ _NO_ROOM = re.compile(r"No space left on device|Disk quota exceeded|\[Errno (?:2
 _NO_FILES = re.compile(r"Too many open files|\[Errno (?:23|24)\]")
 _NO_PROCESS = re.compile(r"Resource temporarily unavailable|\[Errno 11\]|can't start new thread")
 _FULL_BYTES = 2**20
-
-
-def threads(pid: int) -> Iterator[str]:
-    """Yield a line on each thread: its name, what it is doing and where it waits in the kernel."""
-    try:
-        tasks = sorted(os.listdir(f"/proc/{pid}/task"), key=int)
-    except OSError:
-        return
-    for task in tasks[:THREADS_SHOWN]:
-        folder = Path(f"/proc/{pid}/task/{task}")
-        try:
-            name, rest = (folder / "stat").read_text().split("(", 1)[1].rsplit(")", 1)
-            wchan = (folder / "wchan").read_text()
-        except (OSError, ValueError, IndexError):
-            continue
-        where = wchan if wchan not in ("", "0") else "user space"
-        yield f"thread {task} {name}: state {rest.split()[0]}, in {where}"
-    if len(tasks) > THREADS_SHOWN:
-        yield f"and {len(tasks) - THREADS_SHOWN} threads more"
-
-
-def user_frame(log: str) -> Optional[str]:
-    """Return where the main thread stands in code that is neither ours nor MXNet's, None where it waits for others.
-
-    Parameters
-    ----------
-    log : str
-        Ends in what `faulthandler` wrote: threads, each with its frames, innermost first. The main thread comes last.
-    """
-    frames: list[tuple[str, str, str]] = []
-    for line in log.splitlines():
-        if _THREAD.match(line):
-            frames = []
-        elif match := _FRAME.match(line):
-            frames.append((match.group(1), match.group(2), match.group(3)))
-    for path, number, function in frames:
-        if "/site-packages/mxnet/" in path or path.startswith(_OURS):
-            return None
-        of_python = path.startswith("<") or ("/lib/python3." in path and "/site-packages/" not in path)
-        if not of_python:
-            return f"{function} ({path}, line {number})"
-    return None
 
 
 def memory_limits(pid: int) -> str:
@@ -97,28 +47,6 @@ def oom_kills() -> int:
     return count
 
 
-def explain(event: events.Raised, pid: int, folders: Sequence[str]) -> events.Raised:
-    """Return what a role raised, with the limit it met where memory, a disk, files or processes ran out.
-
-    Parameters
-    ----------
-    pid : int
-        The role, or its agent if it could not be started.
-    folders : sequence of str
-        Where it writes; looked at when a full disk is not named.
-    """
-    text = f"{event.type}: {event.message}"
-    if _NO_MEMORY.search(text):
-        return replace(event, who="memory", message=f"out of memory ({memory_limits(pid)}): {event.message}")
-    if _NO_ROOM.search(text):
-        return replace(event, who="disk", message=f"{event.message}; {disk_of(event.message, folders)}")
-    if _NO_FILES.search(text):
-        return replace(event, who="limit", message=f"{event.message}; {_limit(pid, 'NOFILE', 'ulimit -n')}")
-    if _NO_PROCESS.search(text):
-        return replace(event, who="limit", message=f"{event.message}; {_limit(pid, 'NPROC', 'ulimit -u')}")
-    return event
-
-
 def _limit(pid: int, name: str, command: str) -> str:
     try:
         soft, hard = resource.prlimit(pid, getattr(resource, f"RLIMIT_{name}"))
@@ -131,14 +59,28 @@ def _limit(pid: int, name: str, command: str) -> str:
 
 def lack_of(pid: int, log: str, folders: Sequence[str]) -> tuple[str, str]:
     """Return what an ended process had run out of, if its last lines say so: a kind of cause, and words."""
-    last = "\n".join(log.splitlines()[-20:])
-    if _NO_MEMORY.search(last):
+    return lack_in("\n".join(log.splitlines()[-20:]), pid, folders)
+
+
+def lack_in(text: str, pid: int, folders: Sequence[str]) -> tuple[str, str]:
+    """Return what a message says a process had run out of: a kind of cause, and words; two empty texts for nothing.
+
+    Parameters
+    ----------
+    pid : int
+        The process, or another with the same limits if it could not be started.
+    folders : sequence of str
+        Where it writes; looked at when a full disk is not named.
+    """
+    if _NO_MEMORY.search(text):
         return "memory", f"out of memory ({memory_limits(pid)})"
-    if _NO_ROOM.search(last):
-        return "disk", disk_of(last, folders)
-    if _NO_FILES.search(last):
+    if _NO_ROOM.search(text):
+        return "disk", disk_of(text, folders)
+    if _NO_FILES.search(text):
         return "limit", _limit(pid, "NOFILE", "ulimit -n")
-    return ("limit", _limit(pid, "NPROC", "ulimit -u")) if _NO_PROCESS.search(last) else ("", "")
+    if _NO_PROCESS.search(text):
+        return "limit", _limit(pid, "NPROC", "ulimit -u")
+    return "", ""
 
 
 def disk_of(message: str, folders: Sequence[str] = ()) -> str:

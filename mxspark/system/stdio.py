@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from pathlib import Path
 from typing import Any, TextIO, cast
 
 
@@ -51,3 +52,10 @@ def lasting(stream: TextIO) -> TextIO:
 def make_ours_last() -> None:
     """For a command line: let standard output and error last."""
     sys.stdout, sys.stderr = lasting(sys.stdout), lasting(sys.stderr)
+
+
+def log_to(path: Path) -> None:
+    """Let this agent's own words, and a traceback if it comes to that, go to a file, not to the starter's terminal."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.dup2(fd, 2)
+    os.close(fd)

@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Callable, Optional
 
-from mxspark.protocol.specs import Meeting, RoleSpec
+from mxspark.protocol.specs import RUN_TAG, Meeting, RoleSpec
 from mxspark.topology.hosts import Groups
+from mxspark.topology.identity import SOCKET_FOLDER
 
-SOCKET_FOLDER = Path("/tmp")  # compiled into ps-lite
 FIRST_LABEL = 999_999
 LOWEST_PORT, HIGHEST_PORT = 65_536, 2**31 - 2  # above every TCP port; 2**31 - 1 means "none" to ps-lite
 
@@ -27,26 +27,8 @@ MALLOC = {
     "MALLOC_TOP_PAD_": "67108864",
     "MALLOC_ARENA_MAX": "2",
 }
-RUN_TAG = "MXSPARK_RUN"
 RESERVED_PREFIXES = ("DMLC_", "MXSPARK_")
 RESERVED_NAMES = {"PORT", "OMP_NUM_THREADS"}
-
-
-def host_identity() -> str:
-    """Return ``boot id/device:inode of the socket folder/uid``: equal for processes that can meet over unix sockets."""
-    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    folder = os.stat(SOCKET_FOLDER)
-    return f"{boot}/{folder.st_dev}:{folder.st_ino}/{os.getuid()}"
-
-
-def explain_difference(ours: str, theirs: str) -> str:
-    """Say in words why two identities differ."""
-    (boot, folder, uid), (other_boot, other_folder, other_uid) = ours.split("/"), theirs.split("/")
-    if boot != other_boot:
-        return "they are different hosts"
-    if folder != other_folder:
-        return f"they are on one host but see different {SOCKET_FOLDER} folders (containers or PrivateTmp)"
-    return f"they are on one host but run as different users (uid {uid} and {other_uid})"
 
 
 @dataclass(frozen=True)

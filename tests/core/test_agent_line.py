@@ -11,7 +11,7 @@ import pytest
 from mxspark.errors import InternalError
 from mxspark.mx.runtime.agent_channel import AgentLine
 from mxspark.protocol import events
-from mxspark.protocol.frames import Channel
+from mxspark.protocol.channel import Channel
 
 LIMIT_S = 10.0
 AGENTS: list[Any] = []  # kept, for a line whose agent is gone ends its process

@@ -10,9 +10,11 @@ import pytest
 from rich.console import Console
 
 from mxspark.agent.attempt import KIND_OF_RAISED
-from mxspark.errors import InputError, JobDirError, JobDirRemoved, OwnerLives, TakenOver
+from mxspark.errors import InputError, JobDirError, JobDirRemoved, OwnerLives, TakenOver, restart
 from mxspark.errors import cause as failure
-from mxspark.errors.cause import IN_PLACE, STAGE, STOP, Cause, Failed, Next, Policy, decide, remedy
+from mxspark.errors.cause import Cause
+from mxspark.errors.kinds import remedy
+from mxspark.errors.restart import IN_PLACE, STAGE, STOP, Failed, Next, Policy, decide
 from mxspark.report.summary import print_summary, rows
 from mxspark.result import FAILED, Result
 from mxspark.spark.run.downtime import Losses
@@ -117,7 +119,7 @@ def test_a_last_attempt_has_no_next_step() -> None:
 def test_every_kind_of_cause_has_a_remedy_of_its_own_and_the_summary_shows_it() -> None:
     documented = Cause.__doc__.split("kind : str")[1].split("role : str")[0]  # type: ignore[union-attr]
     errors = (InputError, JobDirError, OwnerLives, TakenOver, JobDirRemoved)
-    kinds = {*KIND_OF_RAISED.values(), *failure.HEALING, *failure._HOPELESS, *(error.kind for error in errors)}
+    kinds = {*KIND_OF_RAISED.values(), *restart.HEALING, *restart._HOPELESS, *(error.kind for error in errors)}
     assert all(f"``{kind}``" in documented for kind in kinds)
     remedies = {kind: remedy(Cause(kind, "worker", 0, "h", 7, "so it is")) for kind in kinds}
     assert len(set(remedies.values())) == len(kinds)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,60 +16,107 @@ import mxspark
 PACKAGE = Path(mxspark.__file__).parent
 MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
 
-# what may be imported only where (a folder ends in '/')
-FENCES = {
-    "pyspark": ("spark/",),
-    "py4j": ("spark/",),
-    "mxnet": ("mx/",),
-    "subprocess": ("agent/", "launch/", "submit.py"),
-    "socket": ("wire.py", "agent/", "mx/peers.py", "launcher_line.py", "launch/"),
-    "ssl": ("wire.py", "agent/", "launch/"),  # the launcher fetches the installer
-    "pickle": ("bundle.py",),
-    "cloudpickle": ("bundle.py",),
-    "pydantic": ("config.py", "sections.py", "problems.py"),
+# Which package may import which, beside itself: any import, deferred and under TYPE_CHECKING too.
+PLAIN = ("errors", "system", "protocol")
+LAYERS: dict[str, tuple[str, ...]] = {
+    "version": (),
+    "errors": (),
+    "system": (),
+    "protocol": ("errors", "system"),
+    "storage": ("errors",),
+    "data": ("errors", "protocol"),
+    "topology": ("protocol", "system"),
+    "job": ("data", "protocol"),
+    "config": ("job", "data", "errors"),
+    "check": ("topology", "version", *PLAIN),
+    "agent": ("topology", *PLAIN),
+    "mx": ("job", "data", "check", "version", *PLAIN),
+    "model": ("storage", "mx", "data", "errors"),
+    "result": ("model", "protocol", "errors"),
+    "jobdir": ("storage", "job", "model", "result", "protocol", "errors"),
+    "report": ("result", "check", *PLAIN),
+    "spark": ("agent", "check", "config", "data", "job", "jobdir", "report", "result", "storage", "topology", *PLAIN),
+    "cli": ("check", "config", "jobdir", "report", "result", "spark", "topology", "version", *PLAIN),
+    # the launcher needs a JVM to look at HDFS, and Spark's is the one there is
+    "launch": ("report", "result", "jobdir", "spark.hadoop", *PLAIN),
 }
-# entry points, the launcher and the line to it, and the two modules that read the environment for the driver
+# What each of the big libraries is used by.
+THIRD = {
+    "pyspark": ("spark",),
+    "py4j": ("spark",),
+    "mxnet": ("mx",),
+    "numpy": ("data", "mx", "spark"),
+    "pyarrow": ("data", "spark"),
+    "pydantic": ("config",),
+    "yaml": ("config", "launch"),
+    "rich": ("report", "cli", "launch"),
+    "cloudpickle": ("job",),
+}
+# What may be imported only where, of the standard library (a folder ends in '/').
+FENCES = {
+    "subprocess": ("agent/", "launch/", "check/node.py"),
+    "socket": (
+        "protocol/",
+        "system/",
+        "agent/",
+        "check/network.py",
+        "cli/janitor.py",
+        "mx/exchange/peers.py",
+        "launch/",
+    ),
+    "ssl": ("protocol/", "agent/", "launch/"),  # the launcher fetches the installer
+    "pickle": ("job/spec.py",),
+}
+# Entry points, the launcher and the line to it, and the modules that read the environment for the driver.
 READS_ENVIRONMENT = (
-    "agent/", "cli.py", "submit.py", "launch/", "spark/session.py", "spark/spool_task.py", "spark/hadoop_client.py",
-    "mx/role.py", "mx/thin.py", "launcher_line.py",
+    "agent/", "check/node.py", "cli/", "launch/", "protocol/launcher.py", "spark/session/session.py",
+    "spark/spool/task.py", "spark/hadoop/client.py", "mx/worker.py", "mx/ps_role.py",
 )  # fmt: skip
 
 
+def module_of(path: Path) -> str:
+    """Return the dotted name of a file below the package, "" for the package itself."""
+    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix("__init__").rstrip(".")
+
+
 def imports(tree: ast.Module) -> Iterator[str]:
-    """Yield every module a file imports outside ``if TYPE_CHECKING``."""
-    skipped = {
-        inner
-        for node in ast.walk(tree)
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
-        for inner in ast.walk(node)
-    }
+    """Yield every module a file imports, wherever in it."""
     for node in ast.walk(tree):
-        if node in skipped:
-            continue
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
+            for alias in node.names:
+                inner = PACKAGE.parent.joinpath(*node.module.split("."), alias.name)
+                is_module = inner.is_dir() or inner.with_suffix(".py").exists()
+                yield f"{node.module}.{alias.name}" if is_module else node.module
+
+
+def test_packages_are_layers() -> None:
+    order = graphlib.TopologicalSorter(
+        {place: [name.partition(".")[0] for name in below] for place, below in LAYERS.items()}
+    )
+    assert list(order.static_order()), "raises CycleError, which names the cycle"
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_imports_stay_inside_their_fences(path: Path) -> None:
-    place = str(path.relative_to(PACKAGE))
-    tree = ast.parse(path.read_text())
-    for name in imports(tree):
-        allowed = FENCES.get(name.split(".")[0])
-        assert allowed is None or place.startswith(allowed), f"{place} imports {name}; only {allowed} may"
-    if "/" not in place and place not in ("cli.py", "__init__.py", "__main__.py", "result.py"):
-        crossing = [n for n in imports(tree) if n.startswith(("mxspark.spark", "mxspark.mx", "mxspark.agent"))]
-        assert not crossing, f"{place} is a root module and imports {crossing}"
-    for folder, others in {
-        "spark/": ("mxspark.mx",),
-        "mx/": ("mxspark.spark", "mxspark.agent"),
-        "agent/": ("mxspark.spark", "mxspark.mx"),
-    }.items():
-        if place.startswith(folder):
-            crossing = [name for name in imports(tree) if name.startswith(others)]
-            assert not crossing, f"{place} imports {crossing}; they meet only through a child process"
+def test_imports_stay_inside_their_layers(path: Path) -> None:
+    place = module_of(path)
+    package = place.partition(".")[0]
+    for name in imports(ast.parse(path.read_text())):
+        first, _, rest = name.partition(".")
+        if first == "mxspark" and place not in ("", "__main__"):
+            allowed = (package, *LAYERS[package])
+            assert any(f"{rest}.".startswith(f"{one}.") for one in allowed), f"{place} imports {name}; it may {allowed}"
+        elif first in THIRD:
+            assert package in THIRD[first], f"{place} imports {name}; only {THIRD[first]} may"
+        elif first in FENCES:
+            file = str(path.relative_to(PACKAGE))
+            assert file.startswith(FENCES[first]), f"{file} imports {name}; only {FENCES[first]} may"
+
+
+def test_the_root_holds_only_what_users_hold() -> None:
+    names = {path.name for path in PACKAGE.glob("*.py")}
+    assert names == {"__init__.py", "__main__.py", "version.py", "model.py", "result.py"}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))

@@ -126,7 +126,7 @@ def test_an_owner_that_has_not_said_who_it_is_yet_may_still_be_of_the_same_job()
     storage.create("/job/_terms/t000002", b"{")
 
     def said() -> None:
-        content = json.dumps(ownership.values.encode(a_run())).encode()
+        content = json.dumps(ownership.codec.encode(a_run())).encode()
         storage.remove("/job/_terms/t000002")
         storage.create("/job/_terms/t000002", content)
         storage.touch("/job/_terms/t000002")

@@ -13,7 +13,8 @@ import pytest
 from storage_contract import Place, StorageContract
 
 from mxspark.errors import ClusterError, JobDirError
-from mxspark.storage.base import Storage, join, open_storage
+from mxspark.storage import open_storage
+from mxspark.storage.base import Storage, join
 from mxspark.storage.local import LocalStorage, border
 from mxspark.storage.memory import Fault, InMemoryStorage, Killed
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mxspark.protocol.specs import RoleSpec
-from mxspark.topology import placement
+from mxspark.topology import identity, placement
 
 
 def plan(**changes: Any) -> placement.Group:
@@ -125,9 +125,9 @@ def test_counts_that_cannot_be(changes: dict[str, int]) -> None:
 
 
 def test_identity_says_why_it_differs() -> None:
-    ours = placement.host_identity()
-    assert ours == placement.host_identity() and len(ours.split("/")) == 3
+    ours = identity.host_identity()
+    assert ours == identity.host_identity() and len(ours.split("/")) == 3
     boot, folder, uid = ours.split("/")
-    assert placement.explain_difference(ours, f"other/{folder}/{uid}") == "they are different hosts"
-    assert "different /tmp folders" in placement.explain_difference(ours, f"{boot}/1:1/{uid}")
-    assert f"(uid {uid} and 4711)" in placement.explain_difference(ours, f"{boot}/{folder}/4711")
+    assert identity.explain_difference(ours, f"other/{folder}/{uid}") == "they are different hosts"
+    assert "different /tmp folders" in identity.explain_difference(ours, f"{boot}/1:1/{uid}")
+    assert f"(uid {uid} and 4711)" in identity.explain_difference(ours, f"{boot}/{folder}/4711")

@@ -13,6 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mxspark.protocol import frames as wire
+from mxspark.protocol.channel import Channel
+from mxspark.system.ports import free_ports
 
 SECRET, OTHER = bytes(range(32)), bytes(32)
 JSON = st.recursive(
@@ -146,7 +148,7 @@ def test_a_short_secret_is_refused() -> None:
 
 def test_the_channel() -> None:
     ours, theirs = socket.socketpair()
-    one, two = wire.Channel(ours), wire.Channel.from_fd(theirs.detach())
+    one, two = Channel(ours), Channel.from_fd(theirs.detach())
     began = time.monotonic()
     with pytest.raises(TimeoutError):
         one.receive(0.05)
@@ -170,14 +172,14 @@ def test_the_channel() -> None:
 
 def test_a_channel_that_is_closed_meanwhile_ends_the_wait() -> None:
     ours, theirs = socket.socketpair()
-    channel = wire.Channel(ours)
+    channel = Channel(ours)
     threading.Timer(0.05, channel.close).start()
     assert channel.receive(5) is None
     theirs.close()
 
 
 def test_free_ports_are_free_and_ascend() -> None:
-    ports = wire.free_ports("127.0.0.1", 5)
+    ports = free_ports("127.0.0.1", 5)
     assert ports == sorted(set(ports)) and len(ports) == 5
     with socket.create_server(("127.0.0.1", ports[0])):
         pass

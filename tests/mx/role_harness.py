@@ -20,11 +20,12 @@ from typing import Any, Optional
 import numpy as np
 
 from mxspark.agent import host_group
+from mxspark.data.dataset import DataSet
 from mxspark.data.plan import TRAINING, VALIDATION, Plan
 from mxspark.data.spool import ColumnSpec, SpoolFile, SpoolReady
-from mxspark.job.spec import CheckpointSpec, Component, DataSet, Function, Restore, TrainingSpec, WorkerBundle
+from mxspark.job.spec import CheckpointSpec, Component, Function, Restore, TrainingSpec, WorkerBundle
 from mxspark.protocol import codec, events
-from mxspark.protocol.frames import Channel
+from mxspark.protocol.channel import Channel
 from mxspark.protocol.specs import ENTRIES, INHERITED, Inherited
 from mxspark.topology import placement
 from mxspark.topology.hosts import Groups, groups

@@ -15,10 +15,11 @@ from mxnet import autograd, gluon
 from mxnet.gluon import nn
 
 import mxspark
+from mxspark.data.dataset import DataSet
 from mxspark.data.plan import Plan
 from mxspark.data.spool import ColumnSpec
 from mxspark.errors import TrainingCodeError
-from mxspark.job.spec import CheckpointSpec, Component, DataSet, Function, TrainingSpec, WorkerBundle
+from mxspark.job.spec import CheckpointSpec, Component, Function, TrainingSpec, WorkerBundle
 from mxspark.mx.model.export import stage_model, trace
 from mxspark.mx.state import checkpoint_files
 from mxspark.mx.state.optimizer import Updater

@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from role_harness import digits, make_bundle
 
+from mxspark.data.dataset import DataSet
 from mxspark.data.reader import Prefetch, Reader, SpooledRows, shared_bytes
 from mxspark.errors import DataError, InternalError
-from mxspark.job.spec import DataSet
 
 
 def reader_of(bundle, rank=0, size=1):

@@ -15,7 +15,7 @@ from gang import Gang, is_alive
 
 from mxspark.cli import janitor
 from mxspark.cli.main import main
-from mxspark.protocol import events
+from mxspark.protocol import events, specs
 from mxspark.spark.run.timing import run_id
 from mxspark.topology import placement
 
@@ -31,7 +31,7 @@ time.sleep(600)
 
 def orphan(run: str) -> int:
     """Start a process of a run and let its parent die."""
-    environment = {**os.environ, placement.RUN_TAG: run}
+    environment = {**os.environ, specs.RUN_TAG: run}
     done = subprocess.Popen([sys.executable, "-c", ORPHAN], env=environment, stdout=subprocess.PIPE, text=True)
     assert done.stdout is not None
     pid = int(done.stdout.readline())

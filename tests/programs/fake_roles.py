@@ -18,7 +18,8 @@ import sys
 import time
 from collections.abc import Callable
 
-from mxspark.protocol import codec, events, frames
+from mxspark.protocol import codec, events
+from mxspark.protocol.channel import Channel
 from mxspark.protocol.specs import INHERITED, Inherited
 
 ROLE = os.environ.get("DMLC_ROLE", "")
@@ -27,7 +28,7 @@ STEPS = int(os.environ.get("FAKE_STEPS", "10"))
 MIDDLE, STEP_S = 5, 0.02
 
 
-def here(phase: str, channel: frames.Channel) -> None:
+def here(phase: str, channel: Channel) -> None:
     """Do what is asked for at this phase."""
     if FAULT.get("at") == phase:
         DEEDS[FAULT["do"]](channel)
@@ -45,7 +46,7 @@ def listen() -> socket.socket:
 def waiter() -> None:
     """Be a scheduler or a server."""
     faulthandler.register(signal.SIGUSR1)
-    channel = frames.Channel.from_fd(int(os.environ["MXSPARK_CHANNEL"]))
+    channel = Channel.from_fd(int(os.environ["MXSPARK_CHANNEL"]))
     here("start", channel)
     server = listen()
     channel.send(events.to_wire(events.Loaded(0.0)))
@@ -63,7 +64,7 @@ def worker() -> None:
     """Be a worker."""
     faulthandler.enable()
     faulthandler.register(signal.SIGUSR1)
-    channel = frames.Channel.from_fd(int(os.environ["MXSPARK_CHANNEL"]))
+    channel = Channel.from_fd(int(os.environ["MXSPARK_CHANNEL"]))
     say = lambda event: channel.send(events.to_wire(event))  # noqa: E731
     here("start", channel)
     keep = listen()
@@ -105,33 +106,33 @@ def join(path: str) -> socket.socket:
             time.sleep(0.01)
 
 
-def hang(_channel: frames.Channel) -> None:
+def hang(_channel: Channel) -> None:
     """Do nothing any more, in a function that a stack shows."""
     while True:
         time.sleep(1)
 
 
-def wait(channel: frames.Channel) -> None:
+def wait(channel: Channel) -> None:
     """Wait for the others, inside a function of mxspark."""
     channel.receive(60)
 
 
-def raised(kind: str, message: str) -> Callable[[frames.Channel], None]:
+def raised(kind: str, message: str) -> Callable[[Channel], None]:
     """Return what tells of an exception and ends."""
 
-    def deed(channel: frames.Channel) -> None:
+    def deed(channel: Channel) -> None:
         channel.send(events.to_wire(events.Raised("training", kind, message, "", 7)))
         sys.exit(1)
 
     return deed
 
 
-def crash(_channel: frames.Channel) -> None:
+def crash(_channel: Channel) -> None:
     """Read where nothing is."""
     ctypes.string_at(0)
 
 
-def share(_channel: frames.Channel) -> None:
+def share(_channel: Channel) -> None:
     """Write into one's own segment, meet the others, and print what all segments hold."""
     given = codec.decode(Inherited, json.loads(os.environ[INHERITED]))
     rank = int(sys.argv[-1].partition("-")[2])
@@ -144,13 +145,13 @@ def share(_channel: frames.Channel) -> None:
     print("segments:", [os.pread(fd, 9, 0).decode() for fd in given.segments], flush=True)
 
 
-def bad_alloc(_channel: frames.Channel) -> None:
+def bad_alloc(_channel: Channel) -> None:
     """End as a C++ program does that finds no memory."""
     os.write(2, b"terminate called after throwing an instance of 'std::bad_alloc'\n  what():  std::bad_alloc\n")
     os.abort()
 
 
-def raise_error(channel: frames.Channel) -> None:
+def raise_error(channel: Channel) -> None:
     """Tell of an exception of the user's code, behind more than is read at once, and end."""
     channel.send(events.to_wire(events.Beat(6, 0, 1, 1.0, 0.0, "x" * 150_000)))
     channel.send(
@@ -159,7 +160,7 @@ def raise_error(channel: frames.Channel) -> None:
     sys.exit(1)
 
 
-def spawn(_channel: frames.Channel) -> None:
+def spawn(_channel: Channel) -> None:
     """Start a child and a child of it in a session of its own, and hang."""
     code = "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'], "
     code += "start_new_session=True); time.sleep(600)"
@@ -167,13 +168,13 @@ def spawn(_channel: frames.Channel) -> None:
     hang(_channel)
 
 
-def flood_log(_channel: frames.Channel) -> None:
+def flood_log(_channel: Channel) -> None:
     """Write 20 MB of bytes that are no text."""
     for _ in range(20):
         os.write(1, bytes(range(256)) * 4096)
 
 
-def flood_lines(_channel: frames.Channel) -> None:
+def flood_lines(_channel: Channel) -> None:
     """Log a million and a half lines, 96 MB, as a loop with a print in it does."""
     for number in range(15):
         sys.stdout.write(
@@ -182,14 +183,14 @@ def flood_lines(_channel: frames.Channel) -> None:
     sys.stdout.flush()
 
 
-def bloat(_channel: frames.Channel) -> None:
+def bloat(_channel: Channel) -> None:
     """Use memory until something happens."""
     kept = []
     while True:
         kept.append(bytes(range(256)) * 4096)
 
 
-def open_files(channel: frames.Channel) -> None:
+def open_files(channel: Channel) -> None:
     """Open files until there are no more, and do not handle it."""
     kept = []
     try:
@@ -200,7 +201,7 @@ def open_files(channel: frames.Channel) -> None:
         os._exit(1)
 
 
-def fork(channel: frames.Channel) -> None:
+def fork(channel: Channel) -> None:
     """Start processes until there are no more, and do not handle it."""
     try:
         while True:
@@ -210,7 +211,7 @@ def fork(channel: frames.Channel) -> None:
         sys.exit(1)
 
 
-def flood_channel(channel: frames.Channel) -> None:
+def flood_channel(channel: Channel) -> None:
     """Beat as fast as it goes, with some weight, for two seconds."""
     beat = events.to_wire(events.Beat(1, 0, 1, 1.0, 0.0, "x" * 1000))
     end = time.monotonic() + 2
@@ -218,29 +219,29 @@ def flood_channel(channel: frames.Channel) -> None:
         channel.send(beat)
 
 
-def garbage(channel: frames.Channel) -> None:
+def garbage(channel: Channel) -> None:
     """Say something that is no event."""
     channel.send({"event": "Joined", "rank": 0, "host": "here", "identity": "me", "pid": 1})
     hang(channel)
 
 
-def not_a_frame(_channel: frames.Channel) -> None:
+def not_a_frame(_channel: Channel) -> None:
     """Send bytes that are no frame."""
     os.write(int(os.environ["MXSPARK_CHANNEL"]), b"\xff" * 100)
     hang(_channel)
 
 
-def wrong_socket(channel: frames.Channel) -> None:
+def wrong_socket(channel: Channel) -> None:
     """Remove the socket this role should have bound."""
     os.unlink(f"/tmp/{os.environ['PORT']}")
 
 
-def show_environment(_channel: frames.Channel) -> None:
+def show_environment(_channel: Channel) -> None:
     """Print what it was given."""
     print(json.dumps(dict(os.environ)), flush=True)
 
 
-def show_limit(_channel: frames.Channel) -> None:
+def show_limit(_channel: Channel) -> None:
     """Print the limit on address space."""
     print(resource.getrlimit(resource.RLIMIT_AS), flush=True)
 

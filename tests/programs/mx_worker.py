@@ -6,7 +6,8 @@ import os
 import sys
 import time
 
-from mxspark.protocol import events, frames
+from mxspark.protocol import events
+from mxspark.protocol.channel import Channel
 
 
 class Marker:
@@ -22,7 +23,7 @@ class Marker:
 def main() -> None:
     """Be a worker."""
     began = time.monotonic()
-    channel = frames.Channel.from_fd(int(os.environ["MXSPARK_CHANNEL"]))
+    channel = Channel.from_fd(int(os.environ["MXSPARK_CHANNEL"]))
     for name in ("sklearn", "pandas", "scipy", "onnx", "matplotlib", "graphviz"):
         sys.modules[name] = None  # type: ignore[assignment]
     import mxnet as mx

@@ -26,7 +26,7 @@ from mxspark.data.spool import ColumnSpec, SpoolReady
 from mxspark.errors import ClusterError, DataError
 from mxspark.spark.session import compat
 from mxspark.spark.spool import stage
-from mxspark.topology.placement import host_identity
+from mxspark.topology.identity import host_identity
 
 RUN = "run-1"
 ROOT = Path(__file__).resolve().parents[2]

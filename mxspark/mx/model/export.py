@@ -11,11 +11,11 @@ import mxnet as mx
 import numpy as np
 from mxnet import gluon
 
-import mxspark
 from mxspark.errors import TrainingCodeError
 from mxspark.job.spec import WorkerBundle
 from mxspark.mx.state.checkpoint_files import staged
 from mxspark.protocol import events
+from mxspark.version import __version__
 
 MODEL = "model"
 SIGNATURE = "signature.json"
@@ -108,7 +108,7 @@ def _signature(symbol: mx.sym.Symbol, bundle: WorkerBundle, kind: str, step: int
             for label in bundle.labels
         ],
         "loss": {"name": loss.name, "options": loss.options},
-        "mxspark": mxspark.__version__,
+        "mxspark": __version__,
         "mxnet": mx.__version__,
     }
 

@@ -13,9 +13,10 @@ import numpy as np
 from mxnet import gluon
 
 from mxspark.data import plan as plans
+from mxspark.data.dataset import DataSet
 from mxspark.data.spool import ColumnSpec
 from mxspark.errors import DataError, TrainingCodeError
-from mxspark.job.spec import DataSet, TrainingSpec
+from mxspark.job.spec import TrainingSpec
 from mxspark.mx.model import components, export
 from mxspark.mx.runtime.attribution import training_code
 

@@ -9,7 +9,7 @@ from typing import Any, Callable, Optional
 
 from mxspark.errors import ClusterError, InternalError, MXSparkError
 from mxspark.protocol import events
-from mxspark.protocol.frames import Channel
+from mxspark.protocol.channel import Channel
 
 _GONE = 4  # exit code when the agent is no longer there: nobody is left to report to
 COMMIT_S = 900.0

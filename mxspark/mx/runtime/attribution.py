@@ -6,14 +6,14 @@ import os
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Optional
 
-import mxspark
 from mxspark.errors import InputError, InternalError, MXSparkError, TrainingCodeError
 from mxspark.errors.cause import shorten
 from mxspark.protocol import events
 
-_OURS = os.path.dirname(os.path.abspath(mxspark.__file__)) + os.sep
+_OURS = str(Path(__file__).resolve().parents[2]) + os.sep
 EXIT_CODES = {
     "input": InputError.exit_code,
     "training": TrainingCodeError.exit_code,

@@ -35,8 +35,9 @@ from mxspark.spark.session.call import SparkCall
 from mxspark.spark.session.session import SessionFacts
 from mxspark.spark.spool import inputs
 from mxspark.spark.spool import stage as spool_stage
-from mxspark.storage.base import Storage, join, open_storage
-from mxspark.topology import placement
+from mxspark.storage import open_storage
+from mxspark.storage.base import Storage, join
+from mxspark.topology.identity import host_identity
 
 Columns = tuple[tuple[ColumnSpec, ...], tuple[ColumnSpec, ...]]
 _POLL_S = 0.2
@@ -178,7 +179,7 @@ class _Checkup:
         roles = cluster.num_workers + self._job.servers_for(cluster.num_workers) + 1
         threads = cluster.threads_per_worker or self._facts.task_cpus
         local = self._job.transport.mode == "local"
-        identity = placement.host_identity()
+        identity = host_identity()
         return Expected(node.python_version(), node.versions(), identity, roles, threads, local)
 
     def _memory(self, parameters: Optional[int]) -> None:

@@ -16,7 +16,7 @@ from mxspark.check.findings import Probe
 from mxspark.protocol import codec
 from mxspark.spark.run.task import python_path
 from mxspark.spark.spool.task import local_folders
-from mxspark.topology import placement
+from mxspark.topology import identity
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def run(order_json: str, _rows: Iterable[int]) -> Iterator[str]:
         host=os.uname().nodename,
         python=node.python_version(),
         packages=node.versions(),
-        identity=placement.host_identity(),
+        identity=identity.host_identity(),
         socket=node.socket_trouble(),
         memory=node.memory_trouble(),
         disks=tuple(node.disk(Path(folder)) for folder in local_folders()),

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Optional
 
 from mxspark.config.job_config import JobConfig
-from mxspark.errors import ClusterError, JobDirRemoved, MXSparkError, TakenOver, cause
-from mxspark.errors.cause import IN_PLACE, STAGE, STOP, Failed, Next, Policy
-from mxspark.job.spec import DataSet, WorkerBundle
+from mxspark.data.dataset import DataSet
+from mxspark.errors import ClusterError, JobDirRemoved, MXSparkError, TakenOver, cause, restart
+from mxspark.errors.restart import IN_PLACE, STAGE, STOP, Failed, Next, Policy
+from mxspark.job.spec import WorkerBundle
 from mxspark.protocol.events import Beat, Cleared, Joined, Reported, Restarting, Started, Stopped
 from mxspark.report.progress import Progress
 from mxspark.result import Attempt, Result
@@ -180,7 +181,7 @@ class Attempts:
             error = self._after_the_stage(error)
         assert error.cause is not None
         self._failed.append(self._recorder.failed(error.cause, gang.attempt, gang.size, whole))
-        step = cause.decide(self._failed, self._policy)
+        step = restart.decide(self._failed, self._policy)
         cancelled = gang.cancelled() if step.action == STAGE else None
         if cancelled:
             step = Next(STOP, 0.0, f"the stage was cancelled in Spark: {cancelled}")

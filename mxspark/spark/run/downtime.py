@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Callable, Optional
 
-from mxspark.errors.cause import Cause, Next
+from mxspark.errors.cause import Cause
+from mxspark.errors.restart import Next
 from mxspark.result import Attempt
 
 

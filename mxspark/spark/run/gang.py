@@ -19,13 +19,14 @@ from mxspark.config.job_config import JobConfig
 from mxspark.errors import ClusterError, NotStarted, RoleDied
 from mxspark.errors.cause import Cause
 from mxspark.job.spec import AgentSpec, DriverAgentSpec, Limits, WorkerBundle
-from mxspark.protocol import codec, events, frames
+from mxspark.protocol import codec, events
 from mxspark.protocol.events import Ended, Reported
 from mxspark.spark.run import task
 from mxspark.spark.session import compat
 from mxspark.spark.session.call import SparkCall
 from mxspark.spark.session.session import SessionFacts, pretended_hosts
-from mxspark.topology import hosts, placement
+from mxspark.system import ports
+from mxspark.topology import hosts, identity, placement
 
 _POLL_S = 0.2
 _STOP_S = 8.0
@@ -80,7 +81,7 @@ class Gang:
             sys_path=self._sys_path,
             log_dir=str(logs),
             scratch=str(logs.parent),
-            identity=placement.host_identity(),
+            identity=identity.host_identity(),
             same_host=True,
             roles=self._group.driver,
             first=first,
@@ -200,7 +201,7 @@ class Gang:
             host_address=self._session.driver_host,
             run_tag=self._run_id,
             extra_environment=cluster.environment,
-            free_ports=frames.free_ports,
+            free_ports=ports.free_ports,
         )
 
     def _send_begin(self, bundle: WorkerBundle) -> None:

@@ -15,10 +15,11 @@ from pyspark.sql import SparkSession
 
 from mxspark.config import resolve
 from mxspark.config.job_config import JobConfig
+from mxspark.data.dataset import DataSet
 from mxspark.data.spool import ColumnSpec, SpoolReady
 from mxspark.errors import DataError, InputError
 from mxspark.job.record import DataRecord, JobRecord
-from mxspark.job.spec import DataSet, Restore
+from mxspark.job.spec import Restore
 from mxspark.jobdir import layout
 from mxspark.jobdir.checkpoints import CheckpointStore
 from mxspark.jobdir.lease import Keeper
@@ -39,7 +40,7 @@ from mxspark.spark.session.jvm import Jvm
 from mxspark.spark.session.session import SessionFacts
 from mxspark.spark.spool import inputs, stage
 from mxspark.spark.spool.watch import SpoolWatch
-from mxspark.storage.base import open_storage
+from mxspark.storage import open_storage
 from mxspark.topology.memory import MAPPED_BYTES
 
 log = logging.getLogger(__name__)

@@ -17,7 +17,8 @@ from mxspark.config import resolve
 from mxspark.config.job_config import JobConfig
 from mxspark.data.plan import Plan
 from mxspark.errors import JobDirError, MXSparkError
-from mxspark.errors.cause import STOP, Cause, Failed, Next
+from mxspark.errors.cause import Cause
+from mxspark.errors.restart import STOP, Failed, Next
 from mxspark.job.record import RunInfo, job_id
 from mxspark.job.spec import Restore
 from mxspark.jobdir import run_folder

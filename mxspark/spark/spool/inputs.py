@@ -18,7 +18,7 @@ from mxspark.errors import ClusterError, ConfigError, DataError, InputError
 from mxspark.job.spec import Component, Function
 from mxspark.spark.session import modules
 from mxspark.spark.spool import stage
-from mxspark.topology import placement
+from mxspark.topology import identity
 
 
 def read(spark: SparkSession, job: JobConfig, path: Optional[str], key: str) -> DataFrame:
@@ -73,12 +73,12 @@ def check_one_host(spools: Sequence[SpoolReady]) -> None:
     ClusterError
         If one does not, with the reason.
     """
-    here = placement.host_identity()
+    here = identity.host_identity()
     other = next((spool for spool in spools if spool.host != here), None)
     if other is not None:
         raise ClusterError(
             f"partition {other.partition} was spooled where the driver cannot reach it: "
-            f"{placement.explain_difference(here, other.host)}. Jobs over several hosts are not supported yet: start "
+            f"{identity.explain_difference(here, other.host)}. Jobs over several hosts are not supported yet: start "
             "Spark with --master local[N], or with all executors on the driver's host and as its user"
         )
 

@@ -23,7 +23,7 @@ from mxspark.errors import ClusterError, DataError, InternalError, MXSparkError
 from mxspark.protocol import codec
 from mxspark.spark.session import compat
 from mxspark.spark.spool.task import ANSWER, SpoolTask
-from mxspark.topology.placement import host_identity
+from mxspark.topology.identity import host_identity
 
 _OURS = re.compile(r"^mxspark\.errors\.ClusterError: (.*)$", re.MULTILINE)
 _MISSING = re.compile(r"ModuleNotFoundError: No module named '(mxspark|numpy|pyarrow)\b[^']*'")

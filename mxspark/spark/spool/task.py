@@ -20,7 +20,7 @@ from mxspark.data.spool import ColumnSpec, SpoolReady, run_folder_name
 from mxspark.data.spool_writer import PartitionWriter
 from mxspark.errors import ClusterError
 from mxspark.protocol import codec
-from mxspark.topology.placement import host_identity
+from mxspark.topology.identity import host_identity
 
 if TYPE_CHECKING:
     import pyarrow as pa
