@@ -59,7 +59,7 @@ FENCES = {
         "protocol/",
         "system/",
         "agent/",
-        "check/network.py",
+        "check/",
         "cli/janitor.py",
         "mx/exchange/peers.py",
         "launch/",
