@@ -28,3 +28,16 @@ def test_examples_are_python_and_commands_are_those_of_a_checkout(page: Path) ->
         compile(block, f"{page.name}, example {number}", "exec")
     bare = re.findall(r"(?<!-m )\bmxspark (?:train|check|janitor)\b", text)
     assert not bare, "after the quick start there is only ./submit.sh"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_modules_and_what_is_named_in_them_exist(page: Path) -> None:
+    named = re.findall(r"`((?:\w+/)+\w+)\.(\w+)(?:\(\))?`", page.read_text())
+    for module, name in ((module, name) for module, name in named if "/test_" not in module):
+        if name in ("yaml", "md", "conf", "json", "jsonl", "params", "txt", "parquet"):
+            continue
+        file = ROOT / "mxspark" / f"{module}.py"
+        assert file.is_file() or (ROOT / f"{module}.py").is_file(), f"{page.name} names {module}.py"
+        assert name == "py" or re.search(rf"^(?:def |class |){name}\b", file.read_text(), re.M), (
+            f"{page.name}: {module}.{name}"
+        )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import graphlib
+import itertools
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -117,6 +119,34 @@ def test_imports_stay_inside_their_layers(path: Path) -> None:
 def test_the_root_holds_only_what_users_hold() -> None:
     names = {path.name for path in PACKAGE.glob("*.py")}
     assert names == {"__init__.py", "__main__.py", "version.py", "model.py", "result.py"}
+
+
+def rows_of(title: str) -> list[list[str]]:
+    """Return the cells of the table of docs/architecture.md whose head row begins with `title`."""
+    lines = (PACKAGE.parent / "docs" / "architecture.md").read_text().splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith(title)) + 2
+    table = itertools.takewhile(lambda line: line.startswith("|"), lines[start:])
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table]
+
+
+def test_the_table_of_the_house_is_the_one_that_is_held() -> None:
+    stated = {
+        package.strip("`"): tuple(filter(None, below.split(", "))) for _, package, _, below in rows_of("| floor |")
+    }
+    assert stated == {package: tuple(sorted(below)) for package, below in LAYERS.items()}
+    libraries = {
+        name: tuple(where.split(", ")) for names, where in rows_of("| library |") for name in names.split(", ")
+    }
+    assert libraries == {name: tuple(sorted(where)) for name, where in THIRD.items()}
+
+
+def test_the_drawing_of_the_house_has_each_package_above_what_it_imports() -> None:
+    floor_of = {package.strip("`"): int(floor) for floor, package, _, _ in rows_of("| floor |")}
+    for package, below in LAYERS.items():
+        assert all(floor_of[name.partition(".")[0]] < floor_of[package] for name in below), package
+    page = (PACKAGE.parent / "docs" / "architecture.md").read_text()
+    drawn = {int(line[:2]): set(line[2:].split()) for line in page.splitlines() if re.match(r" \d  +\w", line)}
+    assert drawn == {floor: {name for name in floor_of if floor_of[name] == floor} for floor in set(floor_of.values())}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
