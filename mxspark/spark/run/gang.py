@@ -50,15 +50,7 @@ class Gang:
         How the newest attempt ended.
     """
 
-    def __init__(
-        self,
-        session: SessionFacts,
-        job: JobConfig,
-        run_id: str,
-        logs: Path,
-        size: int,
-        first: int,
-    ) -> None:
+    def __init__(self, session: SessionFacts, job: JobConfig, run_id: str, logs: Path, size: int, first: int) -> None:
         self.on_turn: Callable[[], None] = lambda: None
         self._session, self._job, self._run_id, self._logs, self.size = session, job, run_id, logs, size
         self._secret = secrets.token_hex(32)

@@ -180,18 +180,8 @@ class _Run:
         recorder.begin()
         spool, where = self._spool_again, self._folder("restore")
         return Attempts(
-            self.job,
-            self.facts,
-            gang,
-            self._gang,
-            bundle,
-            recorder,
-            self.display,
-            spool,
-            where,
-            self._wait,
-            self.notice,
-        )
+            self.job, self.facts, gang, self._gang, bundle, recorder, self.display, spool, where, self._wait, self.notice
+        )  # fmt: skip
 
     def _gang(self, size: int, first: int) -> Gang:
         return self.stack.enter_context(Gang(self.facts, self.job, self.run, self.scratch / "logs", size, first))
