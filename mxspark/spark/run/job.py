@@ -178,9 +178,10 @@ class _Run:
         steps = data[0].plan.steps
         self.display.begin(steps, self.job.training.epochs, restore.step if restore else 0)
         recorder.begin()
-        spool, where = self._spool_again, self._folder("restore")
+        again, where = self._spool_again, self._folder("restore")
         return Attempts(
-            self.job, self.facts, gang, self._gang, bundle, recorder, self.display, spool, where, self._wait, self.notice
+            self.job, self.facts, gang, self._gang, bundle,
+            recorder, self.display, again, where, self._wait, self.notice,
         )  # fmt: skip
 
     def _gang(self, size: int, first: int) -> Gang:
