@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Optional
 
 from mxspark.errors.cause import Cause
-from mxspark.errors.kinds import remedy
 from mxspark.model import Model
 from mxspark.protocol import codec
 from mxspark.protocol.events import EpochEnd
@@ -113,7 +112,7 @@ class Result:
 
     def failed(self, cause: Cause, exact: str = "") -> Result:
         """Return this outcome with what failed first and what to do about it; `exact` is better than what is usual."""
-        return replace(self, cause=cause, remedy=exact or remedy(cause))
+        return replace(self, cause=cause, remedy=exact or cause.traits.remedy)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the outcome as one JSON object, as ``--result`` writes it."""

@@ -68,7 +68,7 @@ class Main:
         sys.stderr.write(text)
         message = f"an agent crashed: {text.rstrip().splitlines()[-1]}"
         if self._kind == "driver":
-            cause = Cause("internal", "agent", RANK, os.uname().nodename, os.getpid(), message, traceback=text)
+            cause = Cause.here("internal", "agent", message, rank=RANK, traceback=text)
             self._starter.send({"from": {"role": "agent", "rank": RANK}, **events.to_wire(events.Ended(cause))})
         else:
             self._print({"outcome": "crashed", "message": message, "traceback": text})

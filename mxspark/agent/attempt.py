@@ -7,20 +7,12 @@ from dataclasses import dataclass, field, replace
 from typing import Optional
 
 from mxspark.errors.cause import Cause, describe_exit
+from mxspark.errors.kinds import KINDS
 from mxspark.protocol import events
 from mxspark.protocol.specs import DriverAgentSpec, Limits, RoleSpec
 from mxspark.topology.identity import explain_difference
 
 WAIT, FAIL, FINISH = "wait", "fail", "finish"
-KIND_OF_RAISED = {
-    "training": "training",
-    "input": "input",
-    "mxspark": "internal",
-    "agent": "agent",
-    "memory": "memory",
-    "disk": "disk",
-    "limit": "limit",
-}
 Who = tuple[str, int]
 
 
@@ -105,7 +97,7 @@ class Attempt:
         if self.verdict == FINISH:
             return ()
         absent = set(range(self.size)) - set(self.joined)
-        late = absent if cause is not None and cause.kind == "start" else set()
+        late = absent if cause is not None and cause.traits.gives_up_absent else set()
         return tuple(sorted(set(self.gone) | late))
 
     def begin(self, slot_of: dict[Who, Optional[int]], now: float) -> None:
@@ -163,18 +155,18 @@ class Attempt:
 
     def fail(self, kind: str, who: Who, message: str, **details: object) -> None:
         """Add a failure of a role or agent."""
-        cause = Cause(kind, *who, self._host(who), self.pids.get(who, self._agent_pid(who)), message)
+        role, rank = who
+        pid = self.pids.get(who, self._agent_pid(who))
+        cause = Cause(kind, role, rank, self._host(who), pid=pid, message=message)
         self.failures.append(replace(cause, step=max(self.steps.values(), default=None), **details))  # type: ignore[arg-type]
 
     def _heard(self, who: Who, event: events.Event, now: float) -> None:
         if isinstance(event, events.Raised):
             if event.step is not None:
                 self.steps[who] = event.step  # newer than its last beat
-            kind = KIND_OF_RAISED.get(event.who, "role")
-            plain = event.who in ("role", "agent", "input", "memory", "disk", "limit")
-            text = event.message if plain else f"{event.type}: {event.message}"
-            # of an error in the input the message says all, and the way through our code nothing
-            self.fail(kind, who, text, traceback="" if event.who == "input" else event.traceback)
+            kind = KINDS[event.who]
+            text = f"{event.type}: {event.message}" if kind.names_exception else event.message
+            self.fail(kind.name, who, text, traceback=event.traceback if kind.shows_log else "")
             return
         if isinstance(event, events.Loaded):
             self.loaded.add(who)

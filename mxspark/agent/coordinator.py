@@ -108,7 +108,7 @@ class Coordinator:
         self._interrupted = True
         if self._attempt.verdict == WAIT:
             self._attempt.verdict = FAIL
-            self._cause = Cause("interrupted", "agent", RANK, self._attempt.host, os.getpid(), why)
+            self._cause = Cause.here("interrupted", "agent", why, rank=RANK)
         self._stop_all(why)
 
     def _begin(self, frame: frames.Message) -> None:
@@ -214,7 +214,7 @@ class Coordinator:
         self._attempt.verdict = FAIL
         self._cause = cause
         log.error("attempt %d failed: %s", self._attempt.number, cause.describe())
-        if cause.kind not in ("hang", "start"):
+        if not cause.traits.is_examined:
             self._clear(cause.message)
             return
         self._roles.dump_stacks()

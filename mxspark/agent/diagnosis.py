@@ -28,7 +28,7 @@ def blame(attempt: Attempt, cause: Cause) -> Cause:
             )
     for found in attempt.examined.values():
         named = (found.role, found.rank) == (cause.role, cause.rank)
-        if found.inside and (named or cause.kind == "hang"):
+        if found.inside and (named or cause.traits.may_blame_another):
             return _at_fault(attempt, cause, found, f"its main thread is in {found.inside}", None)
     return cause
 

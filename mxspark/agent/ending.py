@@ -60,9 +60,10 @@ def ended(attempt: Attempt, cause: Optional[Cause], logs: Mapping[str, str], suf
     others = [_short(other) for other in attempt.failures if other is not cause]
     if cause is not None:
         name = f"{cause.role}-{cause.rank}{suffix}"
-        if not cause.log_tail and name in logs and cause.kind != "input":  # where the message says all
+        if not cause.log_tail and name in logs and cause.traits.shows_log:
             lines = logs[name].splitlines(keepends=True)
-            cause = replace(cause, log_tail="".join(lines[-(STACK_LINES if cause.kind == "hang" else TAIL_LINES) :]))
+            count = STACK_LINES if cause.traits.shows_stacks else TAIL_LINES
+            cause = replace(cause, log_tail="".join(lines[-count:]))
     room = LOGS_LIMIT // max(1, len(logs))
     return events.Ended(
         _short(cause, 1) if cause else None,

@@ -213,8 +213,10 @@ def _train(config: str, overrides: Sequence[str], master: Optional[str]) -> tupl
         nothing_yet = Result(status, run, f"{str(stop) or 'Ctrl-C'}; the same command resumes")
         return getattr(stop, "result", None) or nothing_yet, EXIT_TERMINATED if terminated else EXIT_INTERRUPTED
     except MXSparkError as error:
-        reached = error.result or Result(FAILED, run, error.message)
-        return reached.failed(run_folder.cause_of(error), error.remedy), error.exit_code
+        if isinstance(error.result, Result):
+            return error.result, error.exit_code
+        early = Result(FAILED, run, error.message)  # it ended before it owned the job dir
+        return early.failed(run_folder.cause_of(error), error.remedy), error.exit_code
     except Exception:
         text = traceback.format_exc()
         return Result(FAILED, run, f"a mistake of mxspark's own, please report it:\n{text}"), InternalError.exit_code

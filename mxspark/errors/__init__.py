@@ -8,12 +8,18 @@
     │   ├── DataError                      what the rows or the columns hold
     │   └── JobDirError                    the job dir cannot be used for this job
     │       ├── OwnerLives                 a run of another job is at work in it
-    │       └── TakenOver                  a later run has taken it from this one
+    │       ├── TakenOver                  a later run has taken it from this one
+    │       ├── JobDirRemoved              it is gone while a run is at work in it
+    │       └── NoRoom                     its disk is full (mxspark.storage)
     ├── TrainingCodeError (RuntimeError)   the user's network, loss or data code     exit code 3
     ├── ClusterError (RuntimeError)        a role, a slot, a host, the network       exit code 4
     │   ├── RoleDied                       a role process ended before its work did
     │   ├── NoProgress                     nothing moved for longer than allowed
-    │   └── NotStarted                     the group did not form in time
+    │   ├── NotStarted                     the group did not form in time
+    │   ├── PeerGone                       a worker this one sums with has ended (mxspark.mx)
+    │   ├── Gone                           a storage answers that what was there is not (mxspark.storage)
+    │   ├── CorruptFile                    a file is not what was written (mxspark.storage)
+    │   └── Unreachable                    HDFS or YARN does not answer (mxspark.spark)
     └── InternalError (RuntimeError)       a mistake of ours                          exit code 70
 
 A Ctrl-C stays a ``KeyboardInterrupt`` (exit code 130); a SIGTERM to the command line is one too (exit code 143).
@@ -23,12 +29,43 @@ Every message says what happened, which values were seen and what to do next.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Optional
+from typing import TYPE_CHECKING, Any, ClassVar, Optional, Protocol
 
 if TYPE_CHECKING:
     from mxspark.errors.cause import Cause
 
 EXIT_INTERRUPTED, EXIT_TERMINATED = 130, 143
+
+
+class Outcome(Protocol):
+    """What a run had reached when it failed: the part of `mxspark.Result` that a caller of `train` asks for."""
+
+    @property
+    def run_id(self) -> str:
+        """Name of the run."""
+
+    @property
+    def epochs(self) -> int:
+        """Passes done."""
+
+    @property
+    def steps(self) -> int:
+        """Steps done."""
+
+    @property
+    def checkpoint(self) -> Optional[str]:
+        """Newest committed checkpoint."""
+
+    @property
+    def cause(self) -> Optional[Cause]:
+        """What failed first."""
+
+    @property
+    def remedy(self) -> str:
+        """What to do about it."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all of it as one JSON object."""
 
 
 class MXSparkError(Exception):
@@ -56,7 +93,7 @@ class MXSparkError(Exception):
         super().__init__(message)
         self.message = message
         self.cause = cause
-        self.result: Any = None
+        self.result: Optional[Outcome] = None
 
     def __reduce__(self) -> tuple[object, ...]:
         return type(self), (self.message, self.cause)
@@ -111,6 +148,7 @@ class TrainingCodeError(MXSparkError, RuntimeError):
     """The user's own code raised inside a worker; the message carries its traceback."""
 
     exit_code = 3
+    kind = "training"
 
 
 class ClusterError(MXSparkError, RuntimeError):
@@ -122,14 +160,22 @@ class ClusterError(MXSparkError, RuntimeError):
 class RoleDied(ClusterError):
     """A role process, or the agent that owned it, ended before its work was done."""
 
+    kind = "role"
+
 
 class NoProgress(ClusterError):
     """No worker reported any progress for longer than ``failure.hang_s``."""
+
+    kind = "hang"
 
 
 class NotStarted(ClusterError):
     """The group did not form within ``failure.start_s``."""
 
+    kind = "start"
+
 
 class InternalError(MXSparkError, RuntimeError):
     """A promise between two of our own parts did not hold; please report it."""
+
+    kind = "internal"

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Optional
+from typing import Any, Optional
+
+from mxspark.errors import MXSparkError, kinds
 
 
 @dataclass(frozen=True)
@@ -15,13 +18,7 @@ class Cause:
     Attributes
     ----------
     kind : str
-        ``role`` (a role process ended), ``agent`` (the process that owned roles is gone), ``stage`` (Spark ended the
-        stage), ``training`` (the user's code raised), ``input`` (the data or the job dir), ``memory`` (out of memory),
-        ``disk`` (no room on one), ``limit`` (files or processes), ``hang``, ``start`` (did not form in time), ``host``
-        (roles cannot meet there), ``internal`` (our own mistake), ``interrupted`` (the driver asked for the end),
-        ``owner`` (a run of another job owns the job dir), ``taken`` (a later run took it over), ``removed`` (it is
-        gone), ``killed`` (the driver or its JVM), ``stopped`` (a process that is no role stood still, by SIGSTOP or
-        Ctrl-Z), ``driver`` (anything else that no role process is behind).
+        Name of a row of `mxspark.errors.kinds.KINDS`, which says what it means.
     role : str
         ``scheduler``, ``server``, ``worker``, ``agent``, ``driver``, ``jvm`` (of the driver) or ``spark`` (another
         process of Spark's).
@@ -50,6 +47,37 @@ class Cause:
     traceback: str = ""
     log_tail: str = ""
     step: Optional[int] = None
+
+    def __post_init__(self) -> None:
+        kinds.check(self.kind)
+
+    @classmethod
+    def here(
+        cls, kind: str, role: str, message: str, *, rank: int = 0, pid: Optional[int] = None, **details: Any
+    ) -> Cause:
+        """Return the failure of a process of this host; `pid` is this process's own where it is not given.
+
+        >>> Cause.here("stage", "driver", "cancelled").pid == os.getpid()
+        True
+        """
+        return cls(
+            kind=kind,
+            role=role,
+            rank=rank,
+            host=os.uname().nodename,
+            pid=os.getpid() if pid is None else pid,
+            message=message,
+            **details,
+        )
+
+    @property
+    def traits(self) -> kinds.Kind:
+        """Return what is known of its kind."""
+        return kinds.KINDS[self.kind]
+
+    def as_error(self) -> MXSparkError:
+        """Return the exception of this failure, by who can mend it."""
+        return self.traits.error(self.describe(), self)
 
     @property
     def who(self) -> str:

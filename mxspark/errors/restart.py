@@ -13,10 +13,6 @@ IN_PLACE, STAGE, STOP = "in place", "stage", "stop"
 LONGEST_WAIT_S = 60.0
 
 
-#: Causes that may be gone the next time. The others would only be met again, later.
-HEALING = ("role", "agent", "stage", "hang", "start", "stopped")
-
-
 #: Signals that come from outside; the code a process runs is not to blame for them.
 FROM_OUTSIDE = ("SIGKILL", "SIGTERM", "SIGINT", "SIGHUP", "SIGSTOP")
 
@@ -68,8 +64,8 @@ def decide(failed: Sequence[Failed], policy: Policy) -> Next:
     does not do so by chance.
     """
     last = failed[-1]
-    if last.cause.kind not in HEALING:
-        return Next(STOP, 0.0, _HOPELESS.get(last.cause.kind, "the next attempt would meet it again"))
+    if not last.cause.traits.heals:
+        return Next(STOP, 0.0, last.cause.traits.why_hopeless)
     if len(failed) > 1 and _same(failed[-2], last):
         where = f"between step {last.began} and the next checkpoint"
         return Next(STOP, 0.0, f"the same failure came twice in a row, both times {where}")
@@ -79,18 +75,6 @@ def decide(failed: Sequence[Failed], policy: Policy) -> Next:
         return Next(STOP, 0.0, f"{count} restart{'' if count == 1 else 's'} without progress ({limit})")
     wait_s = 0.0 if count == 0 else min(policy.backoff_s * 2 ** (count - 1), LONGEST_WAIT_S)
     return Next(IN_PLACE if last.whole else STAGE, wait_s, f"restart {count + 1} of {policy.max_restarts}")
-
-
-_HOPELESS = {
-    "training": "an error of the training code would come again",
-    "input": "the data or the job dir would be the same again",
-    "memory": "it would run out of memory again",
-    "disk": "the disk would be full again",
-    "limit": "it would meet the limit again",
-    "host": "the roles could not meet there again",
-    "internal": "it is a mistake of mxspark's own, please report it",
-    "interrupted": "the end was asked for",
-}
 
 
 def _restarts(failed: Sequence[Failed]) -> int:
@@ -108,6 +92,6 @@ def _restarts(failed: Sequence[Failed]) -> int:
 def _same(one: Failed, other: Failed) -> bool:
     """Tell whether two attempts failed in the same way on the same way, by their own doing."""
     a, b = one.cause, other.cause
-    if a.signal in FROM_OUTSIDE or a.kind in ("agent", "stage", "stopped") or one.progressed or other.progressed:
+    if a.signal in FROM_OUTSIDE or a.traits.comes_from_outside or one.progressed or other.progressed:
         return False
     return (a.kind, a.role, a.exit_code, a.signal, one.began) == (b.kind, b.role, b.exit_code, b.signal, other.began)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Callable, Optional
 
 from mxspark.errors import JobDirError, JobDirRemoved, MXSparkError, OwnerLives, TakenOver
-from mxspark.errors.kinds import remedy_of
+from mxspark.errors.kinds import KINDS
 from mxspark.job.record import RunInfo
 from mxspark.protocol import codec
 from mxspark.storage.base import Storage, join
@@ -77,14 +77,14 @@ def check_owner(storage: Storage, path: str, term: int, run: RunInfo, mark: str)
         who = describe(read_owner(storage, path, newest))
         raise TakenOver(
             f"another run owns the job dir {path}: term {newest}, {who}; this run had term {term} and must not publish "
-            f"any more; {remedy_of(TakenOver.kind)}"
+            f"any more; {KINDS[TakenOver.kind].remedy}"
         )
     # a job dir that was made anew counts from 1 again; as long as our folder is there, nothing need be read
     if newest == term and (storage.stat(mark) is not None or _is_of(storage, path, term, run)):
         return
     raise JobDirRemoved(
         f"the job dir {path} was removed or moved away while this run was at work in it; by whom is not known. Its "
-        f"checkpoints and models went with it, so the run ends here; {remedy_of(JobDirRemoved.kind)}"
+        f"checkpoints and models went with it, so the run ends here; {KINDS[JobDirRemoved.kind].remedy}"
     )
 
 
@@ -220,6 +220,6 @@ class Claim:
         theirs = owner.run.job_id if owner.run else "unknown"
         return OwnerLives(
             f"the job dir {self._path} belongs to a run that lives: {describe(owner.run)} (term {owner.term}, job id "
-            f"{theirs}; this run's is {self._run.job_id}); {remedy_of(OwnerLives.kind)}, which ends that run within "
+            f"{theirs}; this run's is {self._run.job_id}); {KINDS[OwnerLives.kind].remedy}, which ends that run within "
             f"{self._lease_s(owner):g} s"
         )

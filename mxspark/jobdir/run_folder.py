@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Callable, Optional
@@ -26,7 +25,7 @@ FAILURE = ("run_id", "message", "cause", "attempts", "remedy", "epochs", "steps"
 def cause_of(error: MXSparkError) -> Cause:
     """Return the cause of an error; of one that no role process is behind it is this process that says it."""
     words = error.message.splitlines()[0]
-    return error.cause or Cause(error.kind, "driver", 0, os.uname().nodename, os.getpid(), words)
+    return error.cause or Cause.here(error.kind, "driver", words)
 
 
 def models(owned: JobDir) -> dict[str, Model]:

@@ -156,7 +156,7 @@ class SparkSubmit:
             still_s = self._still.seconds(pid) if pid and self.cause is None else 0.0
             if still_s > limit_s:
                 words = f"stopped by a signal for {still_s:.0f} s (failure.lease_s = {lease_s:g} s), and then killed"
-                self.cause = Cause("stopped", role, 0, os.uname().nodename, pid, words, signal="SIGSTOP")
+                self.cause = Cause.here("stopped", role, words, pid=pid, signal="SIGSTOP")
                 self._deadline = min(self._deadline, time.monotonic() + STOP_S)
                 _send({pid}, signal.SIGKILL)
 
@@ -214,15 +214,14 @@ def _driver(folder: Path) -> int:
 
 def _killed(jvm: int, status: int, driver: int) -> Optional[Cause]:
     """Return the cause if spark-submit's JVM was killed, or a driver that ended without having said how."""
-    host = os.uname().nodename
     if os.WIFSIGNALED(status):
         _, name, words = describe_exit(-os.WTERMSIG(status))
-        return Cause("killed", "jvm", 0, host, jvm, words, signal=name)
+        return Cause.here("killed", "jvm", words, pid=jvm, signal=name)
     if not driver:
         return None  # a script of the user's, or Spark has said what it lacks
     code = os.WEXITSTATUS(status)  # spark-submit ends with that of the driver, 128 + n after a signal
     exit_code, name, words = describe_exit(128 - code if code > 128 else code)
-    return Cause("killed", "driver", 0, host, driver, words, exit_code=exit_code, signal=name)
+    return Cause.here("killed", "driver", words, pid=driver, exit_code=exit_code, signal=name)
 
 
 @contextlib.contextmanager

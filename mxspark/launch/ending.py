@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import sys
 import threading
@@ -44,7 +43,7 @@ def show(outcome: Optional[dict[str, Any]], path: Optional[str], code: int, unkn
         "the application ended and its driver did not say how: it was killed, or could not start; YARN's words and the "
         "application's logs say more"
     )
-    return tell(Cause("stage", "driver", 0, os.uname().nodename, 0, words), path, ClusterError.exit_code)
+    return tell(Cause.here("stage", "driver", words, pid=0), path, ClusterError.exit_code)
 
 
 @contextlib.contextmanager

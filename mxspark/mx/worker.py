@@ -11,6 +11,8 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, NoReturn, Optional
 
+from mxspark.errors import InternalError
+from mxspark.errors.kinds import KINDS
 from mxspark.job.spec import WorkerBundle
 from mxspark.protocol import codec, events
 from mxspark.protocol.channel import Channel
@@ -68,13 +70,13 @@ class _Work:
         try:
             self._train()
         except BaseException as error:  # sys.exit() in the user's network is no success
-            code = attribution.EXIT_CODES["mxspark"]
+            code = InternalError.exit_code
             try:
                 step = self._loop.stepper.done if self._loop is not None else None
                 raised = attribution.raised(error, step)
                 print(raised.traceback, file=sys.stderr, flush=True)
                 self._line.send(raised)
-                code = attribution.EXIT_CODES[raised.who]
+                code = KINDS[raised.who].error.exit_code
             finally:
                 # in here, while the exception keeps every frame, and with them MXNet's store, alive
                 _end(code)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Optional, Union, get_args
 
+from mxspark.errors import kinds
 from mxspark.errors.cause import Cause
 from mxspark.protocol import codec
 
@@ -93,7 +94,7 @@ class Staged:
 
 @dataclass(frozen=True)
 class Raised:
-    """The worker stops because of an exception. `who` is ``training`` (the user's code), ``input`` or ``mxspark``.
+    """The worker stops because of an exception. `who` is the kind of failure: ``training``, ``input`` or ``internal``.
 
     Its agent makes ``memory`` or ``disk`` of that where one ran out. An agent says it too: of a role that broke its
     part (``role``), and of itself when it has to give up (``agent``).
@@ -104,6 +105,9 @@ class Raised:
     message: str
     traceback: str
     step: Optional[int] = None
+
+    def __post_init__(self) -> None:
+        kinds.check(self.who)
 
 
 @dataclass(frozen=True)

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import ast
 import io
+import os
+import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Optional
 
 import pytest
 from rich.console import Console
 
-from mxspark.agent.attempt import KIND_OF_RAISED
-from mxspark.errors import InputError, JobDirError, JobDirRemoved, OwnerLives, TakenOver, restart
+import mxspark
+from mxspark import errors
+from mxspark.errors import MXSparkError
 from mxspark.errors import cause as failure
 from mxspark.errors.cause import Cause
-from mxspark.errors.kinds import remedy
+from mxspark.errors.kinds import KINDS
 from mxspark.errors.restart import IN_PLACE, STAGE, STOP, Failed, Next, Policy, decide
+from mxspark.jobdir.run_folder import cause_of
+from mxspark.protocol import codec, events
 from mxspark.report.summary import print_summary, rows
 from mxspark.result import FAILED, Result
 from mxspark.spark.run.downtime import Losses
@@ -33,12 +40,12 @@ def of_kind(kind: str) -> Failed:
     return failed(Cause(kind, "worker", 0, "h", 7, "so it is"))
 
 
-@pytest.mark.parametrize("kind", ["role", "agent", "stage", "hang", "start"])
+@pytest.mark.parametrize("kind", ["role", "agent", "stage", "hang", "start", "stopped"])
 def test_what_may_heal_is_tried_again_at_once(kind: str) -> None:
     assert decide([of_kind(kind)], POLICY) == Next(IN_PLACE, 0.0, "restart 1 of 3")
 
 
-@pytest.mark.parametrize("kind", ["training", "input", "memory", "disk", "host", "internal", "interrupted", "new"])
+@pytest.mark.parametrize("kind", ["training", "input", "memory", "disk", "limit", "host", "internal", "interrupted"])
 def test_what_would_come_again_is_not(kind: str) -> None:
     step = decide([of_kind(kind)], POLICY)
     assert (step.action, step.wait_s) == (STOP, 0.0) and step.reason
@@ -116,15 +123,63 @@ def test_a_last_attempt_has_no_next_step() -> None:
     assert last is None and losses.attempts[0].how == STOP
 
 
-def test_every_kind_of_cause_has_a_remedy_of_its_own_and_the_summary_shows_it() -> None:
-    documented = Cause.__doc__.split("kind : str")[1].split("role : str")[0]  # type: ignore[union-attr]
-    errors = (InputError, JobDirError, OwnerLives, TakenOver, JobDirRemoved)
-    kinds = {*KIND_OF_RAISED.values(), *restart.HEALING, *restart._HOPELESS, *(error.kind for error in errors)}
-    assert all(f"``{kind}``" in documented for kind in kinds)
-    remedies = {kind: remedy(Cause(kind, "worker", 0, "h", 7, "so it is")) for kind in kinds}
-    assert len(set(remedies.values())) == len(kinds)
+def test_every_kind_has_a_remedy_of_its_own_and_the_summary_shows_it() -> None:
+    remedies = [kind.remedy for kind in KINDS.values()]
+    assert all(remedies) and len(set(remedies)) == len(KINDS)
     result = Result(FAILED, "run", "sad").failed(CRASHED)
-    assert ("next", remedies["role"]) in rows(result) and result.to_dict()["remedy"] == remedies["role"]
+    assert ("next", KINDS["role"].remedy) in rows(result) and result.to_dict()["remedy"] == KINDS["role"].remedy
+
+
+def test_every_kind_has_its_row_in_the_documentation_and_no_row_is_without_a_kind() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "failures.md").read_text()
+    section = page.split("## Kinds of failures")[1].split("\n## ")[0]
+    found = [line for line in section.splitlines() if line.startswith("| `")]
+    assert found == [
+        f"| `{kind.name}` | {kind.meaning} | `{kind.error.__name__}` | "
+        f"{'yes' if kind.heals else 'no: ' + kind.why_hopeless} |"
+        for kind in KINDS.values()
+    ]
+
+
+def test_a_kind_without_a_row_is_refused_where_a_cause_is_made_or_arrives() -> None:
+    with pytest.raises(ValueError, match="no kind of failure is called 'new'; use one of role, agent"):
+        Cause("new", "worker", 0, "h", 7, "so it is")
+    plain = codec.encode(events.Ended(KILLED))
+    plain["cause"]["kind"] = "new"
+    with pytest.raises(ValueError, match="'new'"):
+        codec.decode(events.Ended, plain)
+    with pytest.raises(ValueError, match="'mxspark'"):
+        events.Raised("mxspark", "KeyError", "'x'", "")
+
+
+def test_the_tree_of_errors_names_all_of_them() -> None:
+    """By the text of the package: where they are defined may need MXNet or Spark."""
+    bases = {
+        node.name: {ast.unparse(base) for base in node.bases}
+        for path in Path(mxspark.__file__).parent.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ClassDef)
+    }
+    ours = {"MXSparkError"}
+    while more := {name for name, above in bases.items() if above & ours} - ours:
+        ours |= more
+    tree = (errors.__doc__ or "").split("A Ctrl-C")[0]
+    assert {word for line in tree.splitlines() for word in re.findall(r"^[ │├└─]*(\w+)", line)} >= ours
+    assert len(ours) > 15
+
+
+def test_every_error_is_of_a_kind_and_what_a_kind_becomes_is_of_that_kind() -> None:
+    families = [error for error in vars(errors).values() if isinstance(error, type) and issubclass(error, MXSparkError)]
+    assert all(error.kind in KINDS for error in families)
+    general = ("driver", "role", "input")  # an error that several kinds become
+    assert all(kind.error.kind in (kind.name, *general) for kind in KINDS.values())
+
+
+def test_a_mistake_of_ours_is_one_to_report_in_the_driver_too() -> None:
+    """Not one to mend: it had the remedy of what the driver has found, "change what is named, then start again"."""
+    found = cause_of(errors.InternalError("the plan counts 3 rows, the spools hold 4"))
+    assert (found.kind, found.role, found.pid) == ("internal", "driver", os.getpid())
+    assert found.traits.remedy.startswith("please report it")
 
 
 def test_of_many_processes_that_were_left_the_first_are_named_and_the_others_counted() -> None:

@@ -192,8 +192,8 @@ def test_importing_loads_none_of_the_big_libraries(statement: str) -> None:
 def test_the_public_surface() -> None:
     assert sorted(mxspark.__all__) == [
         "ClusterError", "ConfigError", "DataError", "InputError", "InternalError", "JobConfig", "JobDirError",
-        "MXSparkError", "Model", "NoProgress", "NotStarted", "Result", "RoleDied", "TrainingCodeError",
-        "__version__", "train",
+        "JobDirRemoved", "MXSparkError", "Model", "NoProgress", "NotStarted", "OwnerLives", "Result", "RoleDied",
+        "TakenOver", "TrainingCodeError", "__version__", "train",
     ]  # fmt: skip
     assert all(getattr(mxspark, name) is not None for name in mxspark.__all__)
     with pytest.raises(AttributeError, match="no attribute 'trian'"):

@@ -15,12 +15,16 @@ from mxspark.errors import cause as failure
 from mxspark.job import spec
 from mxspark.protocol import codec, events
 
+#: Texts that are names of kinds of failures, and no others are taken.
+KINDS_OF_FAILURE = {(failure.Cause, "kind"): "role", (events.Raised, "who"): "training"}
+
 
 def sample(kind: Any) -> Any:
     """Build a value of a type, every field filled."""
     if dataclasses.is_dataclass(kind):
         hints = get_type_hints(kind)
-        return kind(**{field.name: sample(hints[field.name]) for field in dataclasses.fields(kind)})  # type: ignore[operator]
+        names = [field.name for field in dataclasses.fields(kind)]
+        return kind(**{name: KINDS_OF_FAILURE.get((kind, name)) or sample(hints[name]) for name in names})  # type: ignore[operator]
     origin, inner = get_origin(kind), get_args(kind)
     if origin is Union:
         return sample(inner[0])

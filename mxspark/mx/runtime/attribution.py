@@ -9,18 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Optional
 
-from mxspark.errors import InputError, InternalError, MXSparkError, TrainingCodeError
+from mxspark.errors import InputError, MXSparkError, TrainingCodeError
 from mxspark.errors.cause import shorten
 from mxspark.protocol import events
 
 _OURS = str(Path(__file__).resolve().parents[2]) + os.sep
-EXIT_CODES = {
-    "input": InputError.exit_code,
-    "training": TrainingCodeError.exit_code,
-    "mxspark": InternalError.exit_code,
-}
-
-
 # A report is one frame, of bounded size, and goes to a screen.
 MESSAGE_LIMIT, TRACEBACK_LIMIT = 8_000, 32_000
 
@@ -72,7 +65,7 @@ def _who(error: BaseException) -> tuple[str, BaseException]:
         return "input", error
     if isinstance(error, TrainingCodeError) or _name(type(error)) == "mxnet.base.MXNetError":
         return "training", error
-    return "mxspark", error
+    return "internal", error
 
 
 def _name(kind: type[BaseException]) -> str:

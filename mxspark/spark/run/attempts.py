@@ -20,7 +20,6 @@ from mxspark.report.progress import Progress
 from mxspark.result import Attempt, Result
 from mxspark.spark.run import memory, stragglers
 from mxspark.spark.run.gang import Gang
-from mxspark.spark.run.kinds import error_of
 from mxspark.spark.run.record import Recorder
 from mxspark.spark.run.shutdown import Notice, Terminated
 from mxspark.spark.run.stragglers import Watch
@@ -118,7 +117,7 @@ class Attempts:
     def _end_if_told(self, error: Optional[MXSparkError] = None) -> None:
         """Raise if a notice was given; a next attempt is not begun then."""
         if self._notice.why is not None:
-            asked = error is not None and error.cause is not None and error.cause.kind == "interrupted"
+            asked = error is not None and error.cause is not None and error.cause.traits.is_asked_for
             lost = f"; before a last checkpoint: {error.message.splitlines()[0]}" if error and not asked else ""
             raise Terminated(self._notice.why + lost) from error
 
@@ -147,7 +146,7 @@ class Attempts:
         ended = self._gang.ended
         if ended is None or ended.cause is None:
             return None
-        failed = error_of(ended.cause)
+        failed = ended.cause.as_error()
         return type(failed)("\n".join([failed.message, *cause.company(ended.cause, ended.others)]), ended.cause)
 
     def _look(self, reported: Reported, watch: Watch) -> None:
@@ -240,7 +239,7 @@ class Attempts:
 
     def _last_word(self, error: MXSparkError, step: Next) -> MXSparkError:
         """Return what is raised: the last cause, why there is no further attempt, and the causes before it."""
-        if not self._policy.max_restarts or error.cause is None or error.cause.kind == "interrupted":
+        if not self._policy.max_restarts or error.cause is None or error.cause.traits.is_asked_for:
             return error
         lines = [error.message, f"no further attempt is made: {step.reason}"]
         lines += [

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import secrets
 import sys
 import time
@@ -16,7 +15,7 @@ from typing import Any, Optional
 
 from mxspark.agent import launch
 from mxspark.config.job_config import JobConfig
-from mxspark.errors import ClusterError, NotStarted, RoleDied
+from mxspark.errors import MXSparkError, NotStarted
 from mxspark.errors.cause import Cause
 from mxspark.job.spec import AgentSpec, DriverAgentSpec, Limits, WorkerBundle
 from mxspark.protocol import codec, events
@@ -242,17 +241,9 @@ class Gang:
             self._agent.kill()
             raise self._agent_gone(f"it was silent for {silent_s:.1f} s (failure.lease_s = {self._limits.lease_s:g} s)")
 
-    def _agent_gone(self, why: str) -> RoleDied:
-        cause = Cause(
-            "agent",
-            "agent",
-            -1,
-            os.uname().nodename,
-            self._agent.pid,
-            f"the driver's own agent is gone, and the scheduler with it: {why}",
-            log_tail=_tail(self._logs),
-        )
-        return RoleDied(cause.describe(), cause)
+    def _agent_gone(self, why: str) -> MXSparkError:
+        words = f"the driver's own agent is gone, and the scheduler with it: {why}"
+        return Cause.here("agent", "agent", words, rank=-1, pid=self._agent.pid, log_tail=_tail(self._logs)).as_error()
 
     def _look_at_stage(self) -> None:
         if self._stage is None or not self._stage.done.is_set():
@@ -266,9 +257,8 @@ class Gang:
                 f"the workers' stage is over and the driver's agent says nothing: {'; '.join(self._stage.result())}"
             )
 
-    def _stage_gone(self, why: str) -> ClusterError:
-        cause = Cause("stage", "driver", 0, os.uname().nodename, os.getpid(), why)
-        return ClusterError(cause.describe(), cause)
+    def _stage_gone(self, why: str) -> MXSparkError:
+        return Cause.here("stage", "driver", why).as_error()
 
     def _stop(self, why: str) -> bool:
         """Have the driver's agent end every role and itself; True once it has."""

@@ -23,8 +23,6 @@ from mxspark.system.procfs import Stillness
 LOOK_S = 1.0
 _END_S = 1.0
 """A killed JVM closes its connections first, and is gone a moment later."""
-_ECHOES = ("agent", "stage", "interrupted")
-"""Kinds of cause that the end of the JVM brings about; they come before it is gone."""
 
 
 class Jvm:
@@ -98,17 +96,16 @@ class Jvm:
 
     def _end(self, known: Optional[Cause]) -> Optional[Cause]:
         """Return the cause if the JVM has ended, or the launcher, who takes it along."""
-        deadline = time.monotonic() + (_END_S if known is None or known.kind in _ECHOES else 0.0)
-        host = os.uname().nodename
+        deadline = time.monotonic() + (_END_S if known is None or known.traits.is_echo else 0.0)
         while True:
             launcher = launcher_line.gone()
             if launcher is not None:
                 words = f"the command line that had started it (pid {launcher}) was killed, and Spark ended with that"
-                return Cause("interrupted", "driver", 0, host, os.getpid(), words)
+                return Cause.here("interrupted", "driver", words)
             if not procfs.is_alive(self.pid):
                 words = self._stopped or "it is gone: another process has ended it, or the kernel when memory ran out"
                 kind, name = ("stopped", "SIGSTOP") if self._stopped else ("killed", None)
-                return Cause(kind, "jvm", 0, host, self.pid, words, signal=name)
+                return Cause.here(kind, "jvm", words, pid=self.pid, signal=name)
             if time.monotonic() > deadline:
                 return None
             time.sleep(0.05)

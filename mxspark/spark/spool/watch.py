@@ -8,7 +8,7 @@ from typing import Callable, Optional
 
 from pyspark import SparkContext
 
-from mxspark.errors import ClusterError
+from mxspark.errors import MXSparkError
 from mxspark.errors.cause import Cause
 from mxspark.system import procfs
 from mxspark.system.procfs import Stillness
@@ -63,13 +63,12 @@ class SpoolWatch:
                 raise self._stands_still(found.pid)
         self._look_for_progress()
 
-    def _stands_still(self, pid: int) -> ClusterError:
+    def _stands_still(self, pid: int) -> MXSparkError:
         words = (
             f"{procfs.command_line(pid)} was stopped by a signal for failure.hang_s = {self._hang_s:g} s while the "
             "rows were spooled"
         )
-        cause = Cause("stopped", "spark", 0, os.uname().nodename, pid, words, signal="SIGSTOP")
-        return ClusterError(cause.describe(), cause)
+        return Cause.here("stopped", "spark", words, pid=pid, signal="SIGSTOP").as_error()
 
     def _look_for_progress(self) -> None:
         """Warn where no task has ended for long; it may be slow, and slow is not dead."""
