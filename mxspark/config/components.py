@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Callable
 
+from mxspark.config.yaml12 import plain
 from mxspark.job import catalog
 from mxspark.job.spec import Component, Function
 
@@ -25,7 +26,7 @@ def component(kind: str) -> Callable[[Any], Any]:
             value = {"name": value}
         if not isinstance(value, Mapping) or not isinstance(value.get("name"), str):
             raise ValueError(f"expected a name, a mapping with a name, or a function; found {value!r:.80}")
-        options = {str(key): item for key, item in value.items() if key != "name"}
+        options = {str(key): plain(item) for key, item in value.items() if key != "name"}
         name = value["name"]
         if _DOTTED.match(name):
             if options:

@@ -6,24 +6,24 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from mxspark.config import yaml12
 from mxspark.errors import ConfigError
 
 
 def read_yaml(path: str) -> dict[str, Any]:
     """Read a YAML mapping; nothing in it can run code."""
     try:
-        raw = yaml.safe_load(Path(path).read_text())
+        raw = yaml12.read(Path(path))
     except OSError as error:
         raise ConfigError(
             f"cannot read the job file {path}: {error.strerror} ({Path(path).absolute()}); name one that can be read, "
             "conf/digits.yaml for instance"
         ) from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not YAML: {error}") from error
+    except yaml12.NotAJobFile as error:
+        raise ConfigError.from_problems(path, error.problems) from error
     if not isinstance(raw, dict):
-        raise ConfigError(f"{path} holds {type(raw).__name__}, but a job is a mapping; conf/job.yaml shows one")
+        held = "nothing" if raw is None else type(raw).__name__
+        raise ConfigError(f"{path} holds {held}, but a job is a mapping; conf/job.yaml shows one")
     return raw
 
 
@@ -37,10 +37,9 @@ def override(raw: Mapping[str, Any], overrides: Sequence[str]) -> tuple[dict[str
             problems.append(f"--set {text}: is not KEY=VALUE; write for instance --set training.epochs=3")
             continue
         try:
-            parsed = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            where = " ".join(str(error).split())
-            problems.append(f'--set {text}: the value is not YAML: {where}; put it into quotes of YAML\'s, "..."')
+            parsed = yaml12.load(value)
+        except yaml12.NotAJobFile as error:
+            problems.append(f'--set {text}: {error}; put the value into quotes of YAML\'s, "..."')
             continue
         result = merge(result, _nested(key.split("."), parsed))
     return result, problems

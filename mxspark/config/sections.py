@@ -8,11 +8,16 @@ from typing import Annotated, Any, Literal, Optional
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from mxspark.config.components import component, network
+from mxspark.config.yaml12 import written
 from mxspark.job.spec import Component, Function
 
 Positive = Annotated[int, Field(gt=0)]
 Seconds = Annotated[float, Field(gt=0)]
 Dtype = Literal["float16", "float32", "float64", "uint8", "int32", "int64"]
+# a number is the text it is written as: a column 007, a version 1.10
+Text = Annotated[str, BeforeValidator(written)]
+# of an option of Spark's a boolean too, in the words of Spark
+SparkText = Annotated[Text, BeforeValidator(lambda value: str(value).lower() if isinstance(value, bool) else value)]
 Shape = tuple[Annotated[int, Field(gt=0)], ...]
 
 
@@ -25,16 +30,16 @@ class Section(BaseModel):
 class JobSection(Section):
     """Name of the job and the folder that holds all it leaves behind."""
 
-    name: str = Field("job", pattern=r"^[A-Za-z0-9][\w.-]*$", max_length=100)
-    dir: str = Field("runs/job", min_length=1)
-    id: Optional[str] = Field(None, pattern=r"^[A-Za-z0-9][\w.-]*$", max_length=250)
+    name: Text = Field("job", pattern=r"^[A-Za-z0-9][\w.-]*$", max_length=100)
+    dir: Text = Field("runs/job", min_length=1)
+    id: Optional[Text] = Field(None, pattern=r"^[A-Za-z0-9][\w.-]*$", max_length=250)
     take_over: bool = False
 
 
 class Feature(Section):
     """A column the network takes."""
 
-    columns: Optional[tuple[str, ...]] = Field(None, min_length=1)
+    columns: Optional[tuple[Text, ...]] = Field(None, min_length=1)
     shape: Optional[Shape] = None
     dtype: Dtype = "float32"
     scale: float = 1.0
@@ -53,7 +58,7 @@ class Validation(Section):
     """Where validation rows come from: a share of the data, or data of their own."""
 
     fraction: float = Field(0.0, ge=0.0, lt=1.0)
-    path: Optional[str] = None
+    path: Optional[Text] = None
 
     @model_validator(mode="after")
     def _one_source(self) -> Validation:
@@ -68,11 +73,11 @@ class Validation(Section):
 class DataSection(Section):
     """The rows, and what their columns become."""
 
-    path: Optional[str] = None
-    format: str = "parquet"
-    options: dict[str, str] = Field(default_factory=dict)
-    features: dict[str, Feature] = Field(min_length=1)
-    label: dict[str, Label] = Field(min_length=1)
+    path: Optional[Text] = None
+    format: Text = "parquet"
+    options: dict[Text, SparkText] = Field(default_factory=dict)
+    features: dict[Text, Feature] = Field(min_length=1)
+    label: dict[Text, Label] = Field(min_length=1)
     validation: Validation = Validation(fraction=0.0)
     shuffle: Literal["rows", "global", "none"] = "rows"
     block_rows: Positive = 8192
@@ -82,10 +87,18 @@ class DataSection(Section):
     @classmethod
     def _names_alone(cls, value: Any) -> Any:
         """Accept ``label: digit`` and ``features: [a, b]`` for columns that need no options."""
+        value = written(value)
         if isinstance(value, str):
             return {value: {}}
         if isinstance(value, (list, tuple)):
-            return {str(name): {} for name in value}
+            names = [written(name) for name in value]
+            wrong = [name for name in names if not isinstance(name, str)]
+            if wrong:
+                raise ValueError(f"found {wrong[0]!r:.80} in a list of columns; put a column of that name into quotes")
+            twice = sorted({name for name in names if names.count(name) > 1})
+            if twice:
+                raise ValueError(f"column {', '.join(twice)} is there twice; remove one of them")
+            return {name: {} for name in names}
         if isinstance(value, Mapping):
             return {name: {} if options is None else options for name, options in value.items()}
         return value
@@ -94,7 +107,7 @@ class DataSection(Section):
     def _distinct(self) -> DataSection:
         both = sorted(set(self.features) & set(self.label))
         if both:
-            raise ValueError(f"{', '.join(both)} is both a feature and a label; remove it from one of them")
+            raise ValueError(f"column {', '.join(both)} is both a feature and a label; remove it from one of them")
         return self
 
 
@@ -107,7 +120,7 @@ class ClusterSection(Section):
     servers_on_driver: int = Field(0, ge=0)
     threads_per_worker: Optional[Positive] = None
     server_threads: Positive = 1
-    environment: dict[str, str] = Field(default_factory=dict)
+    environment: dict[Text, Text] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _workers_fit(self) -> ClusterSection:
@@ -139,7 +152,7 @@ class TrainingSection(Section):
     schedule: Annotated[Optional[Component], BeforeValidator(component("schedule"))] = None
     initializer: Annotated[Component, BeforeValidator(component("initializer"))] = Component("xavier")
     metrics: tuple[Component, ...] = ()
-    best_by: Optional[str] = None
+    best_by: Optional[Text] = None
     batch_size: Positive = 128
     epochs: Positive = 1
     seed: int = Field(0, ge=0, lt=2**31)

@@ -10,8 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Optional
 
-import yaml
-
+from mxspark.config import yaml12
 from mxspark.errors import InputError
 
 _TIME = (1980, 1, 1, 0, 0, 0)
@@ -42,8 +41,8 @@ def archive(root: Path, into: Path, job_file: Optional[Path], folders: Sequence[
 def modules(job_file: Path) -> set[str]:
     """Return the top-level modules that the dotted paths (``module:name``) of a job file name."""
     try:
-        job = yaml.safe_load(job_file.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        job = yaml12.read(job_file)
+    except (OSError, yaml12.NotAJobFile) as error:
         raise InputError(f"{job_file} cannot be read: {error}") from error
     paths = (re.fullmatch(r"([A-Za-z_]\w*)(\.\w+)*:\w+", text) for text in _texts(job))
     return {found[1] for found in paths if found}

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
-import yaml
-
+from mxspark.config import yaml12
 from mxspark.errors import InputError
 
 # SparkSubmitOptionParser of Spark 3.5 and 4.x
@@ -108,7 +107,7 @@ def num_workers(arguments: Sequence[str]) -> int:
     for name, value in options:
         key, _, text = value.partition("=")
         if name == "--set" and key == "cluster.num_workers":
-            wanted = int(text) if re.fullmatch(r"\d{1,9}", text) else None
+            wanted = _in_text(text)
     return wanted if isinstance(wanted, int) and wanted > 0 else 1
 
 
@@ -125,11 +124,19 @@ def _pairs(arguments: Sequence[str]) -> list[tuple[str, str]]:
 def _in_file(path: Path) -> object:
     """Return ``cluster.num_workers`` of a job file, or None."""
     try:
-        job = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        job = yaml12.read(path)
+    except (OSError, yaml12.NotAJobFile):
         return None
     cluster = job.get("cluster") if isinstance(job, dict) else None
     return cluster.get("num_workers") if isinstance(cluster, dict) else None
+
+
+def _in_text(text: str) -> object:
+    """Return the value of a ``--set``, or None."""
+    try:
+        return yaml12.load(text)
+    except yaml12.NotAJobFile:
+        return None
 
 
 def own_defaults(environ: Mapping[str, str]) -> Optional[Path]:

@@ -40,7 +40,8 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "spark": ("agent", "check", "config", "data", "job", "jobdir", "report", "result", "storage", "topology", *PLAIN),
     "cli": ("check", "config", "jobdir", "report", "result", "spark", "topology", "version", *PLAIN),
     # the launcher needs a JVM to look at HDFS, and Spark's is the one there is
-    "launch": ("report", "result", "jobdir", "spark.hadoop", *PLAIN),
+    # and reads the job file as the job does
+    "launch": ("report", "result", "jobdir", "spark.hadoop", "config.yaml12", *PLAIN),
 }
 # What each of the big libraries is used by.
 THIRD = {
@@ -50,7 +51,7 @@ THIRD = {
     "numpy": ("data", "mx", "spark"),
     "pyarrow": ("data", "spark"),
     "pydantic": ("config",),
-    "yaml": ("config", "launch"),
+    "yaml": ("config",),
     "rich": ("report", "cli", "launch"),
     "cloudpickle": ("job",),
 }
