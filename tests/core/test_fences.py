@@ -163,18 +163,6 @@ def test_the_environment_is_read_at_the_edges(path: Path) -> None:
     assert not reads, f"{place} reads the environment on lines {reads}"
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_budgets(path: Path) -> None:
-    text = path.read_text()
-    assert text.count("\n") <= 300, "a module has at most 300 lines"
-    long = {
-        node.name: node.end_lineno - node.lineno + 1
-        for node in ast.walk(ast.parse(text))
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and (node.end_lineno or 0) - node.lineno >= 50
-    }
-    assert not long, f"functions of 50 lines or more: {long}"
-
-
 @pytest.mark.parametrize(
     "statement",
     [
