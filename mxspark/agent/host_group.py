@@ -19,11 +19,11 @@ from collections.abc import Sequence
 from typing import Callable, Optional
 
 from mxspark.agent.loop import READ, Loop
+from mxspark.protocol.frames import MAC_BYTES, NONCE_BYTES, prove
 from mxspark.protocol.specs import Inherited, Meeting
 
 log = logging.getLogger(__name__)
 
-NONCE_BYTES, MAC_BYTES = 32, 32
 MOST_MEMBERS = 120  # the kernel passes 253 descriptors at once, and a worker needs two for each of its host
 ANSWER_S, RETRY_S = 2.0, 0.02
 BACKLOG = 128
@@ -35,9 +35,9 @@ class MeetingError(Exception):
     """The other end is not who it should be."""
 
 
-def proof(secret: bytes, side: bytes, nonce: bytes, rank: int) -> bytes:
-    """Return what shows that somebody knows the job's secret."""
-    return hmac.digest(secret, side + nonce + _RANK.pack(rank), "sha256")
+def proof(secret: bytes, who: bytes, nonces: bytes, rank: int) -> bytes:
+    """Return what the guest for worker `rank`, or the leader to it, shows."""
+    return prove(secret, who, nonces + _RANK.pack(rank))
 
 
 def same_user(sock: socket.socket) -> bool:

@@ -21,7 +21,7 @@ from mxspark.errors.cause import describe_exit
 from mxspark.protocol import codec, frames, specs
 from mxspark.protocol.channel import Channel
 from mxspark.protocol.specs import AgentSpec, DriverAgentSpec
-from mxspark.system import unix_sockets
+from mxspark.system import procfs, unix_sockets
 from mxspark.topology import placement
 
 STOP_S = 8.0
@@ -115,12 +115,10 @@ class AgentHandle:
 
     def _clean(self) -> None:
         """Remove what a killed agent could not: the children of its roles, their sockets, and its scratch folder."""
-        for entry in os.listdir("/proc"):
-            if entry.isdigit():
-                with contextlib.suppress(OSError, IndexError, ValueError):
-                    session = Path("/proc", entry, "stat").read_bytes().rpartition(b")")[2].split()[3]
-                    if int(session) == self.pid:
-                        os.kill(int(entry), signal.SIGKILL)
+        for left in procfs.table():
+            if left.session == self.pid:
+                with contextlib.suppress(OSError):
+                    os.kill(left.pid, signal.SIGKILL)
         for path in self.sockets:
             unix_sockets.remove_socket(path)
         if self._scratch is not None:

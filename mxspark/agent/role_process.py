@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import IO, Optional
 
 from mxspark.protocol import codec
-from mxspark.protocol.specs import INHERITED, Inherited, RoleSpec
+from mxspark.protocol.specs import CHANNEL, INHERITED, Inherited, RoleSpec
 from mxspark.system.prctl import bind_to
 
-CHANNEL_VARIABLE = "MXSPARK_CHANNEL"
 SYS_PATH_VARIABLE = "MXSPARK_SYS_PATH"
 KEPT_VARIABLES = ("PATH", "HOME", "USER", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH")
 KEPT_PREFIX = "LC_"
@@ -120,7 +119,7 @@ def _environment(spec: RoleSpec, settings: Settings, channel: int, inherited: Op
         **settings.environment,
         **spec.environment,
         SYS_PATH_VARIABLE: json.dumps(settings.sys_path),
-        CHANNEL_VARIABLE: str(channel),
+        CHANNEL: str(channel),
     }
 
 

@@ -95,19 +95,6 @@ def limit(name: str) -> int:
     return -1 if soft == resource.RLIM_INFINITY else soft
 
 
-def threads_now() -> int:
-    """Return how many threads the user of this process has on this host."""
-    count = 0
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
-            try:
-                if os.stat(f"/proc/{entry}").st_uid == os.getuid():
-                    count += len(os.listdir(f"/proc/{entry}/task"))
-            except OSError:
-                continue  # it ended meanwhile
-    return count
-
-
 def ports() -> tuple[int, ...]:
     """Return the range that local ports are drawn from."""
     try:

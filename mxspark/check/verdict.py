@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from mxspark.check.findings import CLUSTER, INPUT, OK, PROBLEM, WARNING, Expected, Finding, Probe, clock_finding
+from mxspark.system.limits import gib
 from mxspark.topology import identity
 
 FILES = 256
@@ -144,7 +145,7 @@ def _disks(probe: Probe) -> tuple[str, str]:
             return f"{disk.path}: {disk.trouble}", "let the user of the executors write there (spark.local.dir)"
         if disk.free < ROOM:
             return (
-                f"{disk.path} has {_gib(disk.free)} left",
+                f"{disk.path} has {gib(disk.free)} left",
                 "make room: all rows are written there once (spark.local.dir, yarn.nodemanager.local-dirs)",
             )
     return "", ""
@@ -152,7 +153,7 @@ def _disks(probe: Probe) -> tuple[str, str]:
 
 def _disk_words(probes: Sequence[Probe]) -> str:
     free = [disk.free for probe in probes for disk in probe.disks]
-    return f"{_gib(min(free))} left on the fullest; all rows are written there once" if free else "none named"
+    return f"{gib(min(free))} left on the fullest; all rows are written there once" if free else "none named"
 
 
 def _clocks(probes: Sequence[Probe]) -> Finding:
@@ -203,7 +204,3 @@ def _where(probes: Sequence[Probe]) -> str:
 
 def _list(found: set[str]) -> str:
     return ", ".join(sorted(found))
-
-
-def _gib(count: int) -> str:
-    return f"{count / 2**30:.3g} GiB"

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Optional
 
 from mxspark.protocol import specs
-from mxspark.system import unix_sockets
+from mxspark.system import procfs, unix_sockets
 from mxspark.topology import identity, placement
 
 RUN = r"\d{8}T\d{6}Z-[0-9a-f]{6}"
@@ -61,7 +61,7 @@ def find(folders: Sequence[str] = (), old_s: float = OLD_S) -> list[Left]:
         A folder counts only if nothing in it was changed for so many seconds: rows may be spooled on a host before any
         agent runs there.
     """
-    table = {pid: _Process.read(pid) for pid in _pids() if pid != os.getpid()}
+    table = {pid: _Process.read(pid) for pid in procfs.pids() if pid != os.getpid()}
     known = {pid: entry for pid, entry in table.items() if entry is not None}
     alive = {entry.run for entry in known.values() if entry.run and not _is_orphan(entry, known)}
     found = [
@@ -70,7 +70,7 @@ def find(folders: Sequence[str] = (), old_s: float = OLD_S) -> list[Left]:
         if entry.run and _is_orphan(entry, known)
     ]
     found += [Left("socket", str(path), "nobody listens on it") for path in _dead_sockets()]
-    used = set(_used_paths())
+    used = {path for pid in procfs.pids() for path in procfs.used_paths(pid)}
     for path in _our_folders([tempfile.gettempdir(), *folders]):
         match = _SPOOL.fullmatch(path.name)
         changed_s = time.time() - _changed(path)
@@ -88,7 +88,7 @@ def remove(found: Sequence[Left]) -> list[str]:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, signal.SIGKILL)
     deadline = time.monotonic() + KILLED_S
-    while (still := [pid for pid in pids if _lives(pid)]) and time.monotonic() < deadline:
+    while (still := [pid for pid in pids if procfs.is_alive(pid)]) and time.monotonic() < deadline:
         time.sleep(0.02)
     problems = [f"process {pid} cannot be killed" for pid in still]
     for left in found:
@@ -112,20 +112,13 @@ class _Process:
 
     @classmethod
     def read(cls, pid: int) -> Optional[_Process]:
-        folder = Path(f"/proc/{pid}")
-        try:
-            if folder.stat().st_uid != os.getuid():
-                return None
-            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-            words = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
-            environment = dict(
-                item.split(b"=", 1) for item in (folder / "environ").read_bytes().split(b"\0") if b"=" in item
-            )
-        except (OSError, ValueError, IndexError):
+        entry = procfs.entry(pid)
+        if entry is None or procfs.owner(pid) != os.getuid():
             return None
-        agent = environment.get(specs.AGENT_TAG.encode())
-        run = environment.get(specs.RUN_TAG.encode(), agent)
-        return cls(pid, parent, words, run.decode() if run else None, agent is not None)
+        environment = procfs.environment(pid)
+        agent = environment.get(specs.AGENT_TAG)
+        run = environment.get(specs.RUN_TAG, agent)
+        return cls(pid, entry.parent, " ".join(procfs.arguments(pid)), run, agent is not None)
 
 
 def _is_orphan(entry: _Process, known: dict[int, _Process]) -> bool:
@@ -137,22 +130,8 @@ def _is_orphan(entry: _Process, known: dict[int, _Process]) -> bool:
             return True
         seen.add(above.pid)
         entry = above
-    try:
-        starter = Path(f"/proc/{entry.parent}/cmdline").read_bytes()
-    except OSError:
-        return True
-    return b"python" not in starter and b"jupyter" not in starter and b"ipykernel" not in starter
-
-
-def _pids() -> Iterator[int]:
-    return (int(entry) for entry in os.listdir("/proc") if entry.isdigit())
-
-
-def _lives(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
-    except (OSError, IndexError):
-        return False
+    starter = " ".join(procfs.arguments(entry.parent))
+    return not any(name in starter for name in ("python", "jupyter", "ipykernel"))
 
 
 def _dead_sockets() -> Iterator[Path]:
@@ -185,22 +164,6 @@ def _our_folders(roots: Sequence[str]) -> Iterator[Path]:
                 named = _SPOOL.fullmatch(path.name) or _SCRATCH.fullmatch(path.name)
                 if named and stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid():
                     yield path
-
-
-def _used_paths() -> Iterator[str]:
-    """Yield the files that processes of ours have open or mapped, and the folders they work in."""
-    for pid in _pids():
-        folder = f"/proc/{pid}"
-        with contextlib.suppress(OSError):
-            yield os.readlink(f"{folder}/cwd")
-        with contextlib.suppress(OSError):
-            for descriptor in os.listdir(f"{folder}/fd"):
-                with contextlib.suppress(OSError):
-                    yield os.readlink(f"{folder}/fd/{descriptor}")
-        with contextlib.suppress(OSError):
-            for line in Path(f"{folder}/maps").read_text().splitlines():
-                if "/" in line:
-                    yield line[line.index("/") :]
 
 
 def _below(file: str, folder: Path) -> bool:

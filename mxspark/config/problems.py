@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from typing import Any, Union
 
 from pydantic import BaseModel, ValidationError
 
+from mxspark.errors.spelling import closest
+
 
 def close(name: str, known: Sequence[str]) -> str:
     """Return the end of a sentence that helps with a misspelt name."""
-    match = difflib.get_close_matches(name, known, n=1)
+    match = closest(name, known)
     return f"; did you mean {match[0]}?" if match else f"; known are {', '.join(known)}"
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Optional
 
 from mxspark.data.spool import ColumnSpec
+from mxspark.errors.spelling import closest
 
 SCALARS = ("boolean", "tinyint", "smallint", "int", "bigint", "float", "double")
 """Column types that hold one number a row, as Spark's ``simpleString`` writes them."""
@@ -131,9 +131,8 @@ def _remedy(kind: str) -> str:
 
 
 def _hint(column: str, fields: Mapping[str, str]) -> str:
-    lowered = {name.lower(): name for name in fields}
-    close = difflib.get_close_matches(column.lower(), list(lowered), n=3)
-    meant = f"; did you mean {' or '.join(repr(lowered[name]) for name in close)}?" if close else ";"
+    close = closest(column, fields, 3)
+    meant = f"; did you mean {' or '.join(map(repr, close))}?" if close else ";"
     names = list(fields)
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return f"{meant} the columns are {', '.join(names[:_SHOWN])}{more}"

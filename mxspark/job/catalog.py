@@ -5,12 +5,14 @@ The driver checks a job against these tables without importing MXNet; a test hol
 
 from __future__ import annotations
 
-import difflib
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Optional
+
+from mxspark.errors.spelling import closest
 
 
 @dataclass(frozen=True)
@@ -258,23 +260,18 @@ def better(name: str) -> Optional[str]:
     return METRICS[name].better if name in METRICS else None
 
 
-def closest(word: str, known: Mapping[str, Any]) -> Optional[str]:
-    """Return the key of `known` that `word` was probably meant to be."""
-    plain = word.lower().replace("-", "_").replace(" ", "_")
-    squeezed = {key.replace("_", ""): key for key in known}
-    bare = plain.replace("_", "")
-    for ending in ("loss", "scheduler", ""):
-        if ending and bare.endswith(ending) and bare[: -len(ending)] in squeezed:
-            return squeezed[bare[: -len(ending)]]
-    found = difflib.get_close_matches(plain, list(known), 1) or difflib.get_close_matches(bare, list(squeezed), 1)
-    return squeezed.get(found[0], found[0]) if found else None
+def _meant(word: str, known: Iterable[str]) -> Optional[str]:
+    """Return which of `known` was probably meant; MXNet's own names of classes end in what they are."""
+    without = re.sub("_?(loss|scheduler)$", "", word, flags=re.IGNORECASE)
+    close = closest(without, known) or closest(word, known)
+    return close[0] if close else None
 
 
 def _unknown_name(kind: str, name: str) -> str:
     start = f"{kind} {name!r} is not known: "
     if (kind, name) in _ELSEWHERE:
         return start + _ELSEWHERE[kind, name]
-    match = closest(name, TABLES[kind])
+    match = _meant(name, TABLES[kind])
     if match is not None:
         return start + f"did you mean {match!r}?"
     return start + f"use one of {', '.join(sorted(TABLES[kind]))}, or a function of your own"
@@ -284,7 +281,7 @@ def _unknown_option(kind: str, name: str, key: str, known: Mapping[str, Option])
     start = f"{kind} {name} has no option {key!r}: "
     if (kind, key) in _NOT_AN_OPTION or (name, key) in _NOT_AN_OPTION:
         return start + (_NOT_AN_OPTION.get((kind, key)) or _NOT_AN_OPTION[name, key])
-    match = closest(key, known)
+    match = _meant(key, known)
     if match is not None:
         return start + f"did you mean {match!r}?"
     return start + (f"it takes {', '.join(sorted(known))}" if known else "it takes none")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any
 from mxspark.protocol import codec
 from mxspark.protocol.events import StagedFile
 from mxspark.storage.base import CorruptFile, Entry, Storage, join
+from mxspark.system.files import sha256_of
 
 MANIFEST = "manifest.json"
 VERSION = 1
@@ -153,12 +153,3 @@ def fetch(storage: Storage, folder: str, into: Path) -> Manifest:
         if found != file.sha256:
             raise Damaged(f"{file.name} has the sha256 {found[:12]}… where {file.sha256[:12]}… was written")
     return manifest
-
-
-def sha256_of(path: Path) -> str:
-    """Return the sha256 of a local file in hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        for chunk in iter(lambda: file.read(_CHUNK_BYTES), b""):
-            digest.update(chunk)
-    return digest.hexdigest()

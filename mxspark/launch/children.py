@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import fcntl
 import os
 import shutil
@@ -22,7 +21,7 @@ from mxspark.launch.signals import hold
 from mxspark.launch.terminal import Terminal
 from mxspark.protocol import launcher as launcher_line
 from mxspark.protocol.launcher import told
-from mxspark.system import procfs
+from mxspark.system import prctl, procfs
 from mxspark.system.procfs import Stillness
 
 STOP_S = 15.0
@@ -38,7 +37,6 @@ KILL_S = 5.0
 FRESH_S = 60.0
 """A younger folder may not have been locked yet by the start that made it."""
 _SCRATCH = "mxspark-start-"
-_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 
 
 class SparkSubmit:
@@ -84,7 +82,7 @@ class SparkSubmit:
             An empty private folder.
         """
         # orphans become our children: even one that left the session can be found and ended
-        _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+        prctl.adopt_orphans()
         # of the shell that has become this process: what reads ``> >(tee log)``
         self._others = frozenset(found.pid for found in procfs.below(os.getpid()))
         watched = {signal.SIGCHLD, *hold()}
@@ -102,9 +100,7 @@ class SparkSubmit:
 
         def prepare() -> None:
             # a launcher that is killed cannot stop anybody: the JVM then gets a SIGTERM from the kernel
-            _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-            if os.getppid() != launcher:
-                os._exit(1)
+            prctl.die_with(launcher, by=signal.SIGTERM)
             signal.signal(signal.SIGINT, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_SETMASK, [])
 
@@ -269,7 +265,3 @@ def _send(pids: set[int], number: signal.Signals) -> None:
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, number)
-
-
-def _prctl(option: int, value: int) -> None:
-    ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)

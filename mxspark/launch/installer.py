@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import configparser
-import ctypes
 import os
 import re
 import select
-import signal
 import subprocess
 import sys
 import time
@@ -17,13 +15,13 @@ from typing import Optional
 from urllib.parse import unquote, urljoin, urlsplit
 
 from mxspark.errors import ClusterError, InternalError
+from mxspark.system import prctl
 
 INSTALL_S = 1800.0
 """Longest one installation may take."""
 FETCH_S = 60.0
 """Longest an index may say nothing while uv itself is fetched."""
 PYPI = "https://pypi.org/simple"
-_PR_SET_PDEATHSIG = 1
 
 
 class Progress:
@@ -86,13 +84,14 @@ class Uv:
         if not self._program.exists():
             self._progress.phase(f"fetching uv {self._version}")
             self._fetch()
+        launcher = os.getpid()
         with subprocess.Popen(
             [str(self._program), *arguments],
             env=self._variables(),
             stdin=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
-            preexec_fn=_die_with_parent,
+            preexec_fn=lambda: prctl.die_with(launcher),
         ) as process:
             try:
                 said, code = self._watch(process)
@@ -212,7 +211,3 @@ def _pip_settings(environ: Mapping[str, str]) -> dict[str, str]:
         if value:
             settings[name] = value
     return settings
-
-
-def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -18,11 +18,11 @@ from pathlib import Path
 
 from mxspark.protocol import events
 from mxspark.protocol.channel import Channel
+from mxspark.protocol.specs import CHANNEL
 
 RANK_VARIABLE = b"DMLC_RANK"
 NO_RANK = b"-1"
 POLL_S = 0.01
-CHANNEL_VARIABLE = "MXSPARK_CHANNEL"
 _Controller = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
 
 
@@ -52,7 +52,7 @@ def main() -> None:
     began = time.monotonic()
     faulthandler.enable()
     faulthandler.register(signal.SIGUSR1, all_threads=True)
-    channel = Channel.from_fd(int(os.environ[CHANNEL_VARIABLE]))
+    channel = Channel.from_fd(int(os.environ[CHANNEL]))
     # Present from the start, so that ps-lite replaces the value and never moves the table of variables under a reader.
     os.environb[RANK_VARIABLE] = NO_RANK
     library = ctypes.CDLL(str(find_library()), ctypes.RTLD_LOCAL)

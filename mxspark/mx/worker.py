@@ -16,13 +16,12 @@ from mxspark.errors.kinds import KINDS
 from mxspark.job.spec import WorkerBundle
 from mxspark.protocol import codec, events
 from mxspark.protocol.channel import Channel
-from mxspark.protocol.specs import INHERITED, Inherited
+from mxspark.protocol.specs import CHANNEL, INHERITED, Inherited
 
 if TYPE_CHECKING:
     from mxspark.mx.loop.gluon import GluonLoop
     from mxspark.mx.runtime.agent_channel import AgentLine
 
-CHANNEL = "MXSPARK_CHANNEL"
 # MXNet copies arrays of this many elements and more with OpenMP threads. One such copy in the main thread (a large
 # `asnumpy()`) gives it a team of its own; libgomp then sees more threads than cores and puts threads to sleep where
 # they used to wait for microseconds, for the rest of the process: LeNet on 2 cores 25 -> 43 ms a step.

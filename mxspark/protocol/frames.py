@@ -19,7 +19,8 @@ from typing import Any, Optional, Protocol
 
 MAX_FRAME_BYTES = 16 * 2**20
 MAGIC = b"mxspark\x01"
-_NONCE_BYTES, _MAC_BYTES = 32, 32
+NONCE_BYTES = 32
+MAC_BYTES = 32
 _LENGTH = struct.Struct(">I")
 _SEQUENCE = struct.Struct(">Q")
 
@@ -28,6 +29,19 @@ Message = dict[str, Any]
 
 class WireError(Exception):
     """What arrived is no frame of ours; the connection cannot be used any more."""
+
+
+def prove(secret: bytes, who: bytes, facts: bytes) -> bytes:
+    """Return what shows, to somebody who knows the job's secret, that `who` knows it too.
+
+    Parameters
+    ----------
+    who : bytes
+        The part that is played, so that a proof cannot be sent back to where it came from.
+    facts : bytes
+        Of a fixed length, with a nonce of each end, so that no proof is good twice.
+    """
+    return hmac.digest(secret, MAGIC + who + b"\0" + facts, "sha256")
 
 
 def _dump(message: Message) -> bytes:
@@ -141,7 +155,7 @@ class Secured:
         self._secret = secret
         self._server = server
         self._buffer = _Buffer()
-        self._nonce = secrets.token_bytes(_NONCE_BYTES)
+        self._nonce = secrets.token_bytes(NONCE_BYTES)
         self._peer_nonce = b""
         self._key = b""
         self._sent = self._received = 0
@@ -168,8 +182,8 @@ class Secured:
         if not self.ready:
             self._shake_hands()
         frames: list[Message] = []
-        while self.ready and (rest := self._buffer.cut_frame(_MAC_BYTES)) is not None:
-            mac, body = rest[:_MAC_BYTES], rest[_MAC_BYTES:]
+        while self.ready and (rest := self._buffer.cut_frame(MAC_BYTES)) is not None:
+            mac, body = rest[:MAC_BYTES], rest[MAC_BYTES:]
             if not hmac.compare_digest(mac, self._mac(not self._server, self._received, body)):
                 raise WireError(f"frame {self._received} of the peer has a wrong MAC")
             self._received += 1
@@ -178,7 +192,7 @@ class Secured:
 
     def _shake_hands(self) -> None:
         if self._server and not self._peer_nonce:
-            hello = self._buffer.cut(len(MAGIC) + _NONCE_BYTES)
+            hello = self._buffer.cut(len(MAGIC) + NONCE_BYTES)
             if hello is None:
                 return
             if not hmac.compare_digest(hello[: len(MAGIC)], MAGIC):
@@ -186,11 +200,11 @@ class Secured:
             self._peer_nonce = hello[len(MAGIC) :]
             self._outgoing += self._nonce + self._prove(b"server")
         elif not self._server and not self._peer_nonce:
-            nonce = self._buffer.cut(_NONCE_BYTES)
+            nonce = self._buffer.cut(NONCE_BYTES)
             if nonce is None:
                 return
             self._peer_nonce = nonce
-        proof = self._buffer.cut(_MAC_BYTES)
+        proof = self._buffer.cut(MAC_BYTES)
         if proof is None:
             return
         if not hmac.compare_digest(proof, self._prove(b"client" if self._server else b"server")):
@@ -202,7 +216,7 @@ class Secured:
 
     def _prove(self, what: bytes) -> bytes:
         nonces = self._peer_nonce + self._nonce if self._server else self._nonce + self._peer_nonce
-        return hmac.new(self._secret, MAGIC + what + b"\0" + nonces, hashlib.sha256).digest()
+        return prove(self._secret, what, nonces)
 
     def _mac(self, by_server: bool, sequence: int, body: bytes) -> bytes:
         head = (b"S" if by_server else b"C") + _SEQUENCE.pack(sequence)

@@ -58,7 +58,8 @@ class Inherited:
         return (*self.segments, *(fd for _, fd in self.peers), *([self.totals] if self.totals >= 0 else []))
 
 
-#: How a worker is told of its `Inherited`, as JSON.
+#: Environment of a role: the descriptor of its channel to its agent, and of a worker its `Inherited` as JSON.
+CHANNEL = "MXSPARK_CHANNEL"
 INHERITED = "MXSPARK_INHERITED"
 
 

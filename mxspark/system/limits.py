@@ -26,15 +26,15 @@ def memory_limits(pid: int) -> str:
     try:
         soft = resource.prlimit(pid, resource.RLIMIT_AS)[0]
         if soft != resource.RLIM_INFINITY:
-            found.append(f"RLIMIT_AS {_gib(soft)}")
+            found.append(f"RLIMIT_AS {gib(soft)}")
     except (OSError, ValueError):
         pass  # it is gone; the other limits are those of its group
     group = _group_limit()
     if group is not None:
-        found.append(f"cgroup memory limit {_gib(group)}")
+        found.append(f"cgroup memory limit {gib(group)}")
     total = re.search(r"MemTotal:\s+(\d+) kB", _read(Path("/proc/meminfo")))
     if total:
-        found.append(f"{_gib(int(total.group(1)) * 1024)} of memory on this host")
+        found.append(f"{gib(int(total.group(1)) * 1024)} of memory on this host")
     return ", ".join(found)
 
 
@@ -103,7 +103,7 @@ def _room(path: Path) -> tuple[int, str]:
     free = room.f_bavail * room.f_frsize
     if room.f_files and not room.f_favail:
         return 0, f"the disk mounted at {mount} has none of its {room.f_files} inodes left"
-    return free, f"the disk mounted at {mount} has {_gib(free)} of {_gib(room.f_blocks * room.f_frsize)} left"
+    return free, f"the disk mounted at {mount} has {gib(free)} of {gib(room.f_blocks * room.f_frsize)} left"
 
 
 def _of_groups(controller: str, *names: str) -> Iterator[str]:
@@ -134,5 +134,6 @@ def _read(path: Path) -> str:
         return ""
 
 
-def _gib(count: int) -> str:
+def gib(count: int) -> str:
+    """Return a number of bytes in words."""
     return f"{count / 2**30:.3g} GiB"

@@ -6,9 +6,9 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+from collections.abc import Iterable
 
+from mxspark.system import procfs
 from mxspark.system.procfs import command_line, table
 
 HELPERS = ("resource_tracker", "multiprocessing.forkserver")
@@ -53,18 +53,18 @@ def _names(pids: Iterable[int]) -> list[str]:
 
 def kill_agent(pid: int) -> None:
     """Kill a process if it is an agent of this user; its roles die with it."""
-    with contextlib.suppress(OSError):
-        if b"mxspark.agent" in Path("/proc", str(pid), "cmdline").read_bytes():
+    if any("mxspark.agent" in word for word in procfs.arguments(pid)):
+        with contextlib.suppress(OSError):
             os.kill(pid, signal.SIGKILL)
 
 
 def kill_tagged(variable: str, value: str, but: set[int], seconds: float) -> set[int]:
     """Kill every process of ours that was started with ``variable=value``, and see them go; return who was killed."""
-    wanted = f"{variable}={value}".encode()
     deadline = time.monotonic() + seconds
     killed: set[int] = set()
     while True:
-        found = set(_started_with(wanted)) - but
+        # one that is dead but not reaped has no environment any more
+        found = {pid for pid in procfs.pids() if procfs.environment(pid).get(variable) == value} - but
         for pid in found:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
@@ -72,12 +72,3 @@ def kill_tagged(variable: str, value: str, but: set[int], seconds: float) -> set
         if not found or time.monotonic() > deadline:
             return killed
         time.sleep(0.002)
-
-
-def _started_with(wanted: bytes) -> Iterator[int]:
-    """Yield the living processes whose first environment holds `wanted` (one that is dead but not reaped has none)."""
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
-            with contextlib.suppress(OSError):
-                if wanted in Path("/proc", entry, "environ").read_bytes().split(b"\0"):
-                    yield int(entry)

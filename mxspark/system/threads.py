@@ -8,35 +8,22 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Optional
 
+from mxspark.system import procfs
+
 THREADS_SHOWN = 64
-
-
 _OURS = str(Path(__file__).resolve().parents[1]) + os.sep
-
-
 _FRAME = re.compile(r'^  File "([^"]+)", line (\d+) in (.+)$')
-
-
 _THREAD = re.compile(r"^(Current thread|Thread) 0x")
 
 
 def threads(pid: int) -> Iterator[str]:
     """Yield a line on each thread: its name, what it is doing and where it waits in the kernel."""
-    try:
-        tasks = sorted(os.listdir(f"/proc/{pid}/task"), key=int)
-    except OSError:
-        return
-    for task in tasks[:THREADS_SHOWN]:
-        folder = Path(f"/proc/{pid}/task/{task}")
-        try:
-            name, rest = (folder / "stat").read_text().split("(", 1)[1].rsplit(")", 1)
-            wchan = (folder / "wchan").read_text()
-        except (OSError, ValueError, IndexError):
-            continue
-        where = wchan if wchan not in ("", "0") else "user space"
-        yield f"thread {task} {name}: state {rest.split()[0]}, in {where}"
-    if len(tasks) > THREADS_SHOWN:
-        yield f"and {len(tasks) - THREADS_SHOWN} threads more"
+    found = procfs.threads(pid)
+    for thread in found[:THREADS_SHOWN]:
+        where = procfs.waits_in(pid, thread.pid) or "user space"
+        yield f"thread {thread.pid} {thread.name}: state {thread.state}, in {where}"
+    if len(found) > THREADS_SHOWN:
+        yield f"and {len(found) - THREADS_SHOWN} threads more"
 
 
 def user_frame(log: str) -> Optional[str]:

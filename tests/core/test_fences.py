@@ -28,14 +28,14 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "storage": ("errors",),
     "data": ("errors", "protocol"),
     "topology": ("protocol", "system"),
-    "job": ("data", "protocol"),
+    "job": ("data", "protocol", "errors"),
     "config": ("job", "data", "errors"),
     "check": ("topology", "version", *PLAIN),
     "agent": ("topology", *PLAIN),
     "mx": ("job", "data", "check", "version", *PLAIN),
     "model": ("storage", "mx", "data", "errors"),
     "result": ("model", "protocol", "errors"),
-    "jobdir": ("storage", "job", "model", "result", "protocol", "errors"),
+    "jobdir": ("storage", "job", "model", "result", *PLAIN),
     "report": ("result", "check", *PLAIN),
     "spark": ("agent", "check", "config", "data", "job", "jobdir", "report", "result", "storage", "topology", *PLAIN),
     "cli": ("check", "config", "jobdir", "report", "result", "spark", "topology", "version", *PLAIN),
@@ -69,6 +69,7 @@ FENCES = {
     ),
     "ssl": ("protocol/", "agent/", "launch/"),  # the launcher fetches the installer
     "pickle": ("job/spec.py",),
+    "difflib": ("errors/spelling.py",),
 }
 # Entry points, the launcher and the line to it, and the modules that read the environment for the driver.
 READS_ENVIRONMENT = (

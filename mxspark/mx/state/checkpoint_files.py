@@ -14,6 +14,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import mxnet as mx
@@ -23,12 +24,12 @@ from mxnet import gluon
 from mxspark.errors import InputError, TrainingCodeError
 from mxspark.mx.state.optimizer import Updater
 from mxspark.protocol import events
+from mxspark.system.files import sha256_of
 
 PARAMETERS = "parameters.params"
 OPTIMIZER = "optimizer.params"
 STATE = "state.json"
 VERSION = 1
-_BLOCK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -178,12 +179,8 @@ def staged(kind: str, folder: str, step: int, epoch: int, meta: Mapping[str, Any
 
 
 def _describe(folder: str, name: str) -> events.StagedFile:
-    total, size = hashlib.sha256(), 0
-    with open(os.path.join(folder, name), "rb") as file:
-        while block := file.read(_BLOCK_BYTES):
-            total.update(block)
-            size += len(block)
-    return events.StagedFile(name=name, bytes=size, sha256=total.hexdigest())
+    path = Path(folder, name)
+    return events.StagedFile(name=name, bytes=path.stat().st_size, sha256=sha256_of(path))
 
 
 def _refuse_not_finite(arrays: Mapping[str, mx.nd.NDArray], step: int, what: str) -> None:

@@ -16,6 +16,7 @@ from mxspark.check.findings import Probe
 from mxspark.protocol import codec
 from mxspark.spark.run.task import python_path
 from mxspark.spark.spool.task import local_folders
+from mxspark.system import procfs
 from mxspark.topology import identity
 
 
@@ -62,7 +63,7 @@ def run(order_json: str, _rows: Iterable[int]) -> Iterator[str]:
         disks=tuple(node.disk(Path(folder)) for folder in local_folders()),
         files=node.limit("NOFILE"),
         threads=node.limit("NPROC"),
-        threads_now=node.threads_now(),
+        threads_now=procfs.thread_count(os.getuid()),
         ports=node.ports(),
         cores=len(os.sched_getaffinity(0)),
         to_driver=to_driver,

@@ -12,11 +12,10 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from mxspark.system import procfs
 
-_MARK = b"_PYSPARK_DRIVER_CONN_INFO_PATH="
+_MARK = "_PYSPARK_DRIVER_CONN_INFO_PATH"
 """pyspark gives it to the JVM in the environment."""
 _APPEAR_S = 1.0
 """A process that was forked at the last moment shows it so much later at most."""
@@ -46,15 +45,9 @@ def _end(before: set[int]) -> None:
     deadline, found, left = time.monotonic() + _APPEAR_S, False, True
     while (left or not found) and time.monotonic() < deadline:
         new = [child.pid for child in procfs.below(os.getpid(), but=before) if child.is_alive]
-        for pid in filter(_is_jvm, new):
+        for pid in (pid for pid in new if _MARK in procfs.environment(pid)):
             found = True
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         left = bool(new)  # one that is just being executed has no environment to be seen
         time.sleep(0.02)
-
-
-def _is_jvm(pid: int) -> bool:
-    with contextlib.suppress(OSError):
-        return any(line.startswith(_MARK) for line in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"))
-    return False

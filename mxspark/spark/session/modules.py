@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import importlib.util
 import sys
 import sysconfig
@@ -11,6 +10,8 @@ from collections.abc import Iterable
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Optional
+
+from mxspark.errors.spelling import closest
 
 
 def find(module: str) -> Optional[ModuleSpec]:
@@ -40,7 +41,7 @@ def _similar(module: str) -> Optional[str]:
     for place, part in enumerate(parts):
         spec = find(".".join(parts[: place + 1]))
         if spec is None:
-            close = difflib.get_close_matches(part, _modules_in(folders), n=1)
+            close = closest(part, _modules_in(folders))
             return ".".join([*parts[:place], *close, *parts[place + 1 :]]) if close else None
         folders = spec.submodule_search_locations or ()
     return None

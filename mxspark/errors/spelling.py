@@ -1,0 +1,30 @@
+"""What a misspelt name was probably meant to be."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+def closest(word: str, known: Iterable[str], count: int = 1) -> list[str]:
+    """Return the names of `known` that `word` is most like, at most `count`; none if it is like none.
+
+    Case, hyphens and spaces make no difference, underscores hardly any.
+
+    >>> closest("Batch-size", ["batch_size", "epochs"])
+    ['batch_size']
+    >>> closest("batchsiez", ["batch_size", "epochs"])
+    ['batch_size']
+    >>> closest("momentum", ["batch_size", "epochs"])
+    []
+    """
+    names = {_plain(name): name for name in known}
+    bare = {plain.replace("_", ""): name for plain, name in names.items()}
+    word = _plain(word)
+    if found := difflib.get_close_matches(word, names, count):
+        return [names[plain] for plain in found]
+    return [bare[plain] for plain in difflib.get_close_matches(word.replace("_", ""), bare, count)]
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("-", "_").replace(" ", "_")
