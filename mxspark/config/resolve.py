@@ -12,9 +12,9 @@ from mxspark.data.dataset import DataSet
 from mxspark.data.plan import EVERY, TRAINING, VALIDATION, Plan
 from mxspark.data.spool import ColumnSpec, SpoolReady
 from mxspark.errors import DataError, InputError
-from mxspark.job import catalog
+from mxspark.job import metric
 from mxspark.job.record import JobSettings
-from mxspark.job.spec import CheckpointSpec, Restore, TrainingSpec, WorkerBundle
+from mxspark.job.spec import BestBy, CheckpointSpec, Restore, TrainingSpec, WorkerBundle
 
 
 def configure(config: Union[JobConfig, Mapping[str, Any], str, None], sections: Mapping[str, Any]) -> JobConfig:
@@ -96,7 +96,7 @@ def training_spec(job: JobConfig) -> TrainingSpec:
         schedule=training.schedule,
         initializer=training.initializer,
         metrics=training.metrics,
-        best_by=training.best_by or (training.metrics[0].name if training.metrics else "loss"),
+        best_by=BestBy(training.best_metric, "validation", better(job)[training.best_metric]),
         epochs=training.epochs,
         seed=training.seed,
     )
@@ -130,11 +130,11 @@ def worker_bundle(
 
 
 def better(job: JobConfig) -> dict[str, str]:
-    """Return for each metric whether ``max`` or ``min`` is better; one of the user's own is taken to be ``max``."""
-    return {
-        metric.name: "max" if metric.function is not None else catalog.METRICS[metric.name].better
-        for metric in job.training.metrics
-    }
+    """Return for each reported metric whether ``max`` or ``min`` is better; of the user's own, max unless told."""
+    better = metric.directions(job.training.metrics)
+    if job.training.best_by.direction is not None:
+        better[job.training.best_metric] = job.training.best_by.direction
+    return better
 
 
 def _window_blocks(job: JobConfig) -> int:

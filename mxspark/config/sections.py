@@ -9,7 +9,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 
 from mxspark.config.components import component, network
 from mxspark.config.yaml12 import written
-from mxspark.job.spec import Component, Function
+from mxspark.errors.spelling import closest
+from mxspark.job import metric
+from mxspark.job.spec import Component, Function, label_of
 
 Positive = Annotated[int, Field(gt=0)]
 Seconds = Annotated[float, Field(gt=0)]
@@ -143,6 +145,19 @@ class TransportSection(Section):
     mode: Literal["local", "tcp"] = "local"
 
 
+class BestBySection(Section):
+    """The metric that names the best epoch, and whether more or less of it is better."""
+
+    metric: Optional[Text] = None
+    direction: Optional[Literal["max", "min"]] = None
+
+    @field_validator("metric", mode="before")
+    @classmethod
+    def _label(cls, value: Any) -> Any:
+        """Accept the function that is among the metrics."""
+        return label_of(value) if callable(value) else value
+
+
 class TrainingSection(Section):
     """What is trained, and how."""
 
@@ -152,7 +167,7 @@ class TrainingSection(Section):
     schedule: Annotated[Optional[Component], BeforeValidator(component("schedule"))] = None
     initializer: Annotated[Component, BeforeValidator(component("initializer"))] = Component("xavier")
     metrics: tuple[Component, ...] = ()
-    best_by: Optional[Text] = None
+    best_by: BestBySection = BestBySection()
     batch_size: Positive = 128
     epochs: Positive = 1
     seed: int = Field(0, ge=0, lt=2**31)
@@ -165,12 +180,44 @@ class TrainingSection(Section):
             raise ValueError(f"expected a list of metrics, found {value!r:.80}")
         return tuple(map(component("metric"), value))
 
+    @field_validator("best_by", mode="before")
+    @classmethod
+    def _metric_alone(cls, value: Any) -> Any:
+        """Accept ``best_by: accuracy`` where the direction need not be said."""
+        if value is None:
+            return {}
+        return value if isinstance(value, (Mapping, BestBySection)) else {"metric": value}
+
     @model_validator(mode="after")
     def _best_is_known(self) -> TrainingSection:
-        known = ["loss", *(metric.name for metric in self.metrics)]
-        if self.best_by is not None and self.best_by not in known:
-            raise ValueError(f"best_by is {self.best_by!r}, but the metrics are {known}; name one of them")
+        known = [metric.LOSS, *metric.reported_names(self.metrics)]
+        if self.best_by.metric is not None and self.best_by.metric not in known:
+            close = closest(self.best_by.metric, known)
+            raise ValueError(
+                f"best_by is {self.best_by.metric!r}, but the metrics are {known}; "
+                + (f"did you mean {close[0]}?" if close else "name one of them")
+            )
         return self
+
+    @model_validator(mode="after")
+    def _direction_is_free(self) -> TrainingSection:
+        """Refuse a direction that contradicts what a metric means."""
+        said, name = self.best_by.direction, self.best_metric
+        means = metric.LOWER if name == metric.LOSS else metric.known_direction(self._metric(name))
+        if said is not None and means is not None and said != means:
+            raise ValueError(
+                f"best_by says that {said} is better, but of {name} it is {means}; leave the direction out, or name "
+                "another metric"
+            )
+        return self
+
+    @property
+    def best_metric(self) -> str:
+        """The reported name of the metric that names the best epoch: the first, or the loss, unless given."""
+        return self.best_by.metric or [*metric.reported_names(self.metrics), metric.LOSS][0]
+
+    def _metric(self, name: str) -> Component:
+        return self.metrics[metric.reported_names(self.metrics).index(name)]
 
 
 class CheckpointSection(Section):

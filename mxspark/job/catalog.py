@@ -253,13 +253,6 @@ def check(kind: str, name: str, options: Mapping[str, Any]) -> list[str]:
     return problems + _combinations(kind, name, options)
 
 
-def better(name: str) -> Optional[str]:
-    """Tell whether a named metric is better when higher (``max``) or lower (``min``); None if it is not known."""
-    if name == "loss":
-        return "min"
-    return METRICS[name].better if name in METRICS else None
-
-
 def _meant(word: str, known: Iterable[str]) -> Optional[str]:
     """Return which of `known` was probably meant; MXNet's own names of classes end in what they are."""
     without = re.sub("_?(loss|scheduler)$", "", word, flags=re.IGNORECASE)

@@ -13,6 +13,7 @@ from mxspark.protocol.specs import AgentSpec, DriverAgentSpec, Limits, RoleSpec
 
 __all__ = [
     "AgentSpec",
+    "BestBy",
     "CheckpointSpec",
     "Component",
     "DataSet",
@@ -49,8 +50,7 @@ class Function:
         """Ship a function by value."""
         import cloudpickle
 
-        label = f"{getattr(function, '__module__', '?')}:{getattr(function, '__qualname__', repr(function))}"
-        return cls(label=label, pickle=base64.b64encode(cloudpickle.dumps(function)).decode())
+        return cls(label=label_of(function), pickle=base64.b64encode(cloudpickle.dumps(function)).decode())
 
     def load(self) -> Callable[..., Any]:
         """Return the function, in the process that calls it."""
@@ -67,6 +67,11 @@ class Function:
         return result
 
 
+def label_of(function: Callable[..., Any]) -> str:
+    """Return what messages, metrics and records call a function that was given as such."""
+    return f"{getattr(function, '__module__', '?')}:{getattr(function, '__qualname__', repr(function))}"
+
+
 @dataclass(frozen=True)
 class Component:
     """A loss, optimizer, initializer, schedule or metric: a known name with options, or the user's function."""
@@ -74,6 +79,31 @@ class Component:
     name: str
     options: dict[str, Any] = field(default_factory=dict)
     function: Optional[Function] = None
+
+
+@dataclass(frozen=True)
+class BestBy:
+    """What names the best epoch so far.
+
+    Attributes
+    ----------
+    metric : str
+        As it is reported: ``loss``, or one of `metric.reported_names`.
+    side : str
+        Of which rows: ``training`` or ``validation``.
+    direction : str
+        Which is better: ``max`` or ``min``.
+    """
+
+    metric: str
+    side: str
+    direction: str
+
+    def is_better(self, value: float, than: Optional[float]) -> bool:
+        """Tell whether a value beats the best one so far, of which there may be none."""
+        if than is None:
+            return True
+        return value < than if self.direction == "min" else value > than
 
 
 @dataclass(frozen=True)
@@ -86,7 +116,7 @@ class TrainingSpec:
     schedule: Optional[Component]
     initializer: Component
     metrics: tuple[Component, ...]
-    best_by: str
+    best_by: BestBy
     epochs: int
     seed: int
     hybridize: bool = True

@@ -11,9 +11,11 @@ import yaml
 from pydantic import BaseModel
 
 from mxspark.cli import main
+from mxspark.config import resolve
 from mxspark.config.job_config import _SECTIONS, JobConfig
 from mxspark.config.job_file import override, read_yaml
 from mxspark.errors import ConfigError
+from mxspark.job.spec import BestBy
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -72,7 +74,14 @@ def test_every_problem_at_once_with_key_value_and_remedy() -> None:
         ({"cluster__servers_on_driver": 3}, "servers_on_driver: 3 is more than the 2 servers there are"),
         ({"training__network": "lenet"}, r"training.network: expected a function or its dotted path .*found 'lenet'"),
         ({"training__loss": 3}, "training.loss: expected a name, a mapping with a name, or a function; found 3"),
-        ({"training__best_by": "auc"}, r"best_by is 'auc', but the metrics are \['loss', 'accuracy'\]"),
+        ({"training__best_by": "auc"}, r"best_by is 'auc', but the metrics are \['loss', 'accuracy'\]; name one of"),
+        ({"training__best_by": "acuracy"}, r"best_by is 'acuracy', but .*; did you mean accuracy\?"),
+        ({"training__best_by": {"metrik": "loss"}}, r"best_by.metrik: is not a key; did you mean metric\?"),
+        (
+            {"training__best_by": {"direction": "less"}},
+            r"direction: input should be 'max' or 'min', found 'less'",
+        ),
+        ({"training__best_by": {"direction": "min"}}, "says that min is better, but of accuracy it is max; leave"),
         ({"data__validation": {"fraction": 0.2, "path": "x"}}, "a job has one kind of validation data"),
         ({"data__label": {"pixels": {}}}, "pixels is both a feature and a label"),
         ({"training__optimizer": {"name": "adam", "learning_rate": float("nan")}}, "training.optimizer"),
@@ -99,6 +108,35 @@ def test_functions_and_names_alone() -> None:
     assert config.training.network.pickle and config.training.network.path is None
     assert config.training.loss.function is not None and config.training.loss.function.path == "my.module:loss"
     assert [spec.name for spec in (*config.features(), *config.labels())] == ["a", "b", "digit"]
+
+
+def nested() -> Any:
+    def error(labels: Any, outputs: Any) -> Any:
+        return labels != outputs
+
+    return error
+
+
+@pytest.mark.parametrize(
+    ("metrics", "best_by", "settled"),
+    [
+        ([], None, ("loss", "min")),
+        (["accuracy"], None, ("accuracy", "max")),
+        (["accuracy"], "loss", ("loss", "min")),
+        (["accuracy", "rmse"], "rmse", ("rmse", "min")),
+        ([{"name": "top_k_accuracy", "k": k} for k in (1, 5)], "top_k_accuracy_2", ("top_k_accuracy_2", "max")),
+        (["team.metrics:f1"], None, ("team.metrics:f1", "max")),
+        (["team.metrics:f1"], {"direction": "min"}, ("team.metrics:f1", "min")),
+        (["mxnet.metric:RMSE"], None, ("mxnet.metric:RMSE", "min")),
+        ([nested()], {"metric": nested(), "direction": "min"}, (f"{__name__}:nested.<locals>.error", "min")),
+    ],
+)
+def test_what_names_the_best_epoch_is_settled_in_the_driver(metrics: Any, best_by: Any, settled: Any) -> None:
+    raw = digits()
+    raw["training"] |= {"metrics": metrics, "best_by": best_by}
+    job = JobConfig.from_dict(raw)
+    assert resolve.training_spec(job).best_by == BestBy(settled[0], "validation", settled[1])
+    assert resolve.better(job)[settled[0]] == settled[1], "in the result's best values too"
 
 
 @pytest.mark.parametrize(
@@ -159,16 +197,17 @@ def test_the_documented_job_is_complete_and_says_the_true_defaults() -> None:
     assert required == {"features", "label", "network", "loss"}
     for name, model in _SECTIONS.items():
         assert set(documented[name]) == keys_of(model), f"keys of {name}"
-        for key in keys_of(model) - required - {"validation", "optimizer"}:
+        for key in keys_of(model) - required - {"validation", "optimizer", "best_by"}:
             true = getattr(getattr(defaults, name), key)
             said = documented[name][key]
             named = getattr(true, "name", true) if key in ("initializer",) else true
             assert said == (list(named) if isinstance(named, tuple) else named) or (name, key) in SHOWN_BY_EXAMPLE
-    from mxspark.config.sections import Feature, Label, Validation
+    from mxspark.config.sections import BestBySection, Feature, Label, Validation
 
     assert set(documented["data"]["features"]["pixels"]) == keys_of(Feature)
     assert set(documented["data"]["label"]["digit"]) == keys_of(Label)
     assert set(documented["data"]["validation"]) == keys_of(Validation)
+    assert documented["training"]["best_by"] == BestBySection().model_dump()
 
 
 SHOWN_BY_EXAMPLE = {("job", "name"), ("job", "dir")}

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from mxspark.job import catalog
+from mxspark.job import catalog, metric
+from mxspark.job.spec import Component, Function
 
 OPTIONS = [
     (kind, name, key)
@@ -114,5 +115,14 @@ def test_every_problem_is_listed_at_once() -> None:
     assert len(catalog.check("optimizer", "sgd", {"momentm": 1, "wd": -1, "learning_rate": "fast"})) == 3
 
 
-def test_better() -> None:
-    assert [catalog.better(name) for name in ("accuracy", "rmse", "loss", "mine")] == ["max", "min", "min", None]
+def test_which_way_a_metric_is_better() -> None:
+    mine, theirs = (Component(name, function=Function(name)) for name in ("team.metrics:F1", "mxnet.metric:RMSE"))
+    metrics = [Component("accuracy"), Component("rmse"), Component("accuracy"), mine, theirs]
+    assert metric.directions(metrics) == {
+        "loss": "min",
+        "accuracy": "max",
+        "rmse": "min",
+        "accuracy_2": "max",
+        "team.metrics:F1": "max",
+        "mxnet.metric:RMSE": "min",
+    }

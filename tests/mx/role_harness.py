@@ -20,10 +20,10 @@ from typing import Any, Optional
 import numpy as np
 
 from mxspark.agent import host_group
-from mxspark.data.dataset import DataSet
-from mxspark.data.plan import TRAINING, VALIDATION, Plan
-from mxspark.data.spool import ColumnSpec, SpoolFile, SpoolReady
-from mxspark.job.spec import CheckpointSpec, Component, Function, Restore, TrainingSpec, WorkerBundle
+from mxspark.config import resolve
+from mxspark.config.job_config import JobConfig
+from mxspark.data.spool import SpoolFile, SpoolReady
+from mxspark.job.spec import Component, Restore, WorkerBundle
 from mxspark.protocol import codec, events
 from mxspark.protocol.channel import Channel
 from mxspark.protocol.specs import ENTRIES, INHERITED, Inherited
@@ -75,7 +75,8 @@ def make_bundle(
     loss: Optional[Component] = None,
     optimizer: Optional[Component] = None,
     schedule: Optional[Component] = None,
-    metrics: Sequence[str] = ("accuracy",),
+    metrics: Sequence[Any] = ("accuracy",),
+    best_by: Any = None,
     epochs: int = 2,
     seed: int = 7,
     fraction: float = 0.0,
@@ -86,40 +87,44 @@ def make_bundle(
     """Write spools below `folder` and describe a job over them; `size` is filled in by `run_group`."""
     arrays = digits(sum(counts)) if arrays is None else arrays
     spools = tuple(write_spool(folder / "spool", i, part) for i, part in enumerate(split(arrays, counts)))
-    part = TRAINING if fraction else "every"
-    plan = Plan(tuple(counts), batch_size, seed, part=part, fraction=fraction, block_rows=16, window_blocks=4)
-    validation = None
-    if fraction:
-        validation = DataSet(spools, replace(plan, part=VALIDATION, shuffle=False))
-    training = TrainingSpec(
-        network=Function(network, path=f"role_jobs:{network}"),
-        loss=loss or Component("softmax_cross_entropy"),
-        optimizer=optimizer or Component("sgd", {"learning_rate": 0.1, "momentum": 0.9, "wd": 1e-4}),
-        schedule=schedule,
-        initializer=Component("xavier"),
-        metrics=tuple(Component(name) for name in metrics),
-        best_by="validation.accuracy",
-        epochs=epochs,
-        seed=seed,
-        hybridize=hybridize,
+    job = JobConfig.from_dict(
+        {
+            "data": {
+                "features": {"pixels": _column(arrays["pixels"])},
+                "label": {"digit": _column(arrays["digit"])},
+                "validation": {"fraction": fraction},
+                "block_rows": 16,
+                "window_rows": 64,
+            },
+            "training": {
+                "network": f"role_jobs:{network}",
+                "loss": loss or "softmax_cross_entropy",
+                "optimizer": optimizer or {"name": "sgd", "learning_rate": 0.1, "momentum": 0.9, "wd": 1e-4},
+                "schedule": schedule,
+                "metrics": list(metrics),
+                "best_by": best_by,
+                "epochs": epochs,
+                "seed": seed,
+                "batch_size": batch_size,
+            },
+            "checkpoint": {"every_epochs": every_epochs, "every_steps": every_steps},
+        }
     )
-    features = ColumnSpec("pixels", ("pixels",), arrays["pixels"].shape[1:], arrays["pixels"].dtype.name)
-    label = ColumnSpec("digit", ("digit",), (), arrays["digit"].dtype.name)
     staging = folder / "staging"
     staging.mkdir(parents=True)
-    return WorkerBundle(
+    bundle = resolve.worker_bundle(
+        job,
         run_id="run",
-        size=0,
-        features=(features,),
-        labels=(label,),
-        training_data=DataSet(spools, plan),
-        validation_data=validation,
-        training=training,
-        checkpoint=CheckpointSpec(every_epochs, every_steps),
+        columns=(job.features(), job.labels()),
+        data=resolve.data_sets(job, spools, None),
         restore=None,
         staging=str(staging),
-        beat_s=0.0,
     )
+    return replace(bundle, beat_s=0.0, training=replace(bundle.training, hybridize=hybridize))
+
+
+def _column(array: np.ndarray) -> dict[str, Any]:
+    return {"shape": list(array.shape[1:]), "dtype": array.dtype.name}
 
 
 @dataclass
@@ -157,7 +162,9 @@ class Group:
         entry: str = ENTRIES["worker"],
         environment: Optional[dict[str, str]] = None,
         hosts: Optional[int] = None,
+        path: Optional[Path] = None,
     ) -> None:
+        self._path = f"{path}:" if path else ""
         self.size, self.entry, self.environment = size, entry, environment or {}
         self.channels: list[Channel] = []
         self.workers: list[subprocess.Popen[bytes]] = []
@@ -194,7 +201,7 @@ class Group:
         self.sockets.append(role.socket)
         entry = self.entry if role.role == "worker" else ENTRIES[role.role]
         module, _, function = entry.partition(":")
-        path = f"{ROOT}:{HERE}:{ROOT / 'bench'}"
+        path = f"{self._path}{ROOT}:{HERE}:{ROOT / 'bench'}"
         environment = {**role.environment, **self.environment, "PATH": os.environ["PATH"], "PYTHONPATH": path}
         if given is not None:
             environment[INHERITED] = json.dumps(codec.encode(given))
@@ -241,17 +248,19 @@ def run_group(
     servers: int = 1,
     threads: int = 1,
     hosts: Optional[int] = None,
+    path: Optional[Path] = None,
     stop: Callable[[int, Any], bool] = lambda rank, event: False,
     commit: Callable[[events.Staged], bool] = lambda staged: True,
 ) -> Outcome:
     """Run one attempt to its end, or kill it all as soon as `stop(rank, event)` says so.
 
     `hosts` is on how many hosts the workers pretend to be, and sum among themselves; None goes through servers alone.
+    `path` is where else they find modules.
     """
     logs = Path(bundle.staging).parent / f"logs-{time.monotonic_ns()}"
     outcome = Outcome([[] for _ in range(size)])
     bundle = replace(bundle, exchange="hierarchical" if hosts else "kvstore")
-    with Group(size, logs, servers, threads, hosts=hosts) as group:
+    with Group(size, logs, servers, threads, hosts=hosts, path=path) as group:
         group.train(bundle)
         if _follow(group, outcome, stop, commit):
             _finish(group)

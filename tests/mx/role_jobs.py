@@ -16,6 +16,12 @@ def mlp():
     return net
 
 
+def probabilities():
+    net = mlp()
+    net.add(nn.HybridLambda("softmax"))
+    return net
+
+
 def lenet():
     net = nn.HybridSequential()
     net.add(nn.Conv2D(8, 3, activation="relu"), nn.MaxPool2D(2, 2), nn.Conv2D(16, 3, activation="relu"))
@@ -131,3 +137,8 @@ def other_on_rank_1():
     net = nn.HybridSequential()
     net.add(nn.Dense(16 if os.environ["TEST_RANK"] == "1" else 8), nn.Dense(10))
     return net
+
+
+def wrong(labels, outputs):
+    """One value a row: 1 where the highest score is not at the label. Less is better."""
+    return (outputs.argmax(1) != labels).astype("float32")

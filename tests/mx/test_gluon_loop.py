@@ -224,6 +224,47 @@ def test_the_best_epoch_is_staged_when_it_comes(tmp_path):
     assert [staged.kind for staged in seen] == ["best"], "before the checkpoint that remembers it"
 
 
+def hits_of_a_team():
+    def hits(labels, outputs):
+        return (outputs.argmax(1) == labels).astype("float32")
+
+    return hits
+
+
+def by_path(folder):
+    """A metric in a package: its name has dots."""
+    package = folder / "team"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "metrics.py").write_text("def f1(labels, outputs):\n    return outputs.argmax(1) == labels\n")
+    return "team.metrics:f1"
+
+
+@pytest.mark.parametrize(
+    ("metric", "best_by", "highest"),
+    [
+        ("by path", None, True),
+        (hits_of_a_team(), None, True),
+        ("role_jobs:wrong", {"direction": "min"}, False),
+        ("mxnet.metric:CrossEntropy", None, False),
+        ("accuracy", "loss", False),
+    ],
+    ids=["package", "nested", "less", "mxnet", "loss"],
+)
+def test_any_metric_names_the_best_epoch(tmp_path, metric, best_by, highest):
+    metric = by_path(tmp_path) if metric == "by path" else metric
+    bundle = make_bundle(
+        tmp_path, epochs=4, fraction=0.25, counts=(150,), network="probabilities", metrics=[metric], best_by=best_by
+    )
+    outcome = run_group(bundle, 1, path=tmp_path)
+    name = bundle.training.best_by.metric
+    values, best = [e.validation[name] for e in outcome.of(events.EpochEnd)], []
+    for epoch, value in enumerate(values):
+        if all(value > before if highest else value < before for before in values[:epoch]):
+            best.append(epoch)
+    assert len(values) == 4 and [staged.epoch for staged in outcome.staged("best")] == best, values
+
+
 def test_validation_counts_every_row_once_on_any_number_of_workers(tmp_path):
     def validated(size):
         bundle = make_bundle(tmp_path / str(size), epochs=1, fraction=0.3, counts=(50, 0, 40))
@@ -299,8 +340,8 @@ def test_labels_beyond_the_networks_classes_are_refused_before_the_first_step(tm
     raised, outcome = failing(tmp_path, arrays=digits(257, classes=12))
     assert (raised.who, outcome.returncodes) == ("input", [2])
     assert raised.message == (
-        "label 'digit' has values from 0 to 11, but the network mlp has 10 outputs, for classes 0 to 9: give it 12 "
-        "outputs, or mend the labels"
+        "label 'digit' has values from 0 to 11, but the network role_jobs:mlp has 10 outputs, for classes 0 to 9: give "
+        "it 12 outputs, or mend the labels"
     )
     assert not outcome.of(events.Started)
 

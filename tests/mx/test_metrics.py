@@ -12,6 +12,7 @@ import pytest
 
 from mxspark.errors import TrainingCodeError
 from mxspark.job import catalog
+from mxspark.job.metric import OF_MXNET
 from mxspark.job.spec import Component, Function
 from mxspark.mx.loop.metrics import Metrics
 
@@ -172,6 +173,15 @@ def test_every_named_metric_is_there() -> None:
         options = {"k": 2} if name == "top_k_accuracy" else {}
         Metrics([Component(name, options)])
         assert known.better == ("max" if "accuracy" in name else "min")
+
+
+def test_every_metric_of_mxnet_has_a_direction() -> None:
+    """All but those that only wrap others."""
+    kinds = [
+        kind for kind in vars(mx.metric).values() if isinstance(kind, type) and issubclass(kind, mx.metric.EvalMetric)
+    ]
+    wrappers = {"EvalMetric", "CompositeEvalMetric", "CustomMetric"}
+    assert {kind.__name__ for kind in kinds if not kind.__name__.startswith("_")} - wrappers == set(OF_MXNET)
 
 
 def test_a_batch_costs_tens_of_microseconds() -> None:

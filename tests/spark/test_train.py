@@ -82,6 +82,23 @@ def test_a_job_from_parquet_to_a_model_that_plain_mxnet_loads(spark: SparkSessio
     assert json.loads((run / "result.json").read_text())["status"] == "succeeded"
 
 
+def test_a_metric_from_a_package_makes_a_best_model(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "code" / "team"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "metrics.py").write_text("def wrong(labels, outputs):\n    return outputs.argmax(1) != labels\n")
+    monkeypatch.syspath_prepend(package.parent)
+    name = "team.metrics:wrong"
+    result = train(tmp_path / "job", training={"metrics": [name], "best_by": {"direction": "min"}})
+    assert result.best_model is not None and (tmp_path / "job" / "model-best" / "model-0000.params").exists()
+    values = [epoch.validation[name] for epoch in result.history]
+    assert result.metrics["validation"]["best"][name] == min(values) < 0.5
+    signature = json.loads((tmp_path / "job" / "model-best" / "signature.json").read_text())
+    assert signature["epoch"] == values.index(min(values))
+
+
 def test_the_model_handle_predicts(spark: SparkSession, tmp_path: Path) -> None:
     """In a process of its own, as this one must not load MXNet."""
     program = tmp_path / "program.py"

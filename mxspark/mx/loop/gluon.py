@@ -16,7 +16,6 @@ import numpy as np
 
 from mxspark.data.reader import Reader
 from mxspark.errors import InputError
-from mxspark.job import catalog
 from mxspark.job.spec import WorkerBundle
 from mxspark.mx.exchange.base import Exchange
 from mxspark.mx.loop.batches import GluonBatches
@@ -120,7 +119,9 @@ class GluonLoop:
     def _restore_metrics(self, state: dict[str, Any]) -> None:
         """Go on counting where the checkpoint stood, unless the job now asks for other metrics."""
         training = self.bundle.training
-        if state["best_by"] == training.best_by:
+        best_by = training.best_by
+        # the first checkpoints did not say the direction
+        if (state["best_by"], state.get("direction", best_by.direction)) == (best_by.metric, best_by.direction):
             self.best = Best(**state["best"])
         if state["metrics"] == [metric.name for metric in training.metrics]:
             self._carried = np.array([float.fromhex(value) for value in state["sums"]])
@@ -209,13 +210,11 @@ class GluonLoop:
 
     def _keep_best(self, seen: dict[str, dict[str, float]]) -> None:
         """Stage the model if this epoch is the best so far by validation."""
-        part, _, name = self.bundle.training.best_by.rpartition(".")
-        value = seen.get(part or "validation", {}).get(name, math.nan)
-        if self.validation is None or math.isnan(value):
+        if self.validation is None:
             return
-        best = self.best.value
-        lower = catalog.better(name) == "min"
-        if best is not None and not (value < best if lower else value > best):
+        best_by = self.bundle.training.best_by
+        value = seen[best_by.side][best_by.metric]
+        if math.isnan(value) or not best_by.is_better(value, self.best.value):
             return
         self.best = Best(value, self.position.epoch)
         self._stage_model("best", self.position.epoch)
@@ -240,7 +239,8 @@ class GluonLoop:
             "epoch": self.position.epoch,
             "step_in_epoch": self.position.step_in_epoch,
             "seed": self.bundle.training.seed,
-            "best_by": self.bundle.training.best_by,
+            "best_by": self.bundle.training.best_by.metric,
+            "direction": self.bundle.training.best_by.direction,
             "metrics": [metric.name for metric in self.bundle.training.metrics],
             "best": {"value": self.best.value, "epoch": self.best.epoch},
             "sums": [float(value).hex() for value in self._carried],

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mxspark.errors import TrainingCodeError
+from mxspark.job.metric import reported_names
 from mxspark.job.spec import Component
 from mxspark.mx.model.components import known, needs_two
 
@@ -33,7 +34,7 @@ class Metrics:
 
     def __init__(self, components: Sequence[Component]) -> None:
         self._metrics = [_RowMetric(c) if c.function is None else _user_metric(c) for c in components]
-        self._names = [_unique(metric.name, place, self._metrics) for place, metric in enumerate(self._metrics)]
+        self._names = reported_names(components)
         self._sums = np.zeros(2 + 2 * len(self._metrics))
 
     def add(self, loss: Array, outputs: Arrays, labels: Arrays) -> None:
@@ -233,11 +234,6 @@ def _row_mean(values: Any) -> Any:
 
 def _single(arrays: Arrays) -> Any:
     return arrays[0] if len(arrays) == 1 else arrays
-
-
-def _unique(name: str, place: int, metrics: Sequence[Any]) -> str:
-    before = sum(metric.name == name for metric in metrics[:place])
-    return f"{name}_{before + 1}" if before else name
 
 
 def _mean(total: float, count: float) -> float:
