@@ -108,7 +108,7 @@ def upload() -> None:
     hdfs = Hdfs()
     try:
         hdfs.start()
-        store = CheckpointStore(JobDir.own(HadoopStorage(spark), f"{hdfs.uri}/job", RECORD, a_run()), 1)
+        store = CheckpointStore(JobDir.acquire(HadoopStorage(spark), f"{hdfs.uri}/job", RECORD, a_run()), 1)
         jvm = spark._jvm
         shell = jvm.org.apache.hadoop.fs.FsShell(configuration)
         ours, theirs = [], []

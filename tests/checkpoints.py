@@ -17,7 +17,9 @@ from mxspark.storage.memory import InMemoryStorage
 def a_store(storage: InMemoryStorage, keep: int = 3) -> CheckpointStore:
     """Own the job dir as a next run does that need not wait for what an earlier one may still do."""
     run = a_run()
-    return CheckpointStore(JobDir.own(storage, "/job", RECORD, run, Claim(storage, "/job", run, take_over=True)), keep)
+    return CheckpointStore(
+        JobDir.acquire(storage, "/job", RECORD, run, Claim(storage, "/job", run, take_over=True)), keep
+    )
 
 
 def committed(storage: InMemoryStorage) -> list[str]:

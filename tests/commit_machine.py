@@ -144,7 +144,7 @@ class Commits(RuleBasedStateMachine):
         storage.fault = fault
         before = set(self.names())
         try:
-            job_dir = JobDir.own(storage, self.path, RECORD, a_run())
+            job_dir = JobDir.acquire(storage, self.path, RECORD, a_run())
             store = CheckpointStore(job_dir, 2)
             found = store.newest(Path(tempfile.mkdtemp(dir=self.folder)))
         except (Killed, ClusterError):

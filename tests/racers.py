@@ -13,7 +13,7 @@ from job_records import RECORD, a_run
 
 from mxspark.errors import OwnerLives
 from mxspark.jobdir.layout import JobDir
-from mxspark.jobdir.lease import Keeper
+from mxspark.jobdir.lease import Lease
 from mxspark.jobdir.ownership import Claim
 from mxspark.storage.base import Storage
 
@@ -64,11 +64,11 @@ def main(folder: str, me: str) -> None:
     for line in sys.stdin:
         path = f"{folder}/{line.strip()}"
         try:
-            owned = JobDir.own(storage, path, RECORD, run, Claim(storage, path, run, say=lambda _text: None))
-            with Keeper(owned) as kept:
+            owned = JobDir.acquire(storage, path, RECORD, run, Claim(storage, path, run, say=lambda _text: None))
+            with Lease(owned) as held:
                 print("owns", owned.term, flush=True)
                 sys.stdin.readline()
-                kept.check()
+                held.ensure_held()
         except OwnerLives as error:
             print("lives", str(error).split("lives: run ")[1].split()[0], flush=True)
             sys.stdin.readline()

@@ -12,7 +12,7 @@ from job_records import RECORD, a_run, stage
 from mxspark.errors import JobDirRemoved, MXSparkError
 from mxspark.jobdir.checkpoints import CheckpointStore
 from mxspark.jobdir.layout import JobDir
-from mxspark.jobdir.lease import Keeper
+from mxspark.jobdir.lease import Lease
 from mxspark.jobdir.publish import publish_model
 from mxspark.storage.base import Entry, Storage, join
 
@@ -177,12 +177,12 @@ class StorageContract:
         self, place: Place, tmp_path: Path
     ) -> None:
         storage, root = place
-        owned = JobDir.own(storage, join(root, "job"), RECORD, a_run(lease_s=0.6))
+        owned = JobDir.acquire(storage, join(root, "job"), RECORD, a_run(lease_s=0.6))
         store = CheckpointStore(owned, 3)
         store.commit(stage(tmp_path / "staged", 10))
         words = rf"the job dir {owned.path} was removed or moved away while this run was at work in it; by whom is not "
-        with Keeper(owned) as kept:
-            kept.wait(0.3)
+        with Lease(owned) as held:
+            held.sleep(0.3)
             owned.check_owner()
             storage.remove(owned.path, recursive=True)
             for attempt in (
@@ -190,7 +190,7 @@ class StorageContract:
                 lambda: store.commit(stage(tmp_path / "staged", 20)),
                 lambda: publish_model(owned, stage(tmp_path / "staged", 20, kind="model")),
                 lambda: store.newest(tmp_path / "into"),
-                lambda: kept.wait(10),
+                lambda: held.sleep(10),
             ):
                 with pytest.raises(JobDirRemoved, match=words + r"known\. Its checkpoints and models went.*\.Trash"):
                     attempt()

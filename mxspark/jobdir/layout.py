@@ -32,7 +32,10 @@ from mxspark.storage.probe import make, probe
 log = logging.getLogger(__name__)
 
 MODELS = ("model", "model-best")
-_RECORD, TMP, _CHECKPOINTS, _RUNS = "_job.json", "_tmp", "checkpoints", "runs"
+TMP = "_tmp"
+_RECORD = "_job.json"
+_CHECKPOINTS = "checkpoints"
+_RUNS = "runs"
 _TAKEN = re.compile(r"(?:taken-)?t(\d{6,})(?:-by-t\d{6,})?")
 REPLACED = "replaced-"
 _LIMIT_BYTES = 64 << 20
@@ -114,7 +117,7 @@ def _unreadable(path: str, why: object) -> JobDirError:
 class JobDir:
     """A job dir that this run owns, as long as no later run takes it over.
 
-    Made by :meth:`own`, after :func:`preflight` and once the rows are spooled.
+    Made by :meth:`acquire`, after :func:`preflight` and once the rows are spooled.
 
     Attributes
     ----------
@@ -138,7 +141,9 @@ class JobDir:
         self.run_folder = join(path, _RUNS, run.run_id)
 
     @classmethod
-    def own(cls, storage: Storage, path: str, record: JobRecord, run: RunInfo, claim: Optional[Claim] = None) -> JobDir:
+    def acquire(
+        cls, storage: Storage, path: str, record: JobRecord, run: RunInfo, claim: Optional[Claim] = None
+    ) -> JobDir:
         """Take the job dir over: check the record, take the next term, put the earlier owner's unfinished work away.
 
         With `claim`, which may have looked at the owner before, a live one of another job is not replaced.
@@ -153,8 +158,10 @@ class JobDir:
         _settle_record(storage, qualified, record, run)
         for name in (TERMS, _CHECKPOINTS, _RUNS):
             storage.make_folder(join(qualified, name))
-        term = (claim or Claim(storage, qualified, run)).take()
+        term = (claim or Claim(storage, qualified, run)).acquire()
         job_dir = cls(storage, qualified, term, run)
+        # the term first, the folders of earlier owners after it: a slow earlier owner that looks now sees our term and
+        # stops; one that looked just before finds the source of its last rename gone
         storage.make_folder(job_dir.tmp)
         job_dir._put_away_earlier()
         # an owner that came between our term and our folder has not seen the folder; then we see its term
@@ -177,7 +184,7 @@ class JobDir:
     def write_run_file(self, name: str, data: bytes) -> str:
         """Write or replace a file in the folder of this run and return its path; a crash in between may lose it."""
         target = join(self.run_folder, name)
-        self.storage.remove(target)
+        self.storage.remove(target)  # a storage never overwrites
         self.storage.create(target, data)
         return target
 
@@ -205,6 +212,7 @@ class JobDir:
             old, target = join(folder, REPLACED + name), join(self.path, name)
             if self.storage.stat(old) is None:
                 continue
+            # the replacement went through, and only the old one was not removed any more
             if self.storage.stat(target) is not None:
                 self.discard(old)
                 continue
@@ -221,6 +229,8 @@ class JobDir:
             if match is None or int(match.group(1)) >= self.term:
                 continue
             folder = join(root, entry.name)
+            # renamed before anything is removed: its owner may still live, and must not see half of its folder.
+            # One that is renamed already was left by a new owner that died in the middle of this
             if TERM.fullmatch(entry.name):
                 taken = join(root, f"taken-{entry.name}-by-{term_name(self.term)}")
                 try:

@@ -1,4 +1,4 @@
-"""The keeper of a job dir: shows that its owner lives, and finds out when it is another's, or gone."""
+"""The lease of a job dir: shows that its owner lives, and finds out when it is another's, or gone."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LOOK_S = 5.0
 _CLOSE_S = 1.0
 
 
-class Keeper:
+class Lease:
     """A thread that touches the term's file and looks for newer terms; use as a context manager.
 
     Parameters
@@ -34,9 +34,9 @@ class Keeper:
         self._look_s = min(LOOK_S, self._touch_s / 2)
         self._closed = threading.Event()
         self._lost: Optional[Union[TakenOver, JobDirRemoved]] = None
-        self._thread = threading.Thread(target=self._run, name="mxspark-keeper", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="mxspark-lease", daemon=True)
 
-    def __enter__(self) -> Keeper:
+    def __enter__(self) -> Lease:
         self._thread.start()
         return self
 
@@ -48,7 +48,7 @@ class Keeper:
         if not self._thread.is_alive():  # else the storage hangs, and would hang us too
             release(self._job_dir.storage, self._job_dir.path, self._job_dir.term, self._job_dir.run)
 
-    def check(self) -> None:
+    def ensure_held(self) -> None:
         """Return as long as the job dir was seen to be there and nobody else to own it.
 
         Raises
@@ -61,29 +61,34 @@ class Keeper:
         if self._lost is not None:
             raise self._lost
 
-    def wait(self, seconds: float) -> None:
-        """Sleep, but :meth:`check` all the while."""
+    def sleep(self, seconds: float) -> None:
+        """Sleep, but :meth:`ensure_held` all the while."""
         until = time.monotonic() + seconds
-        self.check()
+        self.ensure_held()
         while (left := until - time.monotonic()) > 0:
             time.sleep(min(0.2, left))
-            self.check()
+            self.ensure_held()
 
     def _run(self) -> None:
-        touched, well = time.monotonic(), True
+        touched = time.monotonic()
+        is_well = True
         while not self._closed.wait(self._look_s):
             try:
+                # looked at first: a touch of a term that is not the newest any more would tell others that we live on
                 self._job_dir.check_owner()
+                # half a look early rather than half a look late: looks are that far apart
                 if time.monotonic() - touched > self._touch_s - self._look_s / 2:
+                    # the time before the call: a storage that takes long must not make the next touch late
                     touched = time.monotonic()
                     touch(self._job_dir.storage, self._job_dir.path, self._job_dir.term)
-                well = True
+                is_well = True
             except (TakenOver, JobDirRemoved) as error:
+                # raised by the driver's thread when it next asks; raised here nobody would see it
                 self._lost = error
                 log.warning("%s", error.message)
                 return
             except (OSError, MXSparkError) as error:
                 # a storage that is ill keeps others from taking over too; no reason to end the training
-                if well:
+                if is_well:
                     log.warning("the lease of %s cannot be kept for now: %s", self._job_dir.path, error)
-                well = False
+                is_well = False

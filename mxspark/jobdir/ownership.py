@@ -69,6 +69,8 @@ def check_owner(storage: Storage, path: str, term: int, run: RunInfo, mark: str)
     JobDirRemoved
         If the storage answers that the term is gone; what lies there now, if anything, is not this run's.
     """
+    # the terms and nothing else decide: an owner's folder below _tmp may be gone because its next owner is putting it
+    # away, and that one is to be named
     try:
         newest = max(terms(storage, path), default=0)
     except (FileNotFoundError, NotADirectoryError):
@@ -98,6 +100,7 @@ def release(storage: Storage, path: str, term: int, run: RunInfo) -> None:
     try:
         if not _is_of(storage, path, term, run):
             return  # the job dir is gone; the term may be that of a run in one that was made anew
+        # a file of its own, as a term's file is never written again: who reads it meanwhile would read half an owner
         storage.create(join(path, TERMS, term_name(term) + _OVER), b"")
     except (OSError, MXSparkError) as error:
         log.info("the end of term %d is not noted: %s", term, error)
@@ -135,16 +138,22 @@ class Claim:
         path: str,
         run: RunInfo,
         take_over: bool = False,
+        *,
         say: Callable[[str], None] = log.info,
         now: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._storage, self._path, self._run, self._take_over = storage, path, run, take_over
-        self._say, self._now, self._sleep = say, now, sleep
+        self._storage = storage
+        self._path = path
+        self._run = run
+        self._take_over = take_over
+        self._say = say
+        self._now = now
+        self._sleep = sleep
         self._seen: Optional[Owner] = None
         self._since = 0.0
 
-    def wait(self) -> int:
+    def wait_until_free(self) -> int:
         """Return the term of the owner there is, 0 for none, once it may be replaced.
 
         Raises
@@ -160,17 +169,19 @@ class Claim:
                 return owner.term
             self._sleep(min(1.0, self._lease_s(owner) / 10))
 
-    def take(self) -> int:
+    def acquire(self) -> int:
         """Make the run the owner of the next term and return it.
 
         Raises
         ------
         OwnerLives
-            As :meth:`wait` does.
+            As :meth:`wait_until_free` does.
         """
         content = json.dumps(codec.encode(self._run), indent=1).encode()
         for _ in range(_TRIES):
-            term = self.wait() + 1
+            # one more than the owner that was looked at, not than the newest there is by now: a run that took a term
+            # in between has not been looked at, and may live
+            term = self.wait_until_free() + 1
             try:
                 self._storage.create(join(self._path, TERMS, term_name(term)), content)
             except FileExistsError:
@@ -205,6 +216,7 @@ class Claim:
                 "lives"
             )
             return False
+        # seen to change, by us: the clock of the storage is never compared with ours, they may be hours apart
         if owner.changed != seen.changed:
             raise self._lives(owner)
         if self._now() - self._since <= self._lease_s(owner):

@@ -90,11 +90,13 @@ def publish_model(job_dir: JobDir, staged: Staged, name: str = "model") -> str:
     """
     if name not in MODELS:
         raise InternalError(f"{name!r} is none of the model folders {MODELS}")
-    storage, target, old = job_dir.storage, join(job_dir.path, name), join(job_dir.tmp, REPLACED + name)
+    storage = job_dir.storage
+    target = join(job_dir.path, name)
+    old = join(job_dir.tmp, REPLACED + name)
     folder, _ = upload(job_dir, staged)
     try:
         job_dir.check_owner()
-        job_dir.put_back()
+        job_dir.put_back()  # of a replacement that failed half-way, which would be in the way of this one
         if storage.stat(target) is not None:
             storage.rename(target, old)
         storage.rename(folder, target)

@@ -6,6 +6,7 @@ import logging
 import shutil
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Callable, Optional, Union
 
@@ -39,6 +40,40 @@ class Delayed:
 Outcome = Union[Published, Delayed]
 
 
+class _Patience:
+    """How long an ill storage is borne with, and how long to wait before it is tried again."""
+
+    def __init__(self, retry_s: float, first_s: float, now: Callable[[], float]) -> None:
+        self._retry_s = retry_s
+        self._first_s = first_s
+        self._now = now
+        self._ill_since: Optional[float] = None
+
+    def waits(self) -> Iterator[float]:
+        """Yield the seconds to wait after each failure of one folder: each time twice as long, up to a limit."""
+        wait_s = self._first_s
+        while True:
+            yield wait_s
+            wait_s = min(2 * wait_s, LONGEST_S)
+
+    def note_success(self) -> None:
+        """The storage is well."""
+        self._ill_since = None
+
+    def note_failure(self, error: Union[ClusterError, NoRoom]) -> None:
+        """Raise an error if the storage has been ill for too long.
+
+        It counts from the first failure after the last success, whichever folder it met: a newer checkpoint that takes
+        the place of one that cannot be published must not give an ill storage its time anew.
+        """
+        now = self._now()
+        if self._ill_since is None:
+            self._ill_since = now
+        if now - self._ill_since > self._retry_s:
+            kind = JobDirError if isinstance(error, JobDirError) else ClusterError
+            raise kind(f"{error.message}\nit was tried again for checkpoint.retry_s = {self._retry_s:g} s") from error
+
+
 class Publisher:
     """Publishes staged folders one after the other.
 
@@ -60,24 +95,30 @@ class Publisher:
         now: Callable[[], float] = time.monotonic,
         first_s: float = FIRST_S,
     ) -> None:
-        self._publish, self._retry_s, self._now, self._first_s = publish, retry_s, now, first_s
+        self._publish = publish
+        self._now = now
+        self._patience = _Patience(retry_s, first_s, now)
+        # guards all below, and is told of each change: the driver's thread puts and asks, ours publishes
         self._change = threading.Condition()
         self._waiting: dict[str, tuple[Staged, float]] = {}
-        self._in_hand = self._closed = False
+        self._in_hand: Optional[Staged] = None
         self._outcomes: list[Outcome] = []
         self._error: Optional[MXSparkError] = None
-        self._ill_since: Optional[float] = None
+        self._is_closed = False
         self._thread: Optional[threading.Thread] = None
 
     def put(self, staged: Staged) -> None:
         """Have a folder published; an older one of its kind that still waits is dropped."""
         with self._change:
+            # started here and not in the constructor: a run without checkpoints has no thread. It is a daemon, as a
+            # storage that hangs would else keep the driver's process from ending; what is lost is staged, not published
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="mxspark-publisher", daemon=True)
                 self._thread.start()
             before = self._waiting.pop(staged.kind, None)
             self._waiting[staged.kind] = (staged, self._now())
             self._change.notify_all()
+        # outside of the lock: removing gigabytes takes time, and nobody else can have them, as only what waits is taken
         if before is not None:
             _drop(before[0])
 
@@ -90,92 +131,95 @@ class Publisher:
             When a folder could not be published; nothing is published after that.
         """
         with self._change:
-            found, self._outcomes = self._outcomes, []
-            if self._error is not None and not found:
+            outcomes = self._outcomes
+            self._outcomes = []
+            # what was published before the failure is told first: the result names the newest checkpoint that is there
+            if self._error is not None and not outcomes:
                 raise self._error
-        return found
+        return outcomes
 
     @property
-    def busy(self) -> bool:
+    def is_busy(self) -> bool:
         """Whether something is still to be published, or to be told by :meth:`outcomes`."""
         with self._change:
-            left = bool(self._waiting) or self._in_hand
-            return bool(self._outcomes) or self._error is not None or left
+            is_to_publish = bool(self._waiting) or self._in_hand is not None
+            is_to_tell = bool(self._outcomes) or self._error is not None
+            return is_to_publish or is_to_tell
 
     def close(self, limit_s: float) -> None:
         """Try nothing again, and wait for `limit_s` at most for what is just being published."""
         with self._change:
-            self._closed = True
+            self._is_closed = True
             self._change.notify_all()
+        # bounded: the call to the storage that is under way cannot be interrupted, and may never return
         if self._thread is not None:
             self._thread.join(limit_s)
 
     def _run(self) -> None:
-        while (taken := self._next()) is not None:
+        while (taken := self._take_next()) is not None:
             staged, at = taken
             try:
-                outcome = self._until_published(staged, at)
+                outcome = self._publish_until_done(staged, at)
             except Exception as error:
+                # whatever it is must come out in the driver's thread: one that died here in silence would let the run
+                # train to its end and publish nothing
                 ours = error if isinstance(error, MXSparkError) else InternalError(f"publishing failed: {error!r}")
                 log.warning("nothing is published any more: %s", ours.message)
                 with self._change:
-                    self._error, self._in_hand = ours, False
+                    self._error = ours
+                    self._in_hand = None
                 return
+            # both at once: between the two `is_busy` would answer that all is done, and the outcome be lost
             with self._change:
-                self._in_hand = False
+                self._in_hand = None
                 if outcome is not None:
                     self._outcomes.append(outcome)
 
-    def _next(self) -> Optional[tuple[Staged, float]]:
-        """Wait for the oldest folder that waits and take it in hand; None once closed."""
+    def _take_next(self) -> Optional[tuple[Staged, float]]:
+        """Wait for the oldest folder that waits and take it in hand; None once closed and nothing waits."""
         with self._change:
-            self._change.wait_for(lambda: self._waiting or self._closed)
+            self._change.wait_for(lambda: self._waiting or self._is_closed)
             if not self._waiting:
                 return None
-            self._in_hand = True
-            return self._waiting.pop(next(iter(self._waiting)))
+            # in hand under the same lock under which it stops waiting, or `is_busy` could see neither
+            staged, at = self._waiting.pop(next(iter(self._waiting)))
+            self._in_hand = staged
+            return staged, at
 
-    def _until_published(self, staged: Staged, at: float) -> Optional[Published]:
+    def _publish_until_done(self, staged: Staged, at: float) -> Optional[Published]:
         """Publish, as often as it takes; None if a newer one takes its place, or there is no time left."""
-        wait_s, told = self._first_s, False
+        is_told = False
+        waits = self._patience.waits()
         while True:
             try:
                 path = self._publish(staged)
             except Gone:
-                raise
+                raise  # the driver's JVM: no time heals that
             except (ClusterError, NoRoom) as error:
-                self._ill(error, staged, told)
-                told = True
+                self._patience.note_failure(error)
+                if not is_told:
+                    with self._change:
+                        self._outcomes.append(Delayed(staged, error))
+                is_told = True
             else:
-                self._ill_since = None
+                self._patience.note_success()
                 return Published(staged, path, at)
             with self._change:
-                self._change.wait_for(lambda: self._closed or staged.kind in self._waiting, wait_s)
-                if self._closed:
+                # a newer one of its kind wakes this wait too: it is what is worth the next try
+                self._change.wait_for(lambda: self._is_closed or staged.kind in self._waiting, next(waits))
+                if self._is_closed:
                     return None
                 if staged.kind in self._waiting:
                     _drop(staged)
                     return None
-            wait_s = min(2 * wait_s, LONGEST_S)
-
-    def _ill(self, error: Union[ClusterError, NoRoom], staged: Staged, told: bool) -> None:
-        """Note a failure; raise it if it has lasted too long."""
-        now = self._now()
-        self._ill_since = now if self._ill_since is None else self._ill_since
-        if now - self._ill_since > self._retry_s:
-            kind = JobDirError if isinstance(error, JobDirError) else ClusterError
-            raise kind(f"{error.message}\nit was tried again for checkpoint.retry_s = {self._retry_s:g} s") from error
-        if not told:
-            with self._change:
-                self._outcomes.append(Delayed(staged, error))
 
 
-def settle(publisher: Publisher, take: Callable[[], None], wait: Callable[[float], None]) -> None:
-    """Return once everything is published; `take` is called with every turn, and takes the outcomes."""
-    while publisher.busy:
-        take()
+def settle(publisher: Publisher, collect: Callable[[], None], wait: Callable[[float], None]) -> None:
+    """Return once everything is published; `collect` is called with every turn, and takes the outcomes."""
+    while publisher.is_busy:
+        collect()
         wait(_POLL_S)
-    take()
+    collect()  # the last outcome came after the last turn
 
 
 def _drop(staged: Staged) -> None:

@@ -83,7 +83,7 @@ def test_of_racing_owners_each_has_its_term(session: SparkSession, root: str) ->
 
     def own(me: int) -> int:
         try:
-            return JobDir.own(storages[me], root, RECORD, a_run()).term
+            return JobDir.acquire(storages[me], root, RECORD, a_run()).term
         except JobDirError as error:
             assert "another run owns" in str(error)
             return 0
@@ -97,10 +97,10 @@ def test_of_racing_owners_each_has_its_term(session: SparkSession, root: str) ->
 
 def test_commit_restore_and_model(session: SparkSession, root: str, tmp_path: Path) -> None:
     storage = HadoopStorage(session)
-    store = CheckpointStore(JobDir.own(storage, root, RECORD, a_run()), 2)
+    store = CheckpointStore(JobDir.acquire(storage, root, RECORD, a_run()), 2)
     for step in (10, 20, 30):
         assert store.commit(stage(tmp_path, step)).path == f"{root}/checkpoints/s{step:08d}-t000001"
-    job_dir = JobDir.own(storage, root, RECORD, a_run())
+    job_dir = JobDir.acquire(storage, root, RECORD, a_run())
     found = CheckpointStore(job_dir, 2).newest(tmp_path / "into")
     assert found is not None and found.restore.step == 30
     assert (Path(found.restore.path) / "p.params").read_bytes() == b"parameters 30" * 50
@@ -115,9 +115,9 @@ def test_commit_restore_and_model(session: SparkSession, root: str, tmp_path: Pa
 
 def test_older_owner_cannot_publish(session: SparkSession, root: str, tmp_path: Path) -> None:
     storage = HadoopStorage(session)
-    old = JobDir.own(storage, root, RECORD, a_run())
+    old = JobDir.acquire(storage, root, RECORD, a_run())
     CheckpointStore(old, 2).commit(stage(tmp_path, 10))
-    new = JobDir.own(HadoopStorage(session), root, RECORD, a_run())
+    new = JobDir.acquire(HadoopStorage(session), root, RECORD, a_run())
     old.check_owner = lambda: None  # type: ignore[method-assign] # as if it had looked just before
     with pytest.raises(ClusterError, match="FileNotFoundError"):
         CheckpointStore(old, 2).commit(stage(tmp_path, 20))
@@ -144,7 +144,7 @@ def test_missing_rights_name_user_path_and_remedy(session: SparkSession, root: s
 
 def test_quota_is_an_error_that_leaves_the_old_checkpoint(session: SparkSession, root: str, tmp_path: Path) -> None:
     storage = HadoopStorage(session)
-    job_dir = JobDir.own(storage, root, RECORD, a_run())
+    job_dir = JobDir.acquire(storage, root, RECORD, a_run())
     store = CheckpointStore(job_dir, 2)
     store.commit(stage(tmp_path, 10))
     place = jvm(session).org.apache.hadoop.fs.Path(root)
@@ -164,7 +164,7 @@ def test_quota_is_an_error_that_leaves_the_old_checkpoint(session: SparkSession,
 
 def test_safe_mode_heals(session: SparkSession, root: str, tmp_path: Path) -> None:
     storage = HadoopStorage(session)
-    store = CheckpointStore(JobDir.own(storage, root, RECORD, a_run()), 2)
+    store = CheckpointStore(JobDir.acquire(storage, root, RECORD, a_run()), 2)
     store.commit(stage(tmp_path, 10))
     staged = stage(tmp_path, 20)
     action = jvm(session).org.apache.hadoop.fs.SafeModeAction
@@ -181,7 +181,7 @@ def test_safe_mode_heals(session: SparkSession, root: str, tmp_path: Path) -> No
 
 def test_bit_flip_on_the_data_node_is_found(hdfs: Hdfs, session: SparkSession, root: str, tmp_path: Path) -> None:
     storage = HadoopStorage(session)
-    store = CheckpointStore(JobDir.own(storage, root, RECORD, a_run()), 2)
+    store = CheckpointStore(JobDir.acquire(storage, root, RECORD, a_run()), 2)
     store.commit(stage(tmp_path, 10))
     store.commit(stage(tmp_path, 20, {"p.params": b"x" * 12_347}))
     (block,) = hdfs.blocks(12_347)

@@ -38,7 +38,7 @@ class Rig:
 
     def __init__(self, session: SparkSession, root: str) -> None:
         self.storage = HadoopStorage(session)
-        self.job_dir = JobDir.own(self.storage, root, RECORD, a_run())
+        self.job_dir = JobDir.acquire(self.storage, root, RECORD, a_run())
         self.store = CheckpointStore(self.job_dir, 3)
         self.publisher = Publisher(self._publish, retry_s=LIMIT_S)
         self.said: list[Outcome] = []
@@ -170,7 +170,7 @@ def test_a_name_node_that_is_killed_and_another_takes_over(pair: Pair, session: 
     rig.settle()
     rig.assert_holds(10, 20, into=tmp_path)
     rig.publisher.close(5)
-    later = JobDir.own(rig.storage, f"{pair.uri}/job", RECORD, a_run())
+    later = JobDir.acquire(rig.storage, f"{pair.uri}/job", RECORD, a_run())
     with pytest.raises(TakenOver):
         rig.job_dir.check_owner()
     assert later.term == 2

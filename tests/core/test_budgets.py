@@ -57,12 +57,6 @@ NOT_YET: set[str] = {
     "data/rows.py ElementReader.read",
     # errors
     "errors/restart.py module",
-    # jobdir
-    "jobdir/layout.py module",
-    "jobdir/ownership.py Claim.__init__",
-    "jobdir/publish.py publish_model",
-    "jobdir/publisher.py Publisher",
-    "jobdir/publisher.py Publisher.__init__",
     # launch
     "launch/pack.py _anonymous",
     "launch/yarn.py Shipment",

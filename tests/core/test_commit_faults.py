@@ -164,7 +164,7 @@ from mxspark.jobdir.checkpoints import CheckpointStore
 from mxspark.jobdir.layout import JobDir
 from mxspark.storage.local import LocalStorage
 tmp = Path(sys.argv[1])
-store = CheckpointStore(JobDir.own(LocalStorage(), str(tmp / "job"), RECORD, a_run()), 2)
+store = CheckpointStore(JobDir.acquire(LocalStorage(), str(tmp / "job"), RECORD, a_run()), 2)
 found = store.newest(Path(sys.argv[2]))
 step = found.restore.step if found else 0
 while True:
@@ -184,7 +184,7 @@ while True:
         told = int((["0", *child.stdout.read().split()])[-1]) or told
         child.stdout.close()
         assert child.wait(timeout=30) == -signal.SIGKILL
-        store = CheckpointStore(JobDir.own(LocalStorage(), str(tmp_path / "job"), RECORD, a_run()), 2)
+        store = CheckpointStore(JobDir.acquire(LocalStorage(), str(tmp_path / "job"), RECORD, a_run()), 2)
         found = newest(store, tmp_path)
         assert found is not None and found.restore.step in (told, told + 1)
         assert holds(found, found.restore.step)

@@ -19,7 +19,7 @@ from mxspark.errors.cause import Cause
 from mxspark.jobdir import run_folder
 from mxspark.jobdir.checkpoints import CheckpointStore
 from mxspark.jobdir.layout import JobDir
-from mxspark.jobdir.lease import Keeper
+from mxspark.jobdir.lease import Lease
 from mxspark.jobdir.publish import publish_model
 from mxspark.jobdir.publisher import Publisher, settle
 from mxspark.result import FAILED, Result
@@ -35,7 +35,7 @@ class Place(NamedTuple):
     path: str
 
     def own(self, lease_s: float = 30.0) -> JobDir:
-        return JobDir.own(self.storage, self.path, RECORD, a_run(lease_s=lease_s))
+        return JobDir.acquire(self.storage, self.path, RECORD, a_run(lease_s=lease_s))
 
     def remove(self) -> None:
         self.storage.remove(self.path, recursive=True)
@@ -78,14 +78,14 @@ def test_a_file_in_its_place_is_no_job_dir(place: Place, tmp_path: Path) -> None
         CheckpointStore(owned, 3).commit(stage(tmp_path / "staged", 10))
 
 
-def test_the_keeper_finds_out_within_the_lease_and_leaves_no_trace(place: Place) -> None:
+def test_the_lease_finds_out_within_the_lease_and_leaves_no_trace(place: Place) -> None:
     owned = place.own(lease_s=0.6)
-    with Keeper(owned) as kept:
-        kept.wait(0.3)
+    with Lease(owned) as held:
+        held.sleep(0.3)
         place.remove()
         start = time.monotonic()
         with pytest.raises(JobDirRemoved):
-            kept.wait(10)
+            held.sleep(10)
         assert time.monotonic() - start < 0.6, "within its lease"
     assert_nothing_made(place)
 
@@ -93,14 +93,14 @@ def test_the_keeper_finds_out_within_the_lease_and_leaves_no_trace(place: Place)
 def test_one_that_was_made_anew_is_not_ours(place: Place, tmp_path: Path) -> None:
     """Its first term has the number of ours: neither may we publish in it, nor end its owner's term."""
     owned = place.own(lease_s=0.6)
-    with Keeper(owned) as kept:
+    with Lease(owned) as held:
         place.remove()
         new = place.own()
         assert new.term == owned.term
         with pytest.raises(JobDirRemoved):
             CheckpointStore(owned, 3).commit(stage(tmp_path / "staged", 10))
         with pytest.raises(JobDirRemoved):
-            kept.wait(10)
+            held.sleep(10)
     new.check_owner()
     assert place.storage.list(new.checkpoints) == ()
     assert [entry.name for entry in place.storage.list(join(new.path, "_terms"))] == ["t000001"]
@@ -160,18 +160,18 @@ class Ill(InMemoryStorage):
 
 def test_a_storage_that_does_not_answer_is_not_one_that_is_gone(tmp_path: Path) -> None:
     storage = Ill()
-    owned = JobDir.own(storage, "/job", RECORD, a_run(lease_s=0.3))
+    owned = JobDir.acquire(storage, "/job", RECORD, a_run(lease_s=0.3))
     store = CheckpointStore(owned, 3)
     checkpoint = store.commit(stage(tmp_path / "staged", 10)).path
-    with Keeper(owned) as kept:
+    with Lease(owned) as held:
         storage.ill = True
-        kept.wait(0.5)
+        held.sleep(0.5)
         with pytest.raises(ClusterError, match="safe mode"):
             store.commit(stage(tmp_path / "staged", 20))
         assert run_folder.unless_gone(storage, checkpoint) == checkpoint
         assert run_folder.models(owned) == {}
         storage.ill = False
-        kept.wait(0.2)
+        held.sleep(0.2)
     assert store.commit(stage(tmp_path / "staged", 20)).step == 20
     assert storage.stat("/job/_terms/t000001-over") is not None
 
@@ -179,7 +179,7 @@ def test_a_storage_that_does_not_answer_is_not_one_that_is_gone(tmp_path: Path) 
 def test_a_local_disk_that_cannot_be_read_is_not_one_that_is_gone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    owned = JobDir.own(LocalStorage(), str(tmp_path / "job"), RECORD, a_run())
+    owned = JobDir.acquire(LocalStorage(), str(tmp_path / "job"), RECORD, a_run())
 
     def fails(*_: object) -> None:
         raise OSError(5, "Input/output error")

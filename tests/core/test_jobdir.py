@@ -90,8 +90,8 @@ def test_preflight_refuses_a_filesystem_that_renames_onto_folders() -> None:
 
 def test_first_run_writes_the_record_and_the_next_goes_on() -> None:
     storage = InMemoryStorage()
-    first = JobDir.own(storage, "/job", RECORD, a_run())
-    second = JobDir.own(storage, "/job", RECORD, a_run())
+    first = JobDir.acquire(storage, "/job", RECORD, a_run())
+    second = JobDir.acquire(storage, "/job", RECORD, a_run())
     assert (first.term, second.term) == (1, 2)
     assert read_record(storage, "/job") == RECORD
     names = [entry.name for entry in storage.list("/job")]
@@ -102,14 +102,14 @@ def test_first_run_writes_the_record_and_the_next_goes_on() -> None:
 
 def test_other_network_data_and_seed_are_all_named() -> None:
     storage = InMemoryStorage()
-    JobDir.own(storage, "/job", RECORD, a_run())
+    JobDir.acquire(storage, "/job", RECORD, a_run())
     pixels = dataclasses.replace(SETTINGS.features[0], scale=1.0)
     other = JobRecord(
         dataclasses.replace(SETTINGS, network="nets:mlp", seed=8, features=(pixels,)),
         DataRecord((3, 4, 6), {"pixels": (11, 12, 99), "digit": (21, 22, 23)}),
     )
     with pytest.raises(JobDirError) as caught:
-        JobDir.own(storage, "/job", other, a_run())
+        JobDir.acquire(storage, "/job", other, a_run())
     assert str(caught.value).splitlines() == [
         "job.dir memory:///job belongs to a job that differs from this one:",
         '  - network: was "nets:lenet", now "nets:mlp"',
@@ -122,7 +122,7 @@ def test_other_network_data_and_seed_are_all_named() -> None:
     ]
     storage.make_folder("/job/checkpoints/s00000001-t000001")
     with pytest.raises(JobDirError, match=r"give these their old values to go on$"):
-        JobDir.own(storage, "/job", other, a_run())
+        JobDir.acquire(storage, "/job", other, a_run())
     assert [entry.name for entry in storage.list("/job/_terms")] == ["t000001"], "the rightful owner was fenced"
 
 
@@ -141,7 +141,7 @@ def test_every_key_of_the_record_is_compared() -> None:
 
 def test_preflight_compares_what_is_known_before_the_spool() -> None:
     storage = InMemoryStorage()
-    JobDir.own(storage, "/job", RECORD, a_run())
+    JobDir.acquire(storage, "/job", RECORD, a_run())
     unknown_shape = dataclasses.replace(SETTINGS.features[0], shape=None)
     preflight(storage, "/job", dataclasses.replace(SETTINGS, features=(unknown_shape,)))
     with pytest.raises(JobDirError, match=r'optimizer: was "adam", now "sgd"'):
@@ -154,20 +154,20 @@ def test_damaged_record_is_an_error_not_a_new_job(content: bytes) -> None:
     storage.make_folder("/job")
     storage.create("/job/_job.json", content)
     with pytest.raises(JobDirError, match=r"_job\.json cannot be read .*damaged or of another version"):
-        JobDir.own(storage, "/job", RECORD, a_run())
+        JobDir.acquire(storage, "/job", RECORD, a_run())
 
 
 def test_a_folder_in_place_of_the_record_is_an_error_of_the_users() -> None:
     storage = InMemoryStorage()
     storage.make_folder("/job/_job.json", parents=True)
     with pytest.raises(JobDirError, match=r"_job\.json cannot be read .*it is a folder"):
-        JobDir.own(storage, "/job", RECORD, a_run())
+        JobDir.acquire(storage, "/job", RECORD, a_run())
 
 
 @pytest.mark.parametrize("name", ["_tmp", "checkpoints", "runs", "_terms"])
 def test_a_file_in_place_of_a_folder_is_an_error_before_anything_is_begun(name: str, tmp_path: Path) -> None:
     for storage, root in ((InMemoryStorage(), "/job"), (LocalStorage(), str(tmp_path / "job"))):
-        JobDir.own(storage, root, RECORD, a_run())
+        JobDir.acquire(storage, root, RECORD, a_run())
         storage.remove(f"{root}/{name}", recursive=True)
         storage.create(f"{root}/{name}", b"")
         with pytest.raises(JobDirError, match=rf"damaged: {name} is a file .*set job\.dir to a new folder"):
@@ -194,9 +194,9 @@ def test_job_id_is_stable() -> None:
 
 def test_older_owner_may_not_publish_and_is_told_who_may() -> None:
     storage = InMemoryStorage()
-    old = JobDir.own(storage, "/job", RECORD, a_run())
+    old = JobDir.acquire(storage, "/job", RECORD, a_run())
     old.check_owner()
-    new = JobDir.own(storage, "/job", RECORD, a_run())
+    new = JobDir.acquire(storage, "/job", RECORD, a_run())
     with pytest.raises(JobDirError) as caught:
         old.check_owner()
     for part in ("another run owns", "term 2", new.run.run_id, "of ann on here, pid 123", "this run had term 1"):
@@ -207,18 +207,18 @@ def test_older_owner_may_not_publish_and_is_told_who_may() -> None:
 def test_owner_overtaken_before_it_has_its_folder_notices() -> None:
     """The order of events in which the newer owner does not see the older one's folder."""
     storage = InMemoryStorage()
-    JobDir.own(storage, "/job", RECORD, a_run())
+    JobDir.acquire(storage, "/job", RECORD, a_run())
 
     class Overtaken(InMemoryStorage):
         def make_folder(self, path: str, parents: bool = False) -> None:
             if path.endswith("_tmp/t000002"):
-                Claim(storage, "/job", a_run()).take()
+                Claim(storage, "/job", a_run()).acquire()
             super().make_folder(path, parents)
 
     slow = Overtaken()
     slow._tree = storage._tree
     with pytest.raises(JobDirError, match="another run owns the job dir"):
-        JobDir.own(slow, "/job", RECORD, a_run())
+        JobDir.acquire(slow, "/job", RECORD, a_run())
 
 
 def test_of_racing_owners_each_term_has_one(tmp_path: Path) -> None:
@@ -229,7 +229,7 @@ from job_records import a_run
 from mxspark.storage.local import LocalStorage
 from mxspark.jobdir.ownership import Claim
 sys.stdin.readline()
-print(*[Claim(LocalStorage(), sys.argv[1], a_run()).take() for _ in range(25)])
+print(*[Claim(LocalStorage(), sys.argv[1], a_run()).acquire() for _ in range(25)])
 """
     (tmp_path / "_terms").mkdir()
     command = [sys.executable, "-c", f"import sys; sys.path.append({str(TESTS)!r})\n{program}", str(tmp_path)]
@@ -259,7 +259,7 @@ from mxspark.storage.local import LocalStorage
 for _ in range(10):
     sys.stdin.readline()
     try:
-        print(JobDir.own(LocalStorage(), sys.argv[1], RECORD, a_run()).term, flush=True)
+        print(JobDir.acquire(LocalStorage(), sys.argv[1], RECORD, a_run()).term, flush=True)
     except JobDirError as error:
         print("overtaken" if "another run owns" in str(error) else error, flush=True)
 """
@@ -285,7 +285,7 @@ for _ in range(10):
 
 def test_run_files_are_replaced() -> None:
     storage = InMemoryStorage()
-    job_dir = JobDir.own(storage, "/job", RECORD, a_run())
+    job_dir = JobDir.acquire(storage, "/job", RECORD, a_run())
     job_dir.write_run_file("result.json", b"one")
     path = job_dir.write_run_file("result.json", b"two")
     assert storage.read(path, 9) == b"two"

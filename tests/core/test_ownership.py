@@ -1,4 +1,4 @@
-"""Who owns a job dir: live and stale owners, other jobs, taking over, the keeper."""
+"""Who owns a job dir: live and stale owners, other jobs, taking over, the lease."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mxspark.errors import OwnerLives, TakenOver
 from mxspark.job.record import RunInfo
 from mxspark.jobdir import lease, ownership
 from mxspark.jobdir.layout import JobDir
-from mxspark.jobdir.lease import Keeper
+from mxspark.jobdir.lease import Lease
 from mxspark.jobdir.ownership import Claim
 from mxspark.storage.memory import Fault, InMemoryStorage
 
@@ -39,8 +39,8 @@ class Clock:
 
 def own(storage: InMemoryStorage, run: RunInfo, clock: Optional[Clock] = None, take_over: bool = False) -> JobDir:
     clock = clock or Clock()
-    claim = Claim(storage, "/job", run, take_over, clock.said.append, clock.now, clock.sleep)
-    return JobDir.own(storage, "/job", RECORD, run, claim)
+    claim = Claim(storage, "/job", run, take_over, say=clock.said.append, now=clock.now, sleep=clock.sleep)
+    return JobDir.acquire(storage, "/job", RECORD, run, claim)
 
 
 def touched(storage: InMemoryStorage, owner: JobDir) -> Callable[[], object]:
@@ -82,7 +82,7 @@ def test_a_stale_owner_of_another_job_is_replaced_after_its_own_lease() -> None:
 
 def test_an_owner_that_has_ended_is_replaced_at_once() -> None:
     storage, clock = InMemoryStorage(), Clock()
-    with Keeper(own(storage, a_run("nightly"))):
+    with Lease(own(storage, a_run("nightly"))):
         pass
     assert own(storage, a_run("mine"), clock).term == 2
     assert clock.time == 0.0
@@ -92,22 +92,22 @@ def test_an_owner_that_woke_up_after_it_was_looked_at_lives() -> None:
     """A claim may look before the spool and take after it: what it saw then is looked at again."""
     storage, clock, run = InMemoryStorage(), Clock(), a_run("mine")
     old = own(storage, a_run("nightly"))
-    claim = Claim(storage, "/job", run, False, clock.said.append, clock.now, clock.sleep)
-    assert claim.wait() == 1
+    claim = Claim(storage, "/job", run, False, say=clock.said.append, now=clock.now, sleep=clock.sleep)
+    assert claim.wait_until_free() == 1
     ownership.touch(storage, "/job", old.term)
     with pytest.raises(OwnerLives):
-        claim.take()
+        claim.acquire()
 
 
 def test_who_comes_between_the_look_and_the_term_is_looked_at_too() -> None:
     storage, clock = InMemoryStorage(), Clock()
     run = a_run("mine")
-    claim = Claim(storage, "/job", run, False, clock.said.append, clock.now, clock.sleep)
-    assert claim.wait() == 0
+    claim = Claim(storage, "/job", run, False, say=clock.said.append, now=clock.now, sleep=clock.sleep)
+    assert claim.wait_until_free() == 0
     other = own(storage, a_run("nightly"))
     clock.meanwhile[10.0] = touched(storage, other)
     with pytest.raises(OwnerLives):
-        JobDir.own(storage, "/job", RECORD, run, claim)
+        JobDir.acquire(storage, "/job", RECORD, run, claim)
     other.check_owner()
 
 
@@ -143,44 +143,44 @@ def until(condition: Callable[[], object], limit_s: float = 10.0) -> None:
         time.sleep(0.01)
 
 
-def lost(kept: Keeper) -> bool:
+def lost(held: Lease) -> bool:
     try:
-        kept.check()
+        held.ensure_held()
     except TakenOver:
         return True
     return False
 
 
-def test_the_keeper_shows_that_its_owner_lives_and_finds_out_that_it_was_replaced() -> None:
+def test_the_lease_shows_that_its_owner_lives_and_finds_out_that_it_was_replaced() -> None:
     storage = InMemoryStorage()
     old = own(storage, a_run("nightly", lease_s=0.6))
-    with Keeper(old) as kept:
+    with Lease(old) as held:
         with pytest.raises(OwnerLives):
-            JobDir.own(storage, "/job", RECORD, run := a_run("mine"), Claim(storage, "/job", run))
-        kept.wait(0.3)
+            JobDir.acquire(storage, "/job", RECORD, run := a_run("mine"), Claim(storage, "/job", run))
+        held.sleep(0.3)
         start = time.monotonic()
         new = own(storage, a_run("mine"), take_over=True)
-        until(lambda: lost(kept))
+        until(lambda: lost(held))
         assert time.monotonic() - start < 0.6, "within its lease"
         with pytest.raises(TakenOver, match=new.run.run_id):
-            kept.wait(60)
+            held.sleep(60)
 
 
-def test_a_storage_that_is_ill_does_not_end_the_run_and_the_keeper_goes_on() -> None:
+def test_a_storage_that_is_ill_does_not_end_the_run_and_the_lease_goes_on() -> None:
     storage = InMemoryStorage()
     old = own(storage, a_run("nightly", lease_s=0.3))
-    with Keeper(old) as kept:
+    with Lease(old) as held:
         storage.fault = Fault(storage.writes + 1)
         until(lambda: storage.writes >= storage.fault.at + 2)  # type: ignore[union-attr]
-        kept.check()
+        held.ensure_held()
 
 
-def test_the_keeper_looks_often_enough() -> None:
+def test_the_lease_looks_often_enough() -> None:
     """Three touches a lease, and a look so often that roles are gone when the lease is over."""
     for lease_s in (3.0, 30.0, 600.0):
-        kept = Keeper(own(InMemoryStorage(), a_run(lease_s=lease_s)))
-        assert kept._touch_s == lease_s / 3
-        assert kept._look_s <= min(lease.LOOK_S, lease_s / 6)
+        held = Lease(own(InMemoryStorage(), a_run(lease_s=lease_s)))
+        assert held._touch_s == lease_s / 3
+        assert held._look_s <= min(lease.LOOK_S, lease_s / 6)
 
 
 def test_of_racing_processes_of_different_jobs_exactly_one_owns_and_the_others_name_it(tmp_path: Path) -> None:

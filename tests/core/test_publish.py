@@ -31,7 +31,7 @@ def published(storage: InMemoryStorage, name: str = "model") -> dict[str, bytes]
 
 def test_model_replaces_the_one_before(tmp_path: Path) -> None:
     storage = InMemoryStorage()
-    job_dir = JobDir.own(storage, "/job", RECORD, a_run())
+    job_dir = JobDir.acquire(storage, "/job", RECORD, a_run())
     assert read_model(job_dir) is None
     publish_model(job_dir, stage(tmp_path, 10, MODEL_1, "model"))
     assert publish_model(job_dir, stage(tmp_path, 20, MODEL_2, "model")) == "memory:///job/model"
@@ -48,8 +48,8 @@ def test_model_replaces_the_one_before(tmp_path: Path) -> None:
 
 def test_older_owner_cannot_replace_the_model(tmp_path: Path) -> None:
     storage = InMemoryStorage()
-    old = JobDir.own(storage, "/job", RECORD, a_run())
-    new = JobDir.own(storage, "/job", RECORD, a_run())
+    old = JobDir.acquire(storage, "/job", RECORD, a_run())
+    new = JobDir.acquire(storage, "/job", RECORD, a_run())
     publish_model(new, stage(tmp_path, 10, MODEL_1, "model"))
     with pytest.raises(JobDirError, match="another run owns"):
         publish_model(old, stage(tmp_path, 20, MODEL_2, "model"))
@@ -75,7 +75,7 @@ def test_model_is_old_or_new_whatever_goes_wrong_while_it_is_replaced(tmp_path: 
 
     def prepare() -> InMemoryStorage:
         storage = InMemoryStorage()
-        publish_model(JobDir.own(storage, "/job", RECORD, run), stage(tmp_path, 10, MODEL_1, "model"))
+        publish_model(JobDir.acquire(storage, "/job", RECORD, run), stage(tmp_path, 10, MODEL_1, "model"))
         return storage
 
     def replace(storage: InMemoryStorage) -> None:
@@ -98,7 +98,7 @@ def test_model_is_old_or_new_whatever_goes_wrong_while_it_is_replaced(tmp_path: 
         if not fault.kill:
             replace(storage)
             assert published(storage) == MODEL_2, f"{fault}: the same run cannot try again"
-        next_run = JobDir.own(storage, "/job", RECORD, a_run())
+        next_run = JobDir.acquire(storage, "/job", RECORD, a_run())
         assert published(storage) in (MODEL_1, MODEL_2), fault
         assert [entry.name for entry in storage.list("/job/_tmp")] == ["t000002"], fault
         publish_model(next_run, stage(tmp_path, 20, MODEL_2, "model"))
@@ -110,13 +110,13 @@ def test_job_dir_can_be_owned_whatever_went_wrong_while_it_was_taken_over(tmp_pa
     def prepare() -> InMemoryStorage:
         """A job dir whose owner was killed between the two renames of a model."""
         storage = InMemoryStorage()
-        job_dir = JobDir.own(storage, "/job", RECORD, a_run())
+        job_dir = JobDir.acquire(storage, "/job", RECORD, a_run())
         publish_model(job_dir, stage(tmp_path, 10, MODEL_1, "model"))
         storage.rename("/job/model", join(job_dir.tmp, "replaced-model"))
         return storage
 
     def own(storage: InMemoryStorage) -> None:
-        JobDir.own(storage, "/job", RECORD, a_run())
+        JobDir.acquire(storage, "/job", RECORD, a_run())
 
     for make in (prepare, InMemoryStorage):
         for fault in faults_of(own, make):
@@ -127,7 +127,7 @@ def test_job_dir_can_be_owned_whatever_went_wrong_while_it_was_taken_over(tmp_pa
             storage.fault = None
             run = a_run()
             claim = Claim(storage, "/job", run, take_over=True)  # or it waits for a lease where the owner is torn
-            next_run = JobDir.own(storage, "/job", RECORD, run, claim)
+            next_run = JobDir.acquire(storage, "/job", RECORD, run, claim)
             assert read_record(storage, "/job") == RECORD
             next_run.check_owner()
             assert published(storage) == (MODEL_1 if make is prepare else None), fault

@@ -74,7 +74,7 @@ def test_what_is_staged_is_published_in_order(rig: Rig, tmp_path: Path) -> None:
         rig.settle()
     assert [type(outcome) for outcome in rig.said] == [Published, Published]
     assert steps(rig.storage) == [20, 10]
-    assert not rig.publisher.busy
+    assert not rig.publisher.is_busy
 
 
 def test_an_ill_storage_is_tried_again_until_it_is_well(rig: Rig, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from mxspark.job.record import DataRecord, JobRecord
 from mxspark.job.spec import Restore
 from mxspark.jobdir import layout
 from mxspark.jobdir.checkpoints import CheckpointStore
-from mxspark.jobdir.lease import Keeper
+from mxspark.jobdir.lease import Lease
 from mxspark.jobdir.ownership import Claim
 from mxspark.protocol.events import Reported
 from mxspark.report import progress as displays
@@ -142,7 +142,7 @@ class _Run:
         self.notice = notice
         self.job, self.facts, self.jvm, self.run, self.scratch = job, facts, jvm, run, scratch
         self.phases, self.display, self.on_event = phases, display, on_event
-        self.keeper: Optional[Keeper] = None
+        self.lease: Optional[Lease] = None
 
     def train(self, df: Any, validation_df: Any) -> Result:
         """Check, spool, form the gang, train, publish."""
@@ -189,8 +189,8 @@ class _Run:
 
     def _wait(self, seconds: float) -> None:
         """Sleep, and raise as soon as another run owns the job dir; before this run owns it there is nothing to do."""
-        if self.keeper is not None:
-            self.keeper.wait(seconds)
+        if self.lease is not None:
+            self.lease.sleep(seconds)
 
     def _check(self, df: Any, validation_df: Any) -> tuple[str, Any, Any]:
         """Return the job dir and the data, after all that can be found out before anything is submitted."""
@@ -208,8 +208,8 @@ class _Run:
         self.storage = open_storage(job.job.dir, lambda: storage.HadoopStorage(spark), local_run=self.facts.one_machine)
         path = layout.preflight(self.storage, job.job.dir, resolve.settings(job))
         info = run_info(self.run, path, job)
-        self.claim = Claim(self.storage, path, info, job.job.take_over, self.display.phase)
-        self.claim.wait()
+        self.claim = Claim(self.storage, path, info, job.job.take_over, say=self.display.phase)
+        self.claim.wait_until_free()
         session.wait_for_slots(self.facts, job.cluster.num_workers, job.failure.start_s)
         for line in memory.warnings(self.facts, job):
             self.display.phase(f"warning: {line}")
@@ -271,8 +271,8 @@ class _Run:
         settings = dataclasses.replace(resolve.settings(self.job), features=columns[0], labels=columns[1])
         validation = None if spools[1] is None else DataRecord.of(spools[1])
         record = JobRecord(settings, DataRecord.of(spools[0]), validation)
-        owned = layout.JobDir.own(self.storage, path, record, run_info(self.run, path, self.job), self.claim)
-        self.keeper = self.stack.enter_context(Keeper(owned))
+        owned = layout.JobDir.acquire(self.storage, path, record, run_info(self.run, path, self.job), self.claim)
+        self.lease = self.stack.enter_context(Lease(owned))
         store = CheckpointStore(owned, self.job.checkpoint.keep)
         return Recorder(self.job, owned, store, training.plan, self.scratch, self.display, self.on_event)
 
