@@ -12,7 +12,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Callable, Optional
@@ -20,10 +19,8 @@ from typing import Any, Callable, Optional
 import psutil
 
 from mxspark.agent import launch
-from mxspark.protocol import channel, codec, events, specs
-from mxspark.protocol.specs import AgentSpec, DriverAgentSpec, Limits, RoleSpec
-from mxspark.topology import placement
-from mxspark.topology.hosts import groups
+from mxspark.protocol import channel, commands, events, specs
+from mxspark.protocol.specs import AgentSpec, DriverAgentSpec, GroupSpec, Limits
 from mxspark.topology.identity import host_identity
 
 TESTS = Path(__file__).resolve().parent
@@ -42,6 +39,8 @@ class Gang:
     ----------
     faults : dict
         What a role does wrong: ``{("worker", 1): {"at": "middle", "do": "hang"}}``.
+    hosts : int, optional
+        On how many hosts the agents pretend to be, whose workers sum among themselves; None: they do not.
     bind, pythons
         Where the driver's agent listens; the programs that the driver's agent and those of the slots are run by.
     """
@@ -67,21 +66,10 @@ class Gang:
         self.folder, self.size, self.attempt = folder, workers, 1
         self.run_id = run_id or f"run-{secrets.token_hex(6)}"
         self.secret = secrets.token_hex(32)
-        self.past: list[str] = []
-        self.plan = partial(
-            placement.plan_roles,
-            num_workers=workers,
-            num_servers=servers,
-            servers_on_driver=on_driver,
-            mode="local",
-            threads=1,
-            server_threads=1,
-            host_address="127.0.0.1",
-            run_tag=self.run_id,
-            hosts=groups(workers, hosts) if hosts else None,
-            extra_environment=environment,
-        )
-        self.group = _spoil(self.plan(), faults or {})
+        self.placed: list[events.Placed] = []
+        self.hosts = hosts
+        self.wanted = GroupSpec(servers, on_driver, hosts is not None, "local", 1, 1, environment or {})
+        self.faults = faults or {}
         self.spec = DriverAgentSpec(
             run_id=self.run_id,
             size=workers,
@@ -91,8 +79,7 @@ class Gang:
             sys_path=SYS_PATH,
             log_dir=str(folder / "logs"),
             identity=identity or host_identity(),
-            same_host=same_host,
-            roles=self.group.driver,
+            same_host=same_host and hosts in (None, 1),
             entries=entries or ENTRIES,
         )
         self.reported: list[events.Reported] = []
@@ -122,13 +109,19 @@ class Gang:
 
     @property
     def sockets(self) -> list[str]:
-        """Paths of all sockets of the group, and of those before it."""
-        return [*self.past, *placement.sockets(self.roles)]
+        """Paths of all sockets of this attempt and of those before it, as far as the agent has said."""
+        return [path for placed in self.placed for path in placed.sockets]
 
     @property
-    def roles(self) -> list[RoleSpec]:
+    def meeting(self) -> str:
+        """The path at which the workers of the last host meet."""
+        return self.placed[-1].sockets[-1]
+
+    @property
+    def roles(self) -> list[tuple[str, int]]:
         """All roles."""
-        return [*self.group.driver, *(role for slot in self.group.slots for role in slot)]
+        servers = [("server", rank) for rank in range(self.wanted.servers or 0)]
+        return [("scheduler", 0), *servers, *(("worker", rank) for rank in range(self.size))]
 
     def slot_spec(self, rank: int, **changes: Any) -> AgentSpec:
         """What a task would hand to its agent."""
@@ -142,21 +135,26 @@ class Gang:
             sys_path=SYS_PATH,
             log_dir=self.spec.log_dir,
             entries=self.spec.entries,
+            identity=None if self.hosts in (None, 1) else f"host {rank * self.hosts // self.size}",
         )
         return dataclasses.replace(spec, **changes)
 
     def begin(self) -> None:
-        """Tell the driver's agent about all slots."""
-        slots, own = codec.encode(self.group.slots), codec.encode(self.group.driver)
-        frame = {"do": "begin", "attempt": self.attempt, "roles": own, "slots": slots, "bundle": self.bundle}
-        self.channel.send(frame)
+        """Tell the driver's agent what roles there are to be."""
+        (self.folder / "peers").mkdir(exist_ok=True)
+        faults = json.dumps({f"{role}-{rank}": fault for (role, rank), fault in self.faults.items()})
+        environment = {**self.wanted.environment, "FAKE": faults, "FAKE_FOLDER": str(self.folder / "peers")}
+        wanted = dataclasses.replace(self.wanted, environment=environment)
+        self.tell(commands.Begin(self.attempt, wanted, self.bundle))
+
+    def tell(self, command: commands.Command) -> None:
+        """Send the driver's agent a command."""
+        self.channel.send(commands.to_wire(command))
 
     def again(self, faults: Optional[dict[tuple[str, int], dict[str, Any]]] = None) -> None:
         """Begin the next attempt on the agents that are there."""
         self.attempt += 1
-        self.past += self.sockets
-        self.group = _spoil(self.plan(), faults or {})
-        self.driver.sockets = placement.sockets(self.group.driver)
+        self.faults = faults or {}
         self.begin()
 
     def start(self, ranks: Optional[list[int]] = None) -> Gang:
@@ -175,8 +173,12 @@ class Gang:
             assert frame is not None, "the driver's agent ended; so far:\n" + "\n".join(so_far)
             if "beat" in frame:
                 continue
-            source = frame.pop("from")
-            self.reported.append(events.Reported(source["role"], source["rank"], events.from_wire(frame)))
+            source, event = frame.pop("from", None), events.from_wire(frame)
+            if isinstance(event, events.Placed):
+                self.placed.append(event)
+                self.driver.sockets = event.sockets
+                continue
+            self.reported.append(events.Reported(source["role"], source["rank"], event))
             if happened(self.reported[-1]):
                 return self.reported[-1]
 
@@ -185,8 +187,12 @@ class Gang:
         event = self.attempt_end(patience_s)
         if event.cause is not None:
             with contextlib.suppress(OSError):
-                self.channel.send({"do": "stop", "why": "no other attempt is made"})
+                self.stop("no other attempt is made")
         return event
+
+    def stop(self, why: str = "test") -> None:
+        """Have the driver's agent end everything."""
+        self.tell(commands.Stop(why))
 
     def attempt_end(self, patience_s: float = PATIENCE_S) -> events.Ended:
         """Wait for the end of the attempt."""
@@ -213,6 +219,11 @@ class Gang:
                 return event.pid
         raise AssertionError(f"{role} {rank} was not started")
 
+    def socket(self, role: str, rank: int) -> Path:
+        """Return the path that a role binds."""
+        environment = Path(f"/proc/{self.pid(role, rank)}/environ").read_bytes().split(b"\0")
+        return Path("/tmp", next(line[5:].decode() for line in environment if line.startswith(b"PORT=")))
+
     def tagged(self) -> list[int]:
         """Return living processes that carry the run's tag: every role and what they started."""
         found = []
@@ -233,19 +244,6 @@ class Gang:
         while any(os.path.lexists(path) for path in self.sockets) and time.monotonic() < deadline:
             time.sleep(0.02)
         assert not [path for path in self.sockets if os.path.lexists(path)]
-
-
-def _spoil(group: placement.Group, faults: dict[tuple[str, int], dict[str, Any]]) -> placement.Group:
-    """Tell each role its rank, its peers and its fault."""
-    every = [*group.driver, *(role for slot in group.slots for role in slot)]
-    peers = json.dumps([role.socket for role in every if role.role != "worker"])
-
-    def change(role: RoleSpec) -> RoleSpec:
-        fault = json.dumps(faults.get((role.role, role.rank), {}))
-        extra = {"FAKE": fault, "FAKE_PEERS": peers, "FAKE_RANK": str(role.rank)}
-        return dataclasses.replace(role, environment={**role.environment, **extra})
-
-    return placement.Group(tuple(map(change, group.driver)), tuple(tuple(map(change, slot)) for slot in group.slots))
 
 
 def freeze(pid: int) -> None:

@@ -16,8 +16,7 @@ from mxspark.agent.coordinator import RANK, Coordinator
 from mxspark.agent.loop import READ, Loop, Stream
 from mxspark.agent.slot import FINISHED, SlotAgent
 from mxspark.errors.cause import Cause
-from mxspark.protocol import codec, events, frames, launcher
-from mxspark.protocol.specs import AgentSpec, DriverAgentSpec
+from mxspark.protocol import commands, events, frames, launcher
 from mxspark.system import prctl
 from mxspark.system.procfs import Stillness
 
@@ -33,7 +32,7 @@ class Main:
     def __init__(self) -> None:
         self.loop = Loop()
         self.agent: Union[SlotAgent, Coordinator, None] = None
-        self._kind = ""
+        self._is_driver_agent = False
         self._scratch: Optional[str] = None
         self._inherited: Optional[str] = None  # the scratch folder, once its owner is gone
         self._orphaned = False
@@ -67,7 +66,7 @@ class Main:
         """A mistake of ours: say so where it is heard. The roles end with this process."""
         sys.stderr.write(text)
         message = f"an agent crashed: {text.rstrip().splitlines()[-1]}"
-        if self._kind == "driver":
+        if self._is_driver_agent:
             cause = Cause.here("internal", "agent", message, rank=RANK, traceback=text)
             self._starter.send({"from": {"role": "agent", "rank": RANK}, **events.to_wire(events.Ended(cause))})
         else:
@@ -83,16 +82,19 @@ class Main:
     def _frame(self, frame: frames.Message) -> None:
         if isinstance(self.agent, Coordinator):
             self.agent.command(frame)
-        elif self.agent is None:
-            self._patience.cancel()
-            self._kind = frame["agent"]
-            if self._kind == "driver":
-                spec = codec.decode(DriverAgentSpec, frame["spec"])
-                self._scratch, self._lease_s = spec.scratch, spec.limits.lease_s
-                self.agent = Coordinator(self.loop, spec, dict(os.environ), self._starter)
-            else:
-                scratch = Path(frame["scratch"])
-                self.agent = SlotAgent(self.loop, codec.decode(AgentSpec, frame["spec"]), dict(os.environ), scratch)
+            return
+        first: commands.Table = {commands.LeadGang: self._lead_gang, commands.ServeSlot: self._serve_slot}
+        commands.carry_out(frame, "an agent that has just started", first if self.agent is None else {})
+
+    def _lead_gang(self, command: commands.LeadGang) -> None:
+        self._patience.cancel()
+        self._is_driver_agent = True  # even if it cannot be made: the last word then goes to the driver
+        self._scratch, self._lease_s = command.spec.scratch, command.spec.limits.lease_s
+        self.agent = Coordinator(self.loop, command.spec, dict(os.environ), self._starter)
+
+    def _serve_slot(self, command: commands.ServeSlot) -> None:
+        self._patience.cancel()
+        self.agent = SlotAgent(self.loop, command.spec, dict(os.environ), Path(command.scratch))
 
     def _check_parent(self) -> None:
         if os.getppid() != self._parent:  # a copy of the pipe in some other process may keep it open

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Optional
 
 from mxspark.errors.cause import Cause, describe_exit
 from mxspark.errors.kinds import KINDS
 from mxspark.protocol import events
-from mxspark.protocol.specs import DriverAgentSpec, Limits, RoleSpec
+from mxspark.protocol.specs import DriverAgentSpec, Limits
 from mxspark.topology.identity import explain_difference
 
 WAIT, FAIL, FINISH = "wait", "fail", "finish"
@@ -29,7 +28,7 @@ class Attempt:
     cleared : set of int
         Slots whose agent has ended the roles of this attempt.
     slot_of : dict
-        Slot of each role (role, rank); the driver's own is None.
+        Slot of each role (role, rank), once every role has its place; the driver's own is None.
     failures : list of Cause
         In order of arrival: the first is the cause, the others are its company.
     verdict : str
@@ -78,8 +77,8 @@ class Attempt:
         """Return the step to end early at, the first that no worker has passed; None until all have named theirs."""
         return max(self.ready.values()) if len(self.ready) == self.size else None
 
-    def next(self, own_roles: Iterable[RoleSpec]) -> Attempt:
-        """Return the attempt that follows this one on the same agents; `own_roles` are those of the driver's agent."""
+    def next(self) -> Attempt:
+        """Return the attempt that follows this one on the same agents."""
         return Attempt(
             self.size,
             self.limits,
@@ -87,7 +86,6 @@ class Attempt:
             self.identity,
             self.same_host,
             number=self.number + 1,
-            slot_of={(role.role, role.rank): None for role in own_roles},
             joined=self.joined,
             gone=self.gone,
         )
@@ -100,9 +98,8 @@ class Attempt:
         late = absent if cause is not None and cause.traits.gives_up_absent else set()
         return tuple(sorted(set(self.gone) | late))
 
-    def begin(self, slot_of: dict[Who, Optional[int]], now: float) -> None:
-        """All roles are known and the clock of the start runs."""
-        self.slot_of.update(slot_of)
+    def begin(self, now: float) -> None:
+        """The driver wants it: the clock of the start runs."""
         self.begun_at = now
         for rank, reason in self.gone.items():  # between the attempts
             self.fail("agent", ("agent", rank), reason)
@@ -121,6 +118,15 @@ class Attempt:
                 "Roles meet over unix sockets, which needs one host and one user; set transport.mode: tcp on a trusted "
                 "network, or run all tasks on the driver's host (several hosts are not supported yet)",
             )
+
+    def identities(self) -> list[str]:
+        """Return on which host each agent is, once all have joined."""
+        return [self.joined[rank].identity for rank in range(self.size)]
+
+    def go_on(self, now: float) -> None:
+        """Something that workers wait for has happened: from now on they may be expected to move."""
+        if self.progress_at is not None:
+            self.progress_at = now
 
     def lose(self, rank: int, reason: str) -> None:
         """The agent of a slot is gone."""

@@ -12,34 +12,36 @@ from typing import Optional
 from mxspark.agent import decide, ending, role_process
 from mxspark.agent.attempt import FAIL, FINISH, WAIT, Attempt
 from mxspark.agent.diagnosis import blame
+from mxspark.agent.driver_line import DriverLine
 from mxspark.agent.inbox import understand
 from mxspark.agent.loop import Loop, Stream, Timer
 from mxspark.agent.roles import Roles
 from mxspark.agent.server import ControlServer, Peer
+from mxspark.errors import InternalError
 from mxspark.errors.cause import Cause
-from mxspark.protocol import codec, events, frames
-from mxspark.protocol.specs import DriverAgentSpec, RoleSpec
-from mxspark.system import stdio
-from mxspark.topology import placement
+from mxspark.protocol import commands, events, frames
+from mxspark.protocol.specs import DriverAgentSpec
+from mxspark.system import ports, stdio
+from mxspark.topology.placement import plan_roles
 
 log = logging.getLogger(__name__)
 
 RANK = -1  # how the driver's agent is called among agents
 TICK_S, STACKS_S, CLEAR_S, STOP_S, FLUSH_S = 0.1, 1.0, 5.0, 5.0, 2.0
 RESUME_S = 900.0  # for the driver to fetch a checkpoint and begin the next attempt
-SLOW_BYTES, STUCK_BYTES = 2**18, 2**26  # queued for the driver: from here beats are dropped, from there it is given up
 
 
 class Coordinator:
     """The driver's agent: attempt after attempt on the same agents, until one succeeds or `driver` says stop."""
 
     def __init__(self, loop: Loop, spec: DriverAgentSpec, environment: Mapping[str, str], driver: Stream) -> None:
-        self._loop, self._spec, self._driver = loop, spec, driver
+        self._loop, self._spec = loop, spec
+        self._driver = DriverLine(loop, driver, self.interrupt)
         os.makedirs(folder := Path(spec.log_dir), exist_ok=True)
         stdio.log_to(folder / "agent-driver.log")
         self._attempt = Attempt.first(spec, os.uname().nodename)
-        self._plans: Optional[list[frames.Message]] = None
-        self._sockets = placement.sockets(spec.roles)
+        self._begun: Optional[commands.Begin] = None
+        self._sockets: tuple[str, ...] = ()
         self._peers: dict[int, Peer] = {}
         self._logs: dict[str, str] = {}
         self._stopped: set[int] = set()
@@ -52,21 +54,19 @@ class Coordinator:
         )
         self._roles = self._no_roles()
         self._server = ControlServer(loop, spec.bind, bytes.fromhex(spec.secret), self._heard, self._lost)
-        self._tell_driver({"event": "Listening", "address": list(self._server.address)})
-        self._roles.start(spec.roles)
+        self._driver.tell(events.Listening(self._server.address))
         loop.every(TICK_S, self._tick)
         loop.every(spec.limits.lease_s / 3, self._beat)
 
     def _no_roles(self) -> Roles:
-        """Return what will hold this host's own roles of the attempt."""
         attempt, settings = self._attempt, self._settings.of_attempt(self._attempt.number)
-        hang_s = self._spec.limits.hang_s
-        return Roles(self._loop, settings, hang_s, self._own_report, lambda: self._own_ended(attempt))
+        report = lambda who, event: self._record(who or ("agent", RANK), who, event)  # noqa: E731
+        return Roles(self._loop, settings, self._spec.limits.hang_s, report, lambda: self._own_ended(attempt))
 
     def _beat(self) -> None:
-        self._tell_agents({"beat": 1})
-        if not self._driver.queued_bytes:
-            self._tell_driver({"beat": 1})
+        for peer in self._peers.values():
+            peer.send({"beat": 1})
+        self._driver.beat()
 
     @property
     def succeeded(self) -> bool:
@@ -75,27 +75,24 @@ class Coordinator:
 
     def command(self, frame: frames.Message) -> None:
         """Take a command of the driver."""
-        do = frame.get("do")
-        if do == "begin":
-            if not self._stopping:
-                self._begin(frame)
-        elif do == "stop":
-            self.interrupt(str(frame.get("why", "the driver asked for it")))
-        elif do == "committed":
-            if self._attempt.progress_at is not None:
-                self._attempt.progress_at = self._loop.now()
-            self._tell_agents({"do": "committed", "step": frame["step"]})
-        elif do == "yield":
-            self._yield(str(frame["why"]))
-        else:
-            raise ValueError(f"the driver sent an unknown command: {frame!r:.200}")
+        table: commands.Table = {
+            commands.Begin: self._begin,
+            commands.Stop: lambda stop: self.interrupt(stop.why),
+            commands.Committed: self._committed,
+            commands.EndEarly: self._end_early,
+        }
+        commands.carry_out(frame, "the driver's agent", table)
 
-    def _yield(self, why: str) -> None:
+    def _committed(self, command: commands.Committed) -> None:
+        self._attempt.go_on(self._loop.now())
+        self._tell_agents(command)
+
+    def _end_early(self, command: commands.EndEarly) -> None:
         """End the attempt at a step that all workers agree on; they then make a last checkpoint."""
         if self._attempt.is_training():
-            self._tell_agents({"do": "yield"})
+            self._tell_agents(command)
         elif self._attempt.verdict == WAIT:
-            self.interrupt(why)
+            self.interrupt(command.why)
 
     def look_at_driver(self, pid: int, still_s: float) -> None:
         """Take note of how long the driver has been stopped by a signal, 0 where it runs."""
@@ -111,31 +108,43 @@ class Coordinator:
             self._cause = Cause.here("interrupted", "agent", why, rank=RANK)
         self._stop_all(why)
 
-    def _begin(self, frame: frames.Message) -> None:
-        number, slots = frame["attempt"], codec.decode(tuple[tuple[RoleSpec, ...], ...], frame["slots"])
-        if number == self._attempt.number + 1 and self._over and len(slots) == self._spec.size:
-            self._follow(codec.decode(tuple[RoleSpec, ...], frame["roles"]))
-        elif number != self._attempt.number or self._plans is not None or len(slots) != self._spec.size:
-            raise ValueError(ending.misfit(frame, self._attempt, self._over))
-        roles = [(role, slot) for slot, roles in enumerate(slots) for role in roles]
-        self._sockets += placement.sockets([role for role, _ in roles])
-        self._attempt.begin({(role.role, role.rank): slot for role, slot in roles}, self._loop.now())
-        self._plans = [{"attempt": number, "roles": codec.encode(slot), "bundle": frame["bundle"]} for slot in slots]
-        for rank, peer in self._peers.items():
-            self._give_work(rank, peer)
+    def _begin(self, begin: commands.Begin) -> None:
+        if self._stopping:
+            return
+        if self._over and begin.attempt == self._attempt.number + 1:
+            self._prepare_next()
+        elif self._begun is not None or begin.attempt != self._attempt.number:
+            raise InternalError(ending.misfit(begin.attempt, self._attempt, self._over))
+        self._begun = begin
+        self._attempt.begin(self._loop.now())
+        self._act()
 
-    def _follow(self, own_roles: tuple[RoleSpec, ...]) -> None:
+    def _prepare_next(self) -> None:
         """Put the next attempt in the place of the one that is over."""
         self._patience.cancel()
-        self._attempt = self._attempt.next(own_roles)
-        self._plans, self._cause, self._over, self._logs = None, None, False, {}
-        self._sockets = placement.sockets(own_roles)
+        self._attempt = self._attempt.next()
+        self._cause, self._over, self._logs, self._sockets = None, False, {}, ()
         self._roles = self._no_roles()
-        self._roles.start(own_roles)
 
-    def _give_work(self, rank: int, peer: Peer) -> None:
-        if self._plans is not None and not self._attempt.failures and rank not in self._attempt.gone:
-            peer.send({"do": "start", "attempt": self._plans[rank]})
+    def _place_roles(self, begin: commands.Begin) -> None:
+        """Give each role its place and have all of them started.
+
+        The driver is told first: should this process be killed, the driver removes the sockets.
+        """
+        attempt = self._attempt
+        try:
+            run, host = self._spec.run_id, self._spec.bind
+            group = plan_roles(begin.group, attempt.identities(), run, host, free_ports=ports.free_ports)
+        except ValueError as error:
+            attempt.fail("host", ("driver", 0), f"the roles cannot be placed: {error}")
+            self._act()
+            return
+        self._sockets = group.sockets()
+        attempt.slot_of.update(group.slot_of())
+        self._driver.tell(events.Placed(begin.attempt, group.hosts, self._sockets))
+        for rank, roles in enumerate(group.slots):
+            self._peers[rank].send(commands.to_wire(commands.Start(begin.attempt, roles, begin.bundle)))
+        self._roles.start(group.driver)
 
     def _heard(self, peer: Peer, frame: frames.Message) -> None:
         peer.heard = self._loop.now()
@@ -165,27 +174,23 @@ class Coordinator:
             self._server.know(peer)
             self._peers[event.rank] = peer
             self._attempt.join(event)
-            self._give_work(event.rank, peer)
 
     def _lost(self, peer: Peer, reason: str) -> None:
         if peer.rank is not None:
             self._attempt.lose(peer.rank, reason)
             self._act()
 
-    def _own_report(self, who: Optional[tuple[str, int]], event: events.Event) -> None:
-        self._record(who or ("agent", RANK), who, event)
-
     def _record(self, source: tuple[str, int], who: Optional[tuple[str, int]], event: events.Event) -> None:
         if isinstance(event, events.Stopped):
             self._stopped.add(event.rank)
         formed, last = self._attempt.formed_at, self._attempt.last_step()
         self._attempt.record(who, event, self._loop.now())
-        if not (isinstance(event, events.Beat) and self._driver.queued_bytes > SLOW_BYTES):
-            self._tell_driver({"from": {"role": source[0], "rank": source[1]}, **events.to_wire(event)})
+        self._driver.report(*source, event)
         if formed is None and self._attempt.formed_at is not None:
             self._roles.verify_sockets()
-        if last != self._attempt.last_step():
-            self._tell_agents({"do": "last", "step": self._attempt.last_step()})
+        agreed = self._attempt.last_step()
+        if agreed is not None and agreed != last:
+            self._tell_agents(commands.LastStep(agreed))
         self._act()
 
     def _tick(self) -> None:
@@ -205,6 +210,8 @@ class Coordinator:
         decision = decide.decide(self._attempt, self._loop.now())
         if decision.action == FAIL and decision.cause is not None:
             self._fail(decision.cause)
+        elif decision.action == decide.PLACE and self._begun is not None:
+            self._place_roles(self._begun)
         elif decision.action == FINISH:
             self._finish()
         elif decision.action == decide.ENDED:
@@ -218,7 +225,7 @@ class Coordinator:
             self._clear(cause.message)
             return
         self._roles.dump_stacks()
-        self._tell_agents({"do": "stacks"})
+        self._tell_agents(commands.DumpStacks())
         self._loop.after(STACKS_S, lambda: self._blame(cause))
 
     def _blame(self, cause: Cause) -> None:
@@ -228,7 +235,7 @@ class Coordinator:
     def _clear(self, why: str) -> None:
         """End the roles of the attempt; the agents live on."""
         attempt = self._attempt
-        self._tell_agents({"do": "clear", "attempt": attempt.number, "why": why})
+        self._tell_agents(commands.Clear(attempt.number, why))
         self._roles.kill()
         self._loop.after(CLEAR_S, lambda: self._give_up(attempt))
         self._act()
@@ -247,14 +254,14 @@ class Coordinator:
     def _finish(self) -> None:
         self._attempt.verdict = FINISH
         self._roles.leave(self._spec.limits.shutdown_s)
-        self._tell_agents({"do": "finish"})
+        self._tell_agents(commands.Finish())
         self._loop.after(self._spec.limits.shutdown_s + STOP_S, lambda: self._stop_all("the others have ended"))
 
     def _stop_all(self, why: str) -> None:
         """End the agents, and with them this one."""
         if not self._stopping:
             self._stopping = True
-            self._tell_agents({"do": "stop", "why": why})
+            self._tell_agents(commands.Stop(why))
             self._roles.kill()
             self._loop.after(STOP_S, self._end)
             self._act()
@@ -270,8 +277,7 @@ class Coordinator:
         self._over = True
         ending.clean_up(self._spec.run_id, self._sockets)
         ending.kill_agents(self._attempt, set(self._attempt.gone) - self._stopped)
-        event = ending.ended(self._attempt, self._cause, self._logs, self._roles.suffix)
-        self._tell_driver({"from": {"role": "agent", "rank": RANK}, **events.to_wire(event)})
+        self._driver.report("agent", RANK, ending.ended(self._attempt, self._cause, self._logs, self._roles.suffix))
         if self._attempt.verdict == FINISH:
             self._end()
         else:
@@ -289,12 +295,6 @@ class Coordinator:
         self._server.close()
         self._driver.flush(FLUSH_S, self._loop.stop)
 
-    def _tell_agents(self, message: frames.Message) -> None:
+    def _tell_agents(self, command: commands.Command) -> None:
         for peer in self._peers.values():
-            peer.send(message)
-
-    def _tell_driver(self, message: frames.Message) -> None:
-        self._driver.send(message)
-        if self._driver.queued_bytes > STUCK_BYTES:
-            self._driver.close()
-            self._loop.after(0, lambda: self.interrupt("the driver does not read what its agent reports"))
+            peer.send(commands.to_wire(command))

@@ -10,12 +10,12 @@ from mxspark.agent.attempt import FAIL, FINISH, WAIT, Attempt, Who
 from mxspark.errors.cause import Cause
 from mxspark.system.procfs import STOPPED
 
-ENDED = "ended"
+PLACE, ENDED = "place", "ended"
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What to do: wait, fail (because of `cause`), finish (all is done, the roles may leave) or ended."""
+    """What to do: wait, place the roles, fail (because of `cause`), finish (all is done, they may leave) or ended."""
 
     action: str
     cause: Optional[Cause] = None
@@ -31,6 +31,8 @@ def decide(attempt: Attempt, now: float) -> Decision:
     late = _stopped(attempt) or _late_start(attempt, now) or _no_progress(attempt, now)
     if late is not None:
         return Decision(FAIL, late)
+    if attempt.begun_at is not None and not attempt.slot_of and len(attempt.joined) == attempt.size:
+        return Decision(PLACE)  # not earlier: only the agents know which of them share a host
     if len(attempt.digests) < attempt.size:
         return Decision(WAIT)
     if len(set(attempt.digests.values())) > 1:

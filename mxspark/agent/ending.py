@@ -11,7 +11,7 @@ from typing import Optional
 from mxspark.agent.attempt import Attempt
 from mxspark.agent.roles import TAIL_LINES
 from mxspark.errors.cause import Cause, shorten
-from mxspark.protocol import events, frames, specs
+from mxspark.protocol import events, specs
 from mxspark.system import process_tree, unix_sockets
 
 # A frame holds them all, and six bytes for a character that is not ASCII.
@@ -22,12 +22,9 @@ ORPHANS_S = 1.0
 log = logging.getLogger(__name__)
 
 
-def misfit(frame: frames.Message, attempt: Attempt, is_over: bool) -> str:
+def misfit(number: int, attempt: Attempt, is_over: bool) -> str:
     """Say that the driver began an attempt that is not the next."""
-    return (
-        f"the driver began attempt {frame['attempt']} with {len(frame['slots'])} slots in attempt {attempt.number} "
-        f"with {attempt.size}, which {'is over' if is_over else 'goes on'}"
-    )
+    return f"the driver began attempt {number} in attempt {attempt.number}, which {'is over' if is_over else 'goes on'}"
 
 
 def clean_up(run_id: str, sockets: Sequence[str]) -> None:

@@ -18,11 +18,10 @@ from types import TracebackType
 from typing import IO, Any, Optional
 
 from mxspark.errors.cause import describe_exit
-from mxspark.protocol import codec, frames, specs
+from mxspark.protocol import commands, frames, specs
 from mxspark.protocol.channel import Channel
 from mxspark.protocol.specs import AgentSpec, DriverAgentSpec
 from mxspark.system import procfs, unix_sockets
-from mxspark.topology import placement
 
 STOP_S = 8.0
 BOOT = (
@@ -38,7 +37,7 @@ class AgentHandle:
     Attributes
     ----------
     sockets : sequence of str
-        Paths its roles bind now.
+        Paths to remove once it has ended, should it not have done so itself; the driver hears of them from its agent.
     """
 
     def __init__(
@@ -82,10 +81,6 @@ class AgentHandle:
         if returncode == 0:
             return {"outcome": "finished", "message": ""}
         return {"outcome": "died", "message": f"the agent (pid {self.pid}) {describe_exit(returncode)[2]}"}
-
-    def poll(self) -> Optional[int]:
-        """Return the agent's exit status as `subprocess` gives it, None while it runs."""
-        return self._popen.poll()
 
     def kill(self) -> None:
         """Kill the agent; its roles die with it, and the rest of what :meth:`stop` does finds it gone."""
@@ -134,7 +129,7 @@ def slot_agent(spec: AgentSpec, python: str = sys.executable) -> AgentHandle:
     assert pipe is not None
     handle = AgentHandle(popen, pipe, scratch)
     try:
-        pipe.write(frames.Plain().pack({"agent": "slot", "spec": codec.encode(spec), "scratch": str(scratch)}))
+        pipe.write(frames.Plain().pack(commands.to_wire(commands.ServeSlot(spec, str(scratch)))))
         pipe.flush()
     except BaseException:
         handle.stop()
@@ -148,9 +143,9 @@ def driver_agent(spec: DriverAgentSpec, python: str = sys.executable) -> tuple[A
     with theirs:
         popen = _start(spec.run_id, spec.sys_path, python, theirs.fileno(), subprocess.DEVNULL)
     channel = Channel(ours)
-    handle = AgentHandle(popen, channel, sockets=placement.sockets(spec.roles))
+    handle = AgentHandle(popen, channel)
     try:
-        channel.send({"agent": "driver", "spec": codec.encode(spec)})
+        channel.send(commands.to_wire(commands.LeadGang(spec)))
     except BaseException:
         handle.stop()
         raise

@@ -13,7 +13,7 @@ from mxspark.agent import role_process, shortage
 from mxspark.agent.loop import Loop, Stream
 from mxspark.agent.role_process import RoleProcess, Settings
 from mxspark.errors.cause import describe_exit
-from mxspark.protocol import events, frames
+from mxspark.protocol import commands, events, frames
 from mxspark.protocol.specs import Inherited, RoleSpec
 from mxspark.system import limits as examine
 from mxspark.system import process_tree, procfs, threads, unix_sockets
@@ -90,11 +90,11 @@ class Roles:
             self._report(None, events.RoleStarted(spec.role, spec.rank, role.pid, str(role.log)))
             self._listen(role)
 
-    def tell_workers(self, message: frames.Message) -> None:
+    def tell_workers(self, command: commands.Command) -> None:
         """Send a command to each worker."""
         for role in self._running:
             if role.spec.role == "worker":
-                self._streams[role.name].send(message)
+                self._streams[role.name].send(commands.to_wire(command))
 
     def pause(self, paused: bool) -> None:
         """Stop or resume listening to the roles, so that one that floods us has to wait."""

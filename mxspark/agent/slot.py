@@ -8,7 +8,7 @@ import os
 import shutil
 import socket
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Optional, Union
@@ -17,9 +17,8 @@ from mxspark.agent import host_group, role_process, shortage
 from mxspark.agent.host_group import Guest, Host
 from mxspark.agent.loop import Loop, Stream
 from mxspark.agent.roles import Roles
-from mxspark.protocol import codec as values
-from mxspark.protocol import events, frames
-from mxspark.protocol.specs import AgentSpec, Inherited, RoleSpec
+from mxspark.protocol import commands, events, frames
+from mxspark.protocol.specs import CPU, AgentSpec, Inherited
 from mxspark.system import process_tree, stdio
 from mxspark.topology import identity
 
@@ -105,7 +104,8 @@ class SlotAgent:
     def _join(self) -> None:
         self._joined = True
         self._heard = self._loop.now()
-        event = events.Joined(self._spec.rank, os.uname().nodename, identity.host_identity(), os.getpid())
+        host = self._spec.identity or identity.host_identity()
+        event = events.Joined(self._spec.rank, os.uname().nodename, host, os.getpid())
         self._report(None, event)
 
     def _lost(self, error: Optional[frames.WireError]) -> None:
@@ -126,48 +126,58 @@ class SlotAgent:
 
     def _command(self, frame: frames.Message) -> None:
         self._heard = self._loop.now()
-        do = frame.get("do")
-        if do == "start" and not self.outcome:
-            self._start(frame["attempt"])
-        elif do == "clear" and not self.outcome:
-            log.warning("attempt %s is over: %s", frame["attempt"], frame["why"])
-            self._clearing = int(frame["attempt"])
-            self._part()
-            self._roles.kill()
-        elif do == "stop":
-            self._end(STOPPED, str(frame.get("why", "")))
-        elif do == "stacks":
-            self._roles.dump_stacks()
-        elif do == "finish" and not self.outcome:
-            self._finishing = True
-            self._roles.tell_workers({"do": "finish"})
-            self._roles.leave(self._spec.limits.shutdown_s)
-        elif do in ("committed", "yield", "last"):
-            self._roles.tell_workers(dict(frame))
+        if "beat" in frame:
+            return
+        table: commands.Table = {
+            commands.Start: self._start,
+            commands.Clear: self._clear,
+            commands.Stop: lambda stop: self._end(STOPPED, stop.why),
+            commands.DumpStacks: lambda _: self._roles.dump_stacks(),
+            commands.Finish: self._finish,
+            commands.Committed: self._roles.tell_workers,
+            commands.EndEarly: self._roles.tell_workers,
+            commands.LastStep: self._roles.tell_workers,
+        }
+        commands.carry_out(frame, "the agent of a slot", table)
 
-    def _start(self, attempt: frames.Message) -> None:
-        roles = values.decode(tuple[RoleSpec, ...], attempt["roles"])
-        self._roles = self._no_roles(int(attempt["attempt"]))
-        found = next((role.meeting for role in roles if role.meeting), None)
-        go = partial(self._go, roles, attempt["bundle"])
+    def _clear(self, command: commands.Clear) -> None:
+        if not self.outcome:
+            log.warning("attempt %s is over: %s", command.attempt, command.why)
+            self._clearing = command.attempt
+            self._leave_host_group()
+            self._roles.kill()
+
+    def _finish(self, command: commands.Finish) -> None:
+        if not self.outcome:
+            self._finishing = True
+            self._roles.tell_workers(command)
+            self._roles.leave(self._spec.limits.shutdown_s)
+
+    def _start(self, command: commands.Start) -> None:
+        if self.outcome:
+            return
+        self._roles = self._no_roles(command.attempt)
+        found = next((role.meeting for role in command.roles if role.meeting), None)
+        start = partial(self._start_roles, command)
         if found is None or len(found.members) == 1:
-            go(Inherited(found.hosts) if found else None)
+            start(Inherited(found.hosts) if found else None)
             return
         secret = bytes.fromhex(self._spec.secret)
         if self._spec.rank != found.members[0]:
-            self._meeting = Guest(self._loop, found, self._spec.rank, secret, go, self._not_met)
+            self._meeting = Guest(self._loop, found, self._spec.rank, secret, start, self._not_met)
             return
         try:
             self._meeting = host = Host(self._loop, found, self._spec.rank, secret)
         except OSError as error:
             self._not_met(f"the workers of this host cannot meet: {error}")
             return
-        go(host.own)
+        start(host.own)
         host.started()
 
-    def _go(self, roles: Sequence[RoleSpec], bundle: object, inherited: Optional[Inherited]) -> None:
-        self._roles.start(roles, inherited)
-        self._roles.tell_workers({"do": "train", "rank": self._spec.rank, "bundle": bundle})
+    def _start_roles(self, command: commands.Start, inherited: Optional[Inherited]) -> None:
+        self._roles.start(command.roles, inherited)
+        device = next((role.device for role in command.roles if role.role == "worker"), CPU)
+        self._roles.tell_workers(commands.Train(self._spec.rank, command.bundle, device))
         if inherited is not None and isinstance(self._meeting, Guest):
             host_group.close(inherited.descriptors())
 
@@ -175,7 +185,7 @@ class SlotAgent:
         raised = events.Raised("role", "NotMet", why, "")
         self._report(("worker", self._spec.rank), shortage.explain(raised, os.getpid(), (str(identity.SOCKET_FOLDER),)))
 
-    def _part(self) -> None:
+    def _leave_host_group(self) -> None:
         """Leave the meeting of the attempt, if it is still going on."""
         if self._meeting is not None:
             self._meeting.close()
@@ -207,7 +217,7 @@ class SlotAgent:
         if not self.outcome:
             log.warning("%s: %s", outcome, why)
             self.outcome = {"outcome": outcome, "message": why}
-            self._part()
+            self._leave_host_group()
             self._roles.kill()
 
     def _all_ended(self) -> None:

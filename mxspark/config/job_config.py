@@ -93,9 +93,9 @@ class JobConfig(Section):
         """How gradients are summed: ``hierarchical`` or ``kvstore``; ``auto`` is the first where that can be."""
         return _exchange(self.training, self.transport)
 
-    def servers_for(self, workers: int, hosts: int = 1) -> int:
-        """Return the number of servers in all for so many workers: one a host, one a worker with ``kvstore``."""
-        return _servers(self.cluster, self.exchange, workers, hosts)
+    def servers_for(self, workers: int) -> int:
+        """Return the number of servers in all for workers of one host: one, or one a worker with ``kvstore``."""
+        return _servers(self.cluster, self.exchange, workers)
 
     def features(self) -> tuple[ColumnSpec, ...]:
         """Declared features, in the order the network takes them."""
@@ -125,10 +125,10 @@ def _exchange(training: TrainingSection, transport: TransportSection) -> str:
     return training.exchange
 
 
-def _servers(cluster: ClusterSection, exchange: str, workers: int, hosts: int) -> int:
+def _servers(cluster: ClusterSection, exchange: str, workers: int) -> int:
     if cluster.num_servers is not None:
         return cluster.num_servers
-    return max(workers if exchange == "kvstore" else hosts, cluster.servers_on_driver)
+    return max(workers if exchange == "kvstore" else 1, cluster.servers_on_driver)
 
 
 def _across(sections: Mapping[str, Section]) -> list[str]:

@@ -20,7 +20,7 @@ from mxspark.protocol.specs import CHANNEL, INHERITED, Inherited
 
 if TYPE_CHECKING:
     from mxspark.mx.loop.gluon import GluonLoop
-    from mxspark.mx.runtime.agent_channel import AgentLine
+    from mxspark.mx.runtime.agent_channel import AgentChannel
 
 # MXNet copies arrays of this many elements and more with OpenMP threads. One such copy in the main thread (a large
 # `asnumpy()`) gives it a team of its own; libgomp then sees more threads than cores and puts threads to sleep where
@@ -45,9 +45,9 @@ def main() -> NoReturn:
 
     import_mxnet()
     from mxspark.mx.loop import gluon as _  # noqa: F401 - loaded while the bundle is still on its way
-    from mxspark.mx.runtime.agent_channel import AgentLine
+    from mxspark.mx.runtime.agent_channel import AgentChannel
 
-    line = AgentLine(channel)
+    line = AgentChannel(channel)
     seconds = {"import": time.monotonic() - began}
     line.send(events.Loaded(seconds["import"]))
     _Work(line, seconds).run()
@@ -56,7 +56,7 @@ def main() -> NoReturn:
 class _Work:
     """The life of a worker, and how far it has come."""
 
-    def __init__(self, line: AgentLine, seconds: dict[str, float]) -> None:
+    def __init__(self, line: AgentChannel, seconds: dict[str, float]) -> None:
         self._line = line
         self._seconds = seconds
         self._loop: Optional[GluonLoop] = None
@@ -87,8 +87,8 @@ class _Work:
         from mxspark.mx.loop.gluon import GluonLoop
 
         start = time.monotonic()
-        order = self._line.bundle(BUNDLE_S)
-        rank, bundle = int(order["rank"]), codec.decode(WorkerBundle, order["bundle"])
+        order = self._line.await_work(BUNDLE_S)
+        rank, bundle = order.rank, codec.decode(WorkerBundle, order.bundle)
         self._seconds["bundle"] = time.monotonic() - start
         logging.basicConfig(level=logging.INFO, format=f"worker {rank} %(asctime)s %(levelname)s %(name)s: %(message)s")
         start = time.monotonic()

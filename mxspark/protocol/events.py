@@ -200,6 +200,26 @@ class Cleared:
 
 
 @dataclass(frozen=True)
+class Listening:
+    """The driver's agent takes connections at this address. For the driver alone."""
+
+    address: tuple[str, int]
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Every role of an attempt has its place and none is started yet. For the driver alone.
+
+    `hosts` are the ranks of each host. `sockets` are the paths that roles bind, then one for the workers of each host
+    to meet at: the driver removes them should its agent be killed.
+    """
+
+    attempt: int
+    hosts: tuple[tuple[int, ...], ...]
+    sockets: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Ended:
     """An attempt is over, on every agent. `cause` is None after success; `lost` are the slots without an agent."""
 
@@ -241,25 +261,10 @@ class Straggler:
 
 
 Event = Union[
-    Loaded,
-    Formed,
-    Started,
-    Beat,
-    EpochEnd,
-    Staged,
-    Raised,
-    Ready,
-    Done,
-    Joined,
-    RoleStarted,
-    RoleEnded,
-    Examined,
-    Stopped,
-    Cleared,
-    Ended,
-    Restarting,
-    Straggler,
-]
+    Loaded, Formed, Started, Beat, EpochEnd, Staged, Raised, Ready, Done,
+    Joined, RoleStarted, RoleEnded, Examined, Stopped, Cleared,
+    Listening, Placed, Ended, Restarting, Straggler,
+]  # fmt: skip
 KINDS: dict[str, type[Any]] = {kind.__name__: kind for kind in get_args(Event)}
 
 

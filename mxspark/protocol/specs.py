@@ -64,6 +64,17 @@ INHERITED = "MXSPARK_INHERITED"
 
 
 @dataclass(frozen=True)
+class Device:
+    """What a role computes on: ``cpu``, or one of several of a kind."""
+
+    kind: str
+    index: int = 0
+
+
+CPU = Device("cpu")
+
+
+@dataclass(frozen=True)
 class RoleSpec:
     """One role process of an attempt.
 
@@ -80,6 +91,8 @@ class RoleSpec:
         Path of the unix socket it must bind, with ``transport.mode: local``.
     meeting : Meeting or None
         Of a worker that sums inside its host.
+    device : Device
+        What it computes on.
     """
 
     role: str
@@ -87,6 +100,36 @@ class RoleSpec:
     environment: dict[str, str]
     socket: Optional[str]
     meeting: Optional[Meeting] = None
+    device: Device = CPU
+
+
+@dataclass(frozen=True)
+class GroupSpec:
+    """The roles an attempt needs; where each runs is planned once every agent has said on which host it is.
+
+    Attributes
+    ----------
+    servers : int or None
+        Servers in all. None: one a host, and no fewer than `servers_on_driver`.
+    servers_on_driver : int
+        How many of them run beside the scheduler; the rest go round the slots.
+    sums_in_host : bool
+        Whether the workers of a host sum among themselves (``training.exchange: hierarchical``).
+    mode : str
+        ``local`` (unix sockets) or ``tcp``.
+    threads, server_threads : int
+        OpenMP threads of a worker and of a server.
+    environment : dict
+        Variables the job names, for every role.
+    """
+
+    servers: Optional[int]
+    servers_on_driver: int
+    sums_in_host: bool
+    mode: str
+    threads: int
+    server_threads: int
+    environment: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -104,7 +147,8 @@ class AgentSpec:
     """What a task hands to the agent it starts, on the agent's standard input.
 
     `secret` is the job's, in hexadecimal. `log_dir` None means the container's log folder or a temporary one. `entries`
-    names the program of each role.
+    names the program of each role. `identity` is the host it says it is on; None, as everywhere but in tests, asks the
+    kernel.
     """
 
     rank: int
@@ -116,15 +160,16 @@ class AgentSpec:
     sys_path: tuple[str, ...]
     log_dir: Optional[str] = None
     entries: dict[str, str] = field(default_factory=lambda: dict(ENTRIES))
+    identity: Optional[str] = None
 
 
 @dataclass(frozen=True)
 class DriverAgentSpec:
     """What the driver hands to its own agent, on the socket that is the agent's standard input.
 
-    `roles` are the scheduler and the servers that run beside it. `same_host` demands that every agent has `identity`.
-    `scratch` is the driver's temporary folder, which the agent removes if the driver cannot. `first` is the number
-    of the first attempt of this gang.
+    `bind` is the address of its port, and of roles that meet over TCP. `same_host` demands that every agent has
+    `identity`. `scratch` is the driver's temporary folder, which the agent removes if the driver cannot. `first` is the
+    number of the first attempt of this gang.
     """
 
     run_id: str
@@ -136,7 +181,6 @@ class DriverAgentSpec:
     log_dir: str
     identity: str
     same_host: bool
-    roles: tuple[RoleSpec, ...]
     scratch: Optional[str] = None
     first: int = 1
     entries: dict[str, str] = field(default_factory=lambda: dict(ENTRIES))

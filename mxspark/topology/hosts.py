@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 Groups = tuple[tuple[int, ...], ...]
-#: Tests make one machine look like so many hosts; workers of different ones then meet through the servers alone.
-PRETENDED = "MXSPARK_PRETENDED_HOSTS"
+#: Values of ``transport.mode`` with which roles and rows can be on several hosts.
+LINKED: frozenset[str] = frozenset()
 
 
-def groups(workers: int, hosts: int) -> Groups:
-    """Return the ranks of each host, consecutive and as even as can be; the first of each host leads it.
+def groups(identities: Sequence[str]) -> Groups:
+    """Return the ranks of each host, in order of their first, which leads the host.
 
-    >>> groups(5, 2)
-    ((0, 1, 2), (3, 4))
+    Parameters
+    ----------
+    identities : sequence of str
+        What the agent of each rank says of its host, see :func:`mxspark.topology.identity.host_identity`.
+
+    Examples
+    --------
+    >>> groups(["a", "b", "a"])
+    ((0, 2), (1,))
     """
-    if not 1 <= hosts <= workers:
-        raise ValueError(f"{workers} workers cannot be on {hosts} hosts, with one on each at least")
-    few, more = divmod(workers, hosts)
-    ends = [host * few + min(host, more) for host in range(hosts + 1)]
-    return tuple(tuple(range(ends[host], ends[host + 1])) for host in range(hosts))
+    members: dict[str, list[int]] = {}
+    for rank, identity in enumerate(identities):
+        members.setdefault(identity, []).append(rank)
+    return tuple(map(tuple, members.values()))
+
+
+def must_share_one(mode: str) -> bool:
+    """Tell whether every agent must be on the driver's host: in each mode for whose traffic there is no link."""
+    return mode not in LINKED

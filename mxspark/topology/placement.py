@@ -1,4 +1,4 @@
-"""Who runs where: roles, ranks, endpoints and the environment of each role. Pure but for :func:`host_identity`.
+"""Who runs where: roles, ranks, endpoints and the environment of each role. Pure but for the draw of free names.
 
 ps-lite gives ranks by sorting its members by host string, descending, then by port, ascending. It does not look at who
 came first. So the host string (a mere label with unix sockets) or the port decides, and the rank is known beforehand.
@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Callable, Optional
 
-from mxspark.protocol.specs import RUN_TAG, Meeting, RoleSpec
-from mxspark.topology.hosts import Groups
+from mxspark.protocol.specs import RUN_TAG, GroupSpec, Meeting, RoleSpec
+from mxspark.topology.devices import device_of
+from mxspark.topology.hosts import Groups, groups
 from mxspark.topology.identity import SOCKET_FOLDER
 
 FIRST_LABEL = 999_999
@@ -37,20 +38,28 @@ class Group:
 
     Attributes
     ----------
+    hosts : tuple of tuple of int
+        The ranks of each host.
     driver : tuple of RoleSpec
         The scheduler, and the servers that run beside it.
     slots : tuple of tuple of RoleSpec
         Roles of each slot, indexed by the partition id of the task: its worker first, then its servers.
     """
 
+    hosts: Groups
     driver: tuple[RoleSpec, ...]
     slots: tuple[tuple[RoleSpec, ...], ...]
 
+    def slot_of(self) -> dict[tuple[str, int], Optional[int]]:
+        """Return the slot of each role; of those beside the driver it is None."""
+        here: dict[tuple[str, int], Optional[int]] = {(role.role, role.rank): None for role in self.driver}
+        return {**here, **{(role.role, role.rank): slot for slot, roles in enumerate(self.slots) for role in roles}}
 
-def sockets(roles: Sequence[RoleSpec]) -> list[str]:
-    """Return the paths of the sockets that roles bind, and of those at which their agents meet."""
-    meetings = {role.meeting.socket for role in roles if role.meeting}
-    return [*(role.socket for role in roles if role.socket), *sorted(meetings)]
+    def sockets(self) -> tuple[str, ...]:
+        """Return the paths of the sockets that roles bind, and of those at which their agents meet."""
+        roles = [*self.driver, *(role for slot in self.slots for role in slot)]
+        meetings = {role.meeting.socket for role in roles if role.meeting}
+        return (*(role.socket for role in roles if role.socket), *sorted(meetings))
 
 
 @dataclass(frozen=True)
@@ -92,17 +101,11 @@ def draw_sockets(count: int, draw: Callable[[int, int], int], folder: Path = SOC
 
 
 def plan_roles(
-    *,
-    num_workers: int,
-    num_servers: int,
-    servers_on_driver: int,
-    mode: str,
-    threads: int,
-    server_threads: int,
-    host_address: str,
+    wanted: GroupSpec,
+    identities: Sequence[str],
     run_tag: str,
-    hosts: Optional[Groups] = None,
-    extra_environment: Optional[Mapping[str, str]] = None,
+    host_address: str,
+    *,
     draw: Optional[Callable[[int, int], int]] = None,
     free_ports: Optional[Callable[[str, int], Sequence[int]]] = None,
 ) -> Group:
@@ -110,43 +113,44 @@ def plan_roles(
 
     Parameters
     ----------
-    num_servers, servers_on_driver : int
-        Servers in all, and how many of them run beside the scheduler; the rest go round the slots.
-    mode : str
-        ``local`` (unix sockets) or ``tcp``.
-    threads, server_threads : int
-        OpenMP threads of a worker and of a server.
-    host_address : str
-        Numeric IPv4 address the roles bind with ``tcp``.
+    wanted : GroupSpec
+        What roles there are to be.
+    identities : sequence of str
+        What the agent of each slot says of its host; there is one worker a slot. Where the workers of a host sum among
+        themselves, the first of them is the one worker ps-lite knows of it; else every worker is one of ps-lite's.
+        Without servers (one host only) there is no ps-lite at all.
     run_tag : str
         Marks every process of the run.
-    hosts : tuple of tuple of int or None
-        Ranks of each host, whose workers sum among themselves; its first is then the one worker ps-lite knows of it.
-        None makes every worker one of ps-lite's. Without servers (one host only) there is no ps-lite at all.
-    extra_environment : mapping
-        Variables the job names, for every role.
+    host_address : str
+        Numeric IPv4 address the roles bind with ``tcp``.
     draw, free_ports : callable
         Source of socket names (default: the system's random source), and of free ports with ``tcp``.
 
     Raises
     ------
     ValueError
-        If the counts cannot be, or `extra_environment` names a variable that belongs to mxspark.
+        If the counts cannot be, or the job names a variable that belongs to mxspark.
     """
-    _check(num_workers, num_servers, servers_on_driver, hosts, extra_environment or {})
-    leaders = [members[0] for members in hosts] if hosts else list(range(num_workers))
-    counts = (1, num_servers, len(leaders) if num_servers else 0, len(hosts or ()))
-    ends = Endpoints.of(_numbers(sum(counts), mode, host_address, draw, free_ports), counts)
-    common = {**MALLOC, **(extra_environment or {}), RUN_TAG: run_tag}
-    make = _Maker(ends, None if mode == "local" else host_address, common)
-    workers = [make.worker(rank, hosts, leaders, threads) for rank in range(num_workers)]
-    return _group(workers, make.servers(server_threads), servers_on_driver)
+    hosts = groups(identities)
+    num_servers = max(len(hosts), wanted.servers_on_driver) if wanted.servers is None else wanted.servers
+    _check(wanted, len(identities), num_servers, len(hosts))
+    summing = hosts if wanted.sums_in_host else None
+    leaders = [members[0] for members in hosts] if summing else list(range(len(identities)))
+    counts = (1, num_servers, len(leaders) if num_servers else 0, len(summing or ()))
+    ends = Endpoints.of(_numbers(sum(counts), wanted.mode, host_address, draw, free_ports), counts)
+    common = {**MALLOC, **wanted.environment, RUN_TAG: run_tag}
+    make = _Maker(ends, None if wanted.mode == "local" else host_address, common)
+    workers = [make.worker(rank, summing, leaders, wanted.threads) for rank in range(len(identities))]
+    return _group(hosts, workers, make.servers(wanted.server_threads), wanted.servers_on_driver)
 
 
-def _group(workers: Sequence[RoleSpec], scheduler_and_servers: Sequence[RoleSpec], on_driver: int) -> Group:
+def _group(
+    hosts: Groups, workers: Sequence[RoleSpec], scheduler_and_servers: Sequence[RoleSpec], on_driver: int
+) -> Group:
     """Put the scheduler and the first servers beside the driver, and let the other servers go round the slots."""
     first, servers = scheduler_and_servers[: on_driver + 1], scheduler_and_servers[on_driver + 1 :]
-    return Group(tuple(first), tuple((worker, *servers[worker.rank :: len(workers)]) for worker in workers))
+    slots = tuple((worker, *servers[worker.rank :: len(workers)]) for worker in workers)
+    return Group(hosts, tuple(first), slots)
 
 
 def _numbers(
@@ -182,7 +186,8 @@ class _Maker:
             place = leaders.index(rank)
             made = self.role("worker", place, self.ends.workers[place], omp_threads)
         else:
-            made = RoleSpec("worker", rank, {**self.common, "OMP_NUM_THREADS": str(omp_threads)}, None)
+            environment = {**self.common, "OMP_NUM_THREADS": str(omp_threads)}
+            made = RoleSpec("worker", rank, environment, None, device=device_of("worker"))
         if hosts is None:
             return made
         place = next(place for place, members in enumerate(hosts) if rank in members)
@@ -202,8 +207,9 @@ class _Maker:
             "PORT": str(port),
         }
         if self.address is not None:
-            return RoleSpec(kind, rank, environment, None)
-        return RoleSpec(kind, rank, {**environment, "DMLC_LOCAL": "1"}, str(SOCKET_FOLDER / str(port)))
+            return RoleSpec(kind, rank, environment, None, device=device_of(kind))
+        socket = str(SOCKET_FOLDER / str(port))
+        return RoleSpec(kind, rank, {**environment, "DMLC_LOCAL": "1"}, socket, device=device_of(kind))
 
 
 def _label(kind: str, rank: int) -> str:
@@ -211,15 +217,13 @@ def _label(kind: str, rank: int) -> str:
     return f"{kind}{FIRST_LABEL - rank:06d}"
 
 
-def _check(
-    num_workers: int, num_servers: int, servers_on_driver: int, hosts: Optional[Groups], extra: Mapping[str, str]
-) -> None:
-    fewest = 0 if hosts is not None and len(hosts) == 1 else 1
-    if num_workers < 1 or num_servers < fewest or not 0 <= servers_on_driver <= num_servers:
+def _check(wanted: GroupSpec, workers: int, servers: int, hosts: int) -> None:
+    fewest = 0 if wanted.sums_in_host and hosts == 1 else 1
+    if workers < 1 or servers < fewest or not 0 <= wanted.servers_on_driver <= servers:
         raise ValueError(
-            f"at least one worker and one server are needed, and no more servers on the driver than there are: "
-            f"num_workers={num_workers}, num_servers={num_servers}, servers_on_driver={servers_on_driver}"
+            f"{workers} workers on {hosts} hosts need one server at least, and no more of them on the driver than "
+            f"there are: num_servers={servers}, servers_on_driver={wanted.servers_on_driver}"
         )
-    ours = sorted(name for name in extra if name in RESERVED_NAMES or name.startswith(RESERVED_PREFIXES))
-    if ours:
+    reserved = (name for name in wanted.environment if name in RESERVED_NAMES or name.startswith(RESERVED_PREFIXES))
+    if ours := sorted(reserved):
         raise ValueError(f"these variables are set by mxspark and cannot be named by a job: {', '.join(ours)}")

@@ -8,7 +8,7 @@ from mxspark.agent import decide
 from mxspark.agent.diagnosis import blame
 from mxspark.errors.cause import Cause
 from mxspark.protocol import events
-from mxspark.protocol.specs import Limits, RoleSpec
+from mxspark.protocol.specs import Limits
 
 IDENTITY = "boot/1:2/0"
 LIMITS = Limits(start_s=10, hang_s=5, lease_s=3, shutdown_s=4)
@@ -23,10 +23,13 @@ def joined(rank: int, identity: str = IDENTITY) -> events.Joined:
 
 def attempt(upto: str = "training") -> decide.Attempt:
     """Return an attempt that came as far as `upto`; each phase takes a second."""
-    made = decide.Attempt(2, LIMITS, "driver-host", IDENTITY, True, slot_of={("scheduler", 0): None})
-    made.begin(dict(SLOT_OF), 0.0)
+    made = decide.Attempt(2, LIMITS, "driver-host", IDENTITY, True)
+    made.begin(0.0)
     for rank in range(2):
+        assert decide.decide(made, 0.0) == WAIT
         made.join(joined(rank))
+    assert decide.decide(made, 0.0) == decide.Decision(decide.PLACE)
+    made.slot_of.update(SLOT_OF)
     for index, (role, rank) in enumerate(SLOT_OF):
         made.record(None, events.RoleStarted(role, rank, 1000 + index, "log"), 1.0)
     for phase, event in (("formed", "Formed"), ("training", "Started"), ("done", "Done")):
@@ -223,10 +226,10 @@ def test_the_next_attempt_keeps_the_agents_and_nothing_else() -> None:
     made = attempt()
     made.lose(1, "gone")
     assert made.lost(None) == (1,)
-    following = made.next([RoleSpec("scheduler", 0, {}, None)])
-    assert (following.number, following.slot_of) == (2, {("scheduler", 0): None})
+    following = made.next()
+    assert (following.number, following.slot_of) == (2, {})
     assert not (following.pids or following.steps or following.failures or following.cleared or following.begun_at)
-    following.begin(dict(SLOT_OF), 20.0)
+    following.begin(20.0)
     assert cause_at(following, 20.0).message == "gone", "lost between the attempts"
 
 
@@ -244,6 +247,6 @@ def test_agents_that_have_cleared_count_only_for_their_attempt() -> None:
 
 def test_slots_that_never_came_in_time_are_lost_too() -> None:
     made = decide.Attempt(2, LIMITS, "h", IDENTITY, True)
-    made.begin(dict(SLOT_OF), 0.0)
+    made.begin(0.0)
     made.join(joined(0))
     assert made.lost(cause_at(made, 11.0)) == (1,) and made.lost(None) == ()

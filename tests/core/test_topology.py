@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import random
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,24 +13,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mxspark.protocol.specs import RoleSpec
+from mxspark.protocol.specs import GroupSpec, RoleSpec
 from mxspark.topology import identity, placement
 
 
-def plan(**changes: Any) -> placement.Group:
-    """Plan a group with plain settings."""
-    settings: dict[str, Any] = {
-        "num_workers": 2,
-        "num_servers": 2,
-        "servers_on_driver": 0,
-        "mode": "local",
-        "threads": 3,
-        "server_threads": 2,
-        "host_address": "10.0.0.5",
-        "run_tag": "run-1",
-        "draw": random.Random(7).randint,
-    }
-    return placement.plan_roles(**{**settings, **changes})
+def plan(
+    identities: Sequence[str] = ("here", "here"), draw: Any = None, free_ports: Any = None, **changes: Any
+) -> placement.Group:
+    """Plan a group with plain settings, by default on one host, where every worker is one of ps-lite's."""
+    wanted = GroupSpec(servers=2, servers_on_driver=0, sums_in_host=False, mode="local", threads=3, server_threads=2)
+    return placement.plan_roles(
+        replace(wanted, **changes),
+        identities,
+        host_address="10.0.0.5",
+        run_tag="run-1",
+        draw=draw or random.Random(7).randint,
+        free_ports=free_ports,
+    )
 
 
 def ps_lite_order(roles: list[RoleSpec]) -> list[RoleSpec]:
@@ -50,8 +51,8 @@ def test_ranks_places_and_endpoints(shape: tuple[int, int, int], mode: str, seed
     workers, servers, on_driver = shape
     rng = random.Random(seed)
     group = plan(
-        num_workers=workers,
-        num_servers=servers,
+        ["here"] * workers,
+        servers=servers,
         servers_on_driver=on_driver,
         mode=mode,
         draw=rng.randint,
@@ -101,27 +102,60 @@ def test_names_that_exist_are_avoided(tmp_path: Path) -> None:
 
 
 def test_two_plans_share_no_endpoint() -> None:
-    one, two = (plan(draw=None) for _ in range(2))
+    one, two = (plan(draw=random.SystemRandom().randint) for _ in range(2))
     ports = [{role.environment["PORT"] for slot in group.slots for role in slot} for group in (one, two)]
     assert not ports[0] & ports[1]
 
 
 def test_variables_of_the_job() -> None:
-    group = plan(extra_environment={"MXNET_ENGINE_TYPE": "NaiveEngine", "MALLOC_ARENA_MAX": "4"})
+    group = plan(environment={"MXNET_ENGINE_TYPE": "NaiveEngine", "MALLOC_ARENA_MAX": "4"})
     assert all(role.environment["MXNET_ENGINE_TYPE"] == "NaiveEngine" for role in group.driver)
     assert group.slots[0][0].environment["MALLOC_ARENA_MAX"] == "4"
     with pytest.raises(ValueError, match="cannot be named by a job: DMLC_ROLE, PORT"):
-        plan(extra_environment={"PORT": "1", "DMLC_ROLE": "worker", "OK": "1"})
+        plan(environment={"PORT": "1", "DMLC_ROLE": "worker", "OK": "1"})
 
 
 @pytest.mark.parametrize(
-    "changes", [{"num_workers": 0}, {"num_servers": 0}, {"servers_on_driver": 3}, {"servers_on_driver": -1}]
+    "changes",
+    [
+        {"identities": []},
+        {"servers": 0},
+        {"servers": 0, "sums_in_host": True, "identities": ["here", "there"]},
+        {"servers_on_driver": 3},
+        {"servers_on_driver": -1},
+    ],
 )
-def test_counts_that_cannot_be(changes: dict[str, int]) -> None:
-    with pytest.raises(ValueError, match="at least one worker and one server"):
+def test_counts_that_cannot_be(changes: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="need one server at least, and no more of them on the driver"):
         plan(**changes)
     with pytest.raises(ValueError, match=r"transport\.mode"):
         plan(mode="udp")
+
+
+def test_workers_of_one_host_meet_and_their_first_speaks_for_them() -> None:
+    """Whichever ranks a host has: ps-lite knows the leaders alone, in order of the hosts."""
+    group = plan(["a", "b", "a", "c", "b"], servers=None, sums_in_host=True)
+    assert group.hosts == ((0, 2), (1, 4), (3,))
+    workers = [slot[0] for slot in group.slots]
+    assert [worker.rank for worker in workers] == [0, 1, 2, 3, 4]
+    meetings = [worker.meeting for worker in workers]
+    assert all(meeting is not None and meeting.hosts == group.hosts for meeting in meetings)
+    assert [meeting.members for meeting in meetings if meeting] == [(0, 2), (1, 4), (0, 2), (3,), (1, 4)]
+    assert len({meeting.socket for meeting in meetings if meeting}) == 3
+    leaders = ps_lite_order([worker for worker in workers if "DMLC_ROLE" in worker.environment])
+    assert [worker.rank for worker in leaders] == [0, 1, 3]
+    assert {role.environment["DMLC_NUM_WORKER"] for role in group.driver} == {"3"}
+    assert {role.environment["DMLC_NUM_SERVER"] for role in group.driver} == {"3"}, "one a host"
+    assert group.slot_of()["scheduler", 0] is None and group.slot_of()["server", 2] == 2
+    assert len(group.sockets()) == 1 + 3 + 3 + 3
+
+
+def test_on_one_host_no_servers_are_needed_but_those_that_are_wanted() -> None:
+    assert [role.role for role in plan(servers=None, sums_in_host=True).driver] == ["scheduler"]
+    two = plan(servers=None, servers_on_driver=2, sums_in_host=True)
+    assert [role.role for role in two.driver] == ["scheduler", "server", "server"]
+    alone = plan(servers=0, sums_in_host=True)
+    assert not alone.driver and [len(slot) for slot in alone.slots] == [1, 1]
 
 
 def test_identity_says_why_it_differs() -> None:

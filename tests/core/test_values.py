@@ -13,7 +13,7 @@ from mxspark import errors
 from mxspark.data import plan, spool
 from mxspark.errors import cause as failure
 from mxspark.job import spec
-from mxspark.protocol import codec, events
+from mxspark.protocol import codec, commands, events, specs
 
 #: Texts that are names of kinds of failures, and no others are taken.
 KINDS_OF_FAILURE = {(failure.Cause, "kind"): "role", (events.Raised, "who"): "training"}
@@ -32,12 +32,14 @@ def sample(kind: Any) -> Any:
         return (sample(inner[0]),) if inner[-1] is Ellipsis else tuple(map(sample, inner))
     if origin is dict:
         return {"key": 1 if inner[1] is Any else sample(inner[1])}
+    if kind is Any:
+        return "anything"
     return {int: 3, float: 0.5, str: "text", bool: True}[kind]
 
 
 TRAVEL = [
     kind
-    for module in (spec, events, failure, plan, spool)
+    for module in (spec, specs, events, commands, failure, plan, spool)
     for kind in vars(module).values()
     if dataclasses.is_dataclass(kind)
     and isinstance(kind, type)

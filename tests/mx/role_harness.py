@@ -24,11 +24,11 @@ from mxspark.config import resolve
 from mxspark.config.job_config import JobConfig
 from mxspark.data.spool import SpoolFile, SpoolReady
 from mxspark.job.spec import Component, Restore, WorkerBundle
-from mxspark.protocol import codec, events
+from mxspark.protocol import codec, commands, events
 from mxspark.protocol.channel import Channel
-from mxspark.protocol.specs import ENTRIES, INHERITED, Inherited
+from mxspark.protocol.specs import ENTRIES, INHERITED, GroupSpec, Inherited
 from mxspark.topology import placement
-from mxspark.topology.hosts import Groups, groups
+from mxspark.topology.hosts import Groups
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -172,18 +172,10 @@ class Group:
         self.sockets: list[str] = []
         logs.mkdir(parents=True, exist_ok=True)
         self.logs = [logs / f"worker{rank}.log" for rank in range(size)]
-        group = placement.plan_roles(
-            num_workers=size,
-            num_servers=servers,
-            servers_on_driver=servers,
-            mode="local",
-            threads=threads,
-            server_threads=1,
-            host_address="127.0.0.1",
-            run_tag="test",
-            hosts=groups(size, hosts) if hosts else None,
-        )
-        every = groups(size, hosts) if hosts else ()
+        wanted = GroupSpec(servers, servers, hosts is not None, "local", threads, 1)
+        identities = [f"host {rank * (hosts or 1) // size}" for rank in range(size)]
+        group = placement.plan_roles(wanted, identities, host_address="127.0.0.1", run_tag="test")
+        every = group.hosts if hosts else ()
         self.inherited = {rank: given for members in every for rank, given in _meet(every, members).items()}
         self.unused: list[Channel] = []
         for role in group.driver:
@@ -220,7 +212,8 @@ class Group:
     def train(self, bundle: WorkerBundle) -> None:
         """Send every worker its work."""
         for rank, channel in enumerate(self.channels):
-            channel.send({"do": "train", "rank": rank, "bundle": codec.encode(replace(bundle, size=self.size))})
+            order = commands.Train(rank, codec.encode(replace(bundle, size=self.size)))
+            channel.send(commands.to_wire(order))
 
     def __enter__(self) -> Group:
         return self
@@ -288,7 +281,7 @@ def _follow(group: Group, outcome: Outcome, stop: Any, commit: Any) -> bool:
                     return False
                 done += isinstance(event, events.Done)
                 if isinstance(event, events.Staged) and event.kind == "checkpoint" and commit(event):
-                    group.channels[0].send({"do": "committed", "step": event.step})
+                    group.channels[0].send(commands.to_wire(commands.Committed(event.step)))
     return True
 
 
@@ -303,6 +296,6 @@ def _arrived(group: Group, selector: selectors.BaseSelector) -> Iterator[tuple[i
 
 def _finish(group: Group) -> None:
     for channel in group.channels:
-        channel.send({"do": "finish"})
+        channel.send(commands.to_wire(commands.Finish()))
     for process in group.workers + group.others:
         process.wait(20)

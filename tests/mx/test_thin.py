@@ -24,8 +24,7 @@ def test_thin_roles_sum_and_end_and_unpickle_nothing(tmp_path: Path, servers: in
         assert [slot.wait(10)["outcome"] for slot in gang.slots] == ["finished", "finished"]
         gang.assert_nothing_left()
     formed = [(r.role, r.rank, r.event.rank) for r in gang.reported if isinstance(r.event, events.Formed)]
-    ranked = [role for role in gang.roles if role.role != "scheduler"]
-    assert sorted(formed) == sorted((role.role, role.rank, role.rank) for role in ranked)
+    assert sorted(formed) == sorted((role, rank, rank) for role, rank in gang.roles if role != "scheduler")
     exits = [report.event for report in gang.reported if isinstance(report.event, events.RoleEnded)]
     assert [(exit.returncode, exit.expected) for exit in exits] == [(0, True)] * (servers + 3)
     assert not marker.exists(), "a server executed what a peer sent"

@@ -89,7 +89,7 @@ def test_all_of_a_dead_run_goes_and_nothing_of_a_living_one(
         assert janitor.remove(ours) == []
         assert not is_alive(pid) and not path.exists() and not spool.exists() and not scratch.exists()
         assert all(other.exists() for other in others)
-        gang.channel.send({"do": "stop", "why": "test"})
+        gang.stop()
         gang.end()
     for other in others:
         shutil.rmtree(other)

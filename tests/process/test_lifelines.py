@@ -91,8 +91,8 @@ def test_a_killed_driver_agent_leaves_nothing(tmp_path: Path) -> None:
         assert [outcome["outcome"] for outcome in outcomes] == ["orphaned"] * 2
         assert "the driver's agent at 127.0.0.1:" in outcomes[0]["message"]
         assert not gang.tagged()
-        for role in gang.group.driver:  # nobody is left who could remove these
-            Path(role.socket or "").unlink(missing_ok=True)
+        for path in gang.sockets[:2]:  # nobody is left who could remove the scheduler's and the server's beside it
+            Path(path).unlink(missing_ok=True)
 
 
 def test_a_closed_driver_channel_ends_everything(tmp_path: Path) -> None:
@@ -231,7 +231,7 @@ def test_leases_hold_through_a_quiet_time(tmp_path: Path) -> None:
         quiet_until = time.monotonic() + 2.5
         while time.monotonic() < quiet_until:
             assert gang.channel.receive(1.0) == {"beat": 1}
-        gang.channel.send({"do": "stop", "why": "test"})
+        gang.stop()
         cause = gang.end().cause
     assert cause is not None and cause.kind == "interrupted"
 
@@ -267,7 +267,7 @@ def test_logs_lie_where_yarn_collects_them_else_in_a_folder_that_goes_away(
             if kind.endswith("killed"):
                 os.kill(gang.slots[0].pid, signal.SIGKILL)
             else:
-                gang.channel.send({"do": "stop", "why": "test"})
+                gang.stop()
             gang.end()
         assert not list(tmp_path.glob("mxspark-*"))
         named = {f"mxspark-{gang.run_id}-{name}.log" for name in ("agent-0", "server-0", "worker-0")}
@@ -279,7 +279,7 @@ def test_an_agent_starts_soon_and_loads_little(tmp_path: Path) -> None:
         seconds = []
         for _ in range(5):
             began = time.monotonic()
-            handle, channel = launch.driver_agent(dataclasses.replace(gang.spec, roles=()), sys.executable)
+            handle, channel = launch.driver_agent(gang.spec, sys.executable)
             assert channel.receive(5) is not None
             seconds.append(time.monotonic() - began)
             handle.stop()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import signal
 import socket
 import stat
 import subprocess
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from gang import Gang
+from gang import Gang, freeze
 
 from mxspark.agent import host_group, launch
 from mxspark.agent.loop import Loop
@@ -23,12 +24,6 @@ from mxspark.protocol.specs import Inherited, Limits, Meeting
 SHARE = {("worker", rank): {"at": "formed", "do": "share"} for rank in range(3)}
 SLOW = {"FAKE_STEPS": "100000"}
 SECRET = b"s" * 32
-
-
-def meeting_of(gang: Gang) -> Meeting:
-    found = {role.meeting for role in gang.roles if role.meeting is not None}
-    assert len(found) == 1
-    return found.pop()
 
 
 def memfds(pid: int) -> list[str]:
@@ -45,8 +40,8 @@ def test_workers_share_memory_and_agents_keep_none(tmp_path: Path, servers: int)
         assert [log.strip() for log in logs] == ["segments: ['of 0', 'of 1', 'of 2']"] * 3
         assert [len(memfds(gang.pid("worker", rank))) for rank in range(3)] == [4] * 3
         assert not [name for slot in gang.slots for name in memfds(slot.pid)], "gone with the last worker"
-        assert not os.path.lexists(meeting_of(gang).socket), "once all have met nobody can come"
-        gang.channel.send({"do": "stop", "why": "seen enough"})
+        assert not os.path.lexists(gang.meeting), "once all have met nobody can come"
+        gang.stop("seen enough")
         gang.attempt_end()
 
 
@@ -54,7 +49,7 @@ def test_each_attempt_has_memory_of_its_own(tmp_path: Path) -> None:
     with Gang(tmp_path, workers=2, servers=1, hosts=1, faults=dict(list(SHARE.items())[:2]), environment=SLOW) as gang:
         gang.start()
         gang.until_all(events.Started, 2)
-        first, path = gang.pid("worker", 0), meeting_of(gang).socket
+        first, path = gang.pid("worker", 0), gang.meeting
         inodes = {os.stat(f"/proc/{first}/fd/{fd}").st_ino for fd in os.listdir(f"/proc/{first}/fd")}
         psutil.Process(gang.pid("worker", 1)).kill()
         assert gang.attempt_end().cause is not None
@@ -62,9 +57,9 @@ def test_each_attempt_has_memory_of_its_own(tmp_path: Path) -> None:
         gang.until_all(events.Started, 4)
         second = gang.pid("worker", 0)
         again = {os.stat(f"/proc/{second}/fd/{fd}").st_ino for fd in os.listdir(f"/proc/{second}/fd")}
-        assert path != meeting_of(gang).socket and len(memfds(second)) == 3
+        assert path != gang.meeting and len(memfds(second)) == 3
         assert not {inode for inode in inodes & again if inode in _segments(second)}
-        gang.channel.send({"do": "stop", "why": "seen enough"})
+        gang.stop("seen enough")
         gang.attempt_end()
 
 
@@ -77,14 +72,17 @@ def test_strangers_are_sent_away_and_the_workers_still_meet(tmp_path: Path) -> N
     """Without the secret, with too few bytes, or twice: nobody gets a descriptor who should not."""
     limits = Limits(start_s=20, hang_s=20, lease_s=10, shutdown_s=5)
     with Gang(tmp_path, workers=2, servers=1, hosts=1, limits=limits, faults=dict(list(SHARE.items())[:2])) as gang:
-        gang.start(ranks=[0])  # the leader waits for the other
-        gang.until(gang.saw(events.Joined, "agent", 0))
-        path = meeting_of(gang).socket
+        gang.start(ranks=[1])
+        gang.until(gang.saw(events.Joined, "agent", 1))
+        freeze(gang.slots[0].pid)  # the leader waits for it
+        gang.slots.append(launch.slot_agent(gang.slot_spec(0), sys.executable))
+        gang.until(gang.saw(events.RoleStarted, "agent", 0))
+        path = gang.meeting
         for answer in (b"", b"x" * 7, b"\0\0\0\1" + secrets.token_bytes(64), secrets.token_bytes(200)):
             assert stranger(path, answer) == (b"", [])
         mode = os.lstat(path).st_mode
         assert stat.S_ISSOCK(mode) and not mode & 0o077, "for this user alone"
-        gang.slots.append(launch.slot_agent(gang.slot_spec(1), sys.executable))
+        os.kill(gang.slots[0].pid, signal.SIGCONT)
         assert gang.end().cause is None
 
 

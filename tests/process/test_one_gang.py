@@ -16,8 +16,9 @@ import pytest
 from gang import Gang, freeze, is_alive
 
 from mxspark.agent import launch
-from mxspark.protocol import events
+from mxspark.protocol import commands, events
 from mxspark.protocol.specs import Limits
+from mxspark.topology import placement
 
 SLOW = {"FAKE_STEPS": "100000"}
 
@@ -27,7 +28,7 @@ def test_normal_end(tmp_path: Path, workers: int, servers: int, on_driver: int) 
     with Gang(tmp_path, workers, servers, on_driver) as gang:
         ended = gang.start().end()
         assert ended == events.Ended(None, (), ended.logs)
-        assert sorted(ended.logs) == sorted(f"{role.role}-{role.rank}" for role in gang.roles)
+        assert sorted(ended.logs) == sorted(f"{role}-{rank}" for role, rank in gang.roles)
         assert [slot.wait(5) for slot in gang.slots] == [{"outcome": "finished", "message": "", "left": []}] * workers
         assert gang.channel.receive(5) is None and gang.driver.wait(5)["outcome"] == "finished"
         gang.assert_nothing_left(0.0)
@@ -199,12 +200,12 @@ def test_the_kind_of_a_cause(tmp_path: Path, deed: str, kind: str, words: str) -
 
 
 def test_a_role_that_never_comes_is_named(tmp_path: Path) -> None:
-    limits = Limits(start_s=1.5, hang_s=20, lease_s=10, shutdown_s=5)
+    limits = Limits(start_s=4, hang_s=20, lease_s=10, shutdown_s=5)
     with Gang(tmp_path, limits=limits, faults={("server", 1): {"at": "start", "do": "hang"}}) as gang:
         cause = gang.start().end().cause
         gang.assert_nothing_left()
     assert cause is not None and (cause.kind, cause.role, cause.rank) == ("start", "server", 1)
-    assert "did not form within failure.start_s = 1.5 s: server 1 has not loaded MXNet; " in cause.message
+    assert "did not form within failure.start_s = 4 s: server 1 has not loaded MXNet; " in cause.message
 
 
 def test_an_agent_that_never_comes_is_named(tmp_path: Path) -> None:
@@ -265,7 +266,7 @@ def test_stop_from_the_driver(tmp_path: Path) -> None:
         gang.start()
         gang.until_all(events.Started, 2)
         began = time.monotonic()
-        gang.channel.send({"do": "stop", "why": "the user pressed Ctrl-C"})
+        gang.stop("the user pressed Ctrl-C")
         ended = gang.end()
         assert time.monotonic() - began < 2.0
         gang.assert_nothing_left(0.0)
@@ -324,12 +325,17 @@ def test_a_role_is_given_nothing_that_was_not_meant_for_it(tmp_path: Path, monke
     faults = {who: {"at": "loaded", "do": "show environment"} for who in every}
     with Gang(tmp_path, on_driver=1, faults=faults, environment={"MY_SETTING": "1"}) as gang:
         logs = gang.start().end().logs
-    for role in gang.roles:
+    meant = placement.plan_roles(gang.wanted, ["here"] * 2, host_address="127.0.0.1", run_tag=gang.run_id)
+    for role in [*meant.driver, *(role for slot in meant.slots for role in slot)]:
         shown = json.loads(logs[f"{role.role}-{role.rank}"])
-        named = {"MXSPARK_CHANNEL", "MXSPARK_SYS_PATH", *role.environment}
+        named = {"MXSPARK_CHANNEL", "MXSPARK_SYS_PATH", "FAKE", "FAKE_FOLDER", *role.environment}
         allowed = {"PATH", "HOME", "USER", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "LC_ALL", "LC_CTYPE"}
         assert set(shown) <= named | allowed, set(shown) - named - allowed
-        assert {name: shown[name] for name in role.environment} == role.environment
+        drawn = {"PORT", "DMLC_PS_ROOT_PORT"}
+        assert {name: shown[name] for name in role.environment.keys() - drawn} == {
+            name: value for name, value in role.environment.items() if name not in drawn
+        }
+        assert drawn <= set(shown)
         assert "leaked" not in shown.values() and gang.secret not in json.dumps(shown)
         assert shown["LC_ALL"] == "C.UTF-8" and shown["MY_SETTING"] == "1"
 
@@ -372,13 +378,13 @@ def test_nothing_listens_but_the_control_port(tmp_path: Path) -> None:
 
 def test_a_socket_of_somebody_else_stays(tmp_path: Path) -> None:
     with Gang(tmp_path, environment=SLOW) as gang:
-        path = Path(gang.group.slots[1][0].socket or "")
         gang.start()
         gang.until_all(events.Started, 2)
+        path = gang.socket("worker", 1)
         path.unlink()
         path.write_text("not a socket")
         try:
-            gang.channel.send({"do": "stop", "why": "test"})
+            gang.stop()
             gang.end()
             assert path.read_text() == "not a socket"
         finally:
@@ -389,6 +395,6 @@ def test_committed_reaches_the_workers(tmp_path: Path) -> None:
     with Gang(tmp_path, environment={"FAKE_STEPS": "40"}) as gang:
         gang.start()
         gang.until_all(events.Started, 2)
-        gang.channel.send({"do": "committed", "step": 4})
+        gang.tell(commands.Committed(4))
         logs = gang.end().logs
     assert logs["worker-0"] == logs["worker-1"] == "committed 4\n"

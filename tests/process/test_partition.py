@@ -54,7 +54,7 @@ def test_a_cut_that_is_shorter_than_the_lease_ends_nothing(tmp_path: Path, wire:
         assert steps_within(gang, LEASE_S / 3) == 0
         wire.mend()
         assert steps_within(gang, LEASE_S) > 0
-        gang.channel.send({"do": "stop", "why": "test"})
+        gang.stop()
         cause = gang.end().cause
         assert [slot.wait(5)["outcome"] for slot in gang.slots] == ["stopped"] * 2, "told so, over the cable"
     assert cause is not None and cause.kind == "interrupted"

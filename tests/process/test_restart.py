@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 
 import pytest
 from gang import Gang, freeze, is_alive
 
+from mxspark.agent import launch
 from mxspark.protocol import events
 from mxspark.protocol.specs import Limits
 
@@ -71,7 +73,7 @@ def test_an_agent_that_is_lost_between_two_attempts_fails_the_next_at_once(tmp_p
         ended = gang.attempt_end()
         assert ended.attempt == 2 and ended.lost == (1,)
         assert ended.cause is not None and (ended.cause.kind, ended.cause.rank) == ("agent", 1)
-        gang.channel.send({"do": "stop", "why": "no slot"})
+        gang.stop("no slot")
         assert gang.slots[0].wait(5)["outcome"] == "stopped"
 
 
@@ -88,14 +90,26 @@ def test_an_agent_that_cannot_clear_is_lost_and_ended(tmp_path: Path) -> None:
         assert gang.slots[1].wait(5)["outcome"] == "died"
 
 
-def test_the_scheduler_may_die_before_the_slots_are_known(tmp_path: Path) -> None:
+def test_no_role_is_started_before_every_agent_has_joined(tmp_path: Path) -> None:
+    """Only the agents know which of them share a host."""
     with Gang(tmp_path) as gang:
-        gang.until(lambda report: isinstance(report.event, events.RoleStarted))
+        gang.start(ranks=[1])
+        gang.until(gang.saw(events.Joined, "agent", 1))
+        time.sleep(0.3)
+        assert not gang.tagged()
+        gang.slots.append(launch.slot_agent(gang.slot_spec(0), sys.executable))
+        assert gang.end().cause is None
+    kinds = [type(report.event) for report in gang.reported]
+    assert kinds.index(events.RoleStarted) > max(place for place, kind in enumerate(kinds) if kind is events.Joined)
+
+
+def test_the_scheduler_may_die_while_the_roles_start(tmp_path: Path) -> None:
+    with Gang(tmp_path, faults={("worker", 0): {"at": "start", "do": "hang"}}) as gang:
+        gang.start()
+        gang.until(lambda report: getattr(report.event, "role", "") == "scheduler")
         os.kill(gang.pid("scheduler", 0), signal.SIGKILL)
         ended = gang.attempt_end()
         assert ended.cause is not None and ended.cause.role == "scheduler" and ended.lost == ()
-        gang.start()  # the driver has not read it yet
-        time.sleep(0.5)
         gang.again()
         assert gang.attempt_end().cause is None
 
@@ -107,7 +121,7 @@ def test_a_driver_that_stops_after_a_failure_ends_the_agents(tmp_path: Path) -> 
         os.kill(gang.pid("worker", 0), signal.SIGKILL)
         gang.attempt_end()
         began = time.monotonic()
-        gang.channel.send({"do": "stop", "why": "no more"})
+        gang.stop("no more")
         assert [slot.wait(5)["outcome"] for slot in gang.slots] == ["stopped"] * 2
         while (frame := gang.channel.receive(5)) is not None:
             assert frame.get("event") != "Ended", "it is said once an attempt"

@@ -1,7 +1,8 @@
 """Tiny roles that keep the agents' protocol without MXNet, and break it where ``FAKE`` says so.
 
 They meet as the real ones do: servers and the scheduler listen on ``/tmp/<PORT>``, workers connect to all of them, and
-a server ends when all workers have left. ``FAKE`` is JSON: ``{"at": phase, "do": deed}``, or a false digest or rank.
+a server ends when all workers have left. Workers find the servers in ``FAKE_FOLDER``. ``FAKE`` is JSON: for the name of
+a role ``{"at": phase, "do": deed}``, or a false digest or rank.
 """
 
 from __future__ import annotations
@@ -17,13 +18,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
-from mxspark.protocol import codec, events
+from mxspark.protocol import codec, commands, events
 from mxspark.protocol.channel import Channel
 from mxspark.protocol.specs import INHERITED, Inherited
 
 ROLE = os.environ.get("DMLC_ROLE", "")
-FAULT = json.loads(os.environ.get("FAKE", "{}"))
+NAME = sys.argv[-1]  # worker-1 and the like
+FAULT = json.loads(os.environ.get("FAKE", "{}")).get(NAME, {})
 STEPS = int(os.environ.get("FAKE_STEPS", "10"))
 MIDDLE, STEP_S = 5, 0.02
 
@@ -40,7 +43,26 @@ def listen() -> socket.socket:
     server = socket.socket(socket.AF_UNIX)
     server.bind(f"/tmp/{port}" if port else "")
     server.listen(64)
+    if ROLE == "server":
+        folder = meeting_place()
+        folder.mkdir(exist_ok=True)
+        (folder / str(port)).touch()
     return server
+
+
+def meeting_place() -> Path:
+    """Return the folder in which the servers of this attempt leave the names of their sockets."""
+    return Path(os.environ["FAKE_FOLDER"], os.environ["DMLC_PS_ROOT_PORT"])
+
+
+def peers() -> list[str]:
+    """Return the sockets of the scheduler and of every server, once all of them have left theirs."""
+    if not ROLE:
+        return []
+    folder, count = meeting_place(), int(os.environ["DMLC_NUM_SERVER"])
+    while not folder.exists() or len(os.listdir(folder)) < count:
+        time.sleep(0.01)
+    return [f"/tmp/{port}" for port in (os.environ["DMLC_PS_ROOT_PORT"], *os.listdir(folder))]
 
 
 def waiter() -> None:
@@ -53,7 +75,7 @@ def waiter() -> None:
     here("loaded", channel)
     workers = [server.accept()[0] for _ in range(int(os.environ["DMLC_NUM_WORKER"]))]
     if ROLE == "server":
-        channel.send(events.to_wire(events.Formed(int(os.environ["FAKE_RANK"]), 0.0)))
+        channel.send(events.to_wire(events.Formed(int(NAME.partition("-")[2]), 0.0)))
     here("formed", channel)
     for worker in workers:
         worker.recv(1)
@@ -70,10 +92,10 @@ def worker() -> None:
     keep = listen()
     say(events.Loaded(0.0))
     here("loaded", channel)
-    order = channel.receive(20)
-    assert order is not None and order["do"] == "train", order
-    others = [join(path) for path in json.loads(os.environ["FAKE_PEERS"])]
-    say(events.Formed(FAULT.get("rank", order["rank"]), 0.0))
+    order = commands.from_wire(channel.receive(20) or {})
+    assert isinstance(order, commands.Train), order
+    others = [join(path) for path in peers()]
+    say(events.Formed(FAULT.get("rank", order.rank), 0.0))
     here("formed", channel)
     say(events.Started(0, 0, 1, {}))
     for step in range(1, STEPS + 1):
@@ -84,9 +106,10 @@ def worker() -> None:
     here("end", channel)
     say(events.Done(STEPS, FAULT.get("digest", "same"), {}))
     while (frame := channel.receive(60)) is not None:
-        if frame["do"] == "committed":
-            print("committed", frame["step"], flush=True)
-        elif frame["do"] == "finish":
+        command = commands.from_wire(frame)
+        if isinstance(command, commands.Committed):
+            print("committed", command.step, flush=True)
+        elif isinstance(command, commands.Finish):
             break
     here("finish", channel)
     for other in others:
@@ -135,7 +158,7 @@ def crash(_channel: Channel) -> None:
 def share(_channel: Channel) -> None:
     """Write into one's own segment, meet the others, and print what all segments hold."""
     given = codec.decode(Inherited, json.loads(os.environ[INHERITED]))
-    rank = int(sys.argv[-1].partition("-")[2])
+    rank = int(NAME.partition("-")[2])
     os.pwrite(given.segments[rank], f"of {rank}".encode(), 0)
     peers = [socket.socket(fileno=fd) for _, fd in given.peers]
     for peer in peers:

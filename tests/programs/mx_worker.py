@@ -6,7 +6,7 @@ import os
 import sys
 import time
 
-from mxspark.protocol import events
+from mxspark.protocol import commands, events
 from mxspark.protocol.channel import Channel
 
 
@@ -29,8 +29,8 @@ def main() -> None:
     import mxnet as mx
 
     channel.send(events.to_wire(events.Loaded(time.monotonic() - began)))
-    order = channel.receive(20)
-    assert order is not None and order["do"] == "train"
+    order = commands.from_wire(channel.receive(20) or {})
+    assert isinstance(order, commands.Train), order
     kv = mx.kv.create("dist_sync")
     channel.send(events.to_wire(events.Formed(kv.rank, time.monotonic() - began)))
     kv.init([0, 1, 2], [mx.nd.zeros((3, 4)), mx.nd.zeros((1500, 1000)), mx.nd.zeros((1,))])
@@ -45,9 +45,9 @@ def main() -> None:
     if kv.rank == 0:
         import pickle
 
-        kv._send_command_to_servers(0, pickle.dumps(Marker(order["bundle"]["marker"]), 0).decode())
+        kv._send_command_to_servers(0, pickle.dumps(Marker(order.bundle["marker"]), 0).decode())
     channel.send(events.to_wire(events.Done(5, "same", {})))
-    while (frame := channel.receive(60)) is not None and frame["do"] != "finish":
+    while (frame := channel.receive(60)) is not None and frame["do"] != "Finish":
         pass
     del kv
     sys.stdout.flush()

@@ -15,6 +15,7 @@ import pytest
 from pyspark.sql import DataFrame, Row, SparkSession
 from spark.drivers import driver
 from spark.jobs import DIGITS, digits, mlp, train
+from spark.pretence import pretend
 
 import mxspark
 from mxspark.protocol.events import Reported, RoleStarted, Started, Straggler
@@ -300,7 +301,7 @@ def test_hosts_that_are_pretended_train_the_same_model(
     """Each host sums inside, the leaders of the hosts through one server a host."""
     training = {"optimizer": {"name": "sgd", "learning_rate": 0.1, "momentum": 0.9}}
     alone = train(tmp_path / "alone", cluster={"num_workers": 1, "num_servers": 0}, training=training)
-    monkeypatch.setenv("MXSPARK_PRETENDED_HOSTS", str(hosts))
+    pretend(monkeypatch, workers, hosts)
     started: list[Reported] = []
     job = digits(tmp_path / "hosts", cluster={"num_workers": workers, "num_servers": None}, training=training)
     result = mxspark.train(None, job, on_event=started.append)
@@ -342,7 +343,7 @@ def test_a_slow_worker_is_named_beside_other_hosts(
     """The leader of the other host waits for the servers. Named again and again, it is one warning of the result."""
     monkeypatch.setattr(stragglers, "WINDOW_S", 2.0)
     monkeypatch.setattr(stragglers, "AGAIN_S", 0.0)
-    monkeypatch.setenv("MXSPARK_PRETENDED_HOSTS", "2")
+    pretend(monkeypatch, 4, 2)
     seen: list[Reported] = []
     cluster = {"num_workers": 4, "num_servers": None, "environment": {"GATE_FOLDER": str(tmp_path), "SLOW_S": "0.4"}}
     job = digits(tmp_path / "job", cluster=cluster, training={"metrics": ["spark.gates:one_slow"]})

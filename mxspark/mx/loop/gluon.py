@@ -24,7 +24,7 @@ from mxspark.mx.loop.step import Stepper
 from mxspark.mx.loop.validation import evaluate
 from mxspark.mx.model import network as networks
 from mxspark.mx.model.export import stage_model
-from mxspark.mx.runtime.agent_channel import AgentLine
+from mxspark.mx.runtime.agent_channel import AgentChannel
 from mxspark.mx.runtime.attribution import training_code
 from mxspark.mx.state import checkpoint_files
 from mxspark.mx.state.checkpoint_writer import Stager
@@ -60,13 +60,13 @@ class GluonLoop:
         The job.
     exchange : Exchange
         The other workers.
-    line : AgentLine
+    line : AgentChannel
         Where events go and commits come from.
     seconds : dict of str to float
         Phases of the start so far, completed here and reported.
     """
 
-    def __init__(self, bundle: WorkerBundle, exchange: Exchange, line: AgentLine, seconds: dict[str, float]) -> None:
+    def __init__(self, bundle: WorkerBundle, exchange: Exchange, line: AgentChannel, seconds: dict[str, float]) -> None:
         self.bundle, self.exchange, self.line, self.seconds = bundle, exchange, line, seconds
         self.position, self.best = Position(), Best()
         start = time.monotonic()

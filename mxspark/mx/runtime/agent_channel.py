@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import threading
 import time
-from typing import Any, Callable, Optional
+from typing import Callable, Optional
 
 from mxspark.errors import ClusterError, InternalError, MXSparkError
-from mxspark.protocol import events
+from mxspark.protocol import commands, events
 from mxspark.protocol.channel import Channel
+from mxspark.protocol.commands import UnknownCommand
 
 _GONE = 4  # exit code when the agent is no longer there: nobody is left to report to
 COMMIT_S = 900.0
@@ -18,7 +19,7 @@ LAST_S = 60.0
 _POLL_S = 0.5
 
 
-class AgentLine:
+class AgentChannel:
     """One end of the channel to the agent.
 
     Orders are taken by a thread, for the training loop may be blocked in a step that needs the other workers when it is
@@ -33,6 +34,12 @@ class AgentLine:
         self._begun = 0
         self._last: Optional[int] = None
         self._error: Optional[MXSparkError] = None
+        self._table: commands.Table = {
+            commands.Committed: self._note_committed,
+            commands.Finish: self._allow_finish,
+            commands.EndEarly: self._answer_ready,
+            commands.LastStep: self._note_last,
+        }
 
     def send(self, event: events.Event) -> None:
         """Report a fact; with a staged checkpoint its commit is awaited before the next one."""
@@ -44,18 +51,20 @@ class AgentLine:
         except OSError:
             os._exit(_GONE)
 
-    def bundle(self, timeout_s: float) -> dict[str, Any]:
-        """Wait for the order to train: ``{"do": "train", "rank": …, "bundle": …}``."""
+    def await_work(self, timeout_s: float) -> commands.Train:
+        """Wait for the order to train."""
         try:
             order = self._channel.receive(timeout_s)
         except TimeoutError:
-            raise ClusterError(f"the agent sent no work within {timeout_s:g} s") from None
+            raise ClusterError(
+                f"the agent sent no work within {timeout_s:g} s: see its log; start the same command again"
+            ) from None
         if order is None:
             os._exit(_GONE)
-        if order.get("do") != "train":
-            raise InternalError(f"the first order must be to train, this one is {order.get('do')!r}")
+        work: list[commands.Train] = []
+        commands.carry_out(order, "a worker that waits for work", {commands.Train: work.append})
         threading.Thread(target=self._listen, name="mxspark-orders", daemon=True).start()
-        return order
+        return work[0]
 
     def goes_on(self, begun: int) -> bool:
         """Tell whether to begin another step after `begun`; every rank gets the same answer for the same step.
@@ -109,21 +118,24 @@ class AgentLine:
             if order is None:
                 os._exit(_GONE)
             with self._change:
-                self._take(order)
+                try:
+                    commands.carry_out(order, "a worker", self._table)
+                except (UnknownCommand, ValueError) as error:
+                    self._error = error if isinstance(error, UnknownCommand) else InternalError(str(error))
                 self._change.notify_all()
 
-    def _take(self, order: dict[str, Any]) -> None:
-        do = order.get("do")
-        if do == "committed":
-            # a late word about an older checkpoint says nothing about this one
-            if self._uncommitted is not None and int(order["step"]) >= self._uncommitted:
-                self._uncommitted = None
-        elif do == "finish":
-            self._finish = True
-        elif do == "yield" and not self._asked:
+    def _note_committed(self, command: commands.Committed) -> None:
+        # a late word about an older checkpoint says nothing about this one
+        if self._uncommitted is not None and command.step >= self._uncommitted:
+            self._uncommitted = None
+
+    def _allow_finish(self, _command: commands.Finish) -> None:
+        self._finish = True
+
+    def _answer_ready(self, _command: commands.EndEarly) -> None:
+        if not self._asked:
             self._asked = True
             self.send(events.Ready(self._begun))
-        elif do == "last":
-            self._last = int(order["step"])
-        elif do != "yield":
-            self._error = InternalError(f"an unknown order came from the agent: {do!r}")
+
+    def _note_last(self, command: commands.LastStep) -> None:
+        self._last = command.step

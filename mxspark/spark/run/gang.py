@@ -18,14 +18,14 @@ from mxspark.config.job_config import JobConfig
 from mxspark.errors import MXSparkError, NotStarted
 from mxspark.errors.cause import Cause
 from mxspark.job.spec import AgentSpec, DriverAgentSpec, Limits, WorkerBundle
-from mxspark.protocol import codec, events
-from mxspark.protocol.events import Ended, Reported
+from mxspark.protocol import codec, commands, events
+from mxspark.protocol.events import Ended, Listening, Placed, Reported
+from mxspark.protocol.specs import GroupSpec
 from mxspark.spark.run import task
 from mxspark.spark.session import compat
 from mxspark.spark.session.call import SparkCall
-from mxspark.spark.session.session import SessionFacts, pretended_hosts
-from mxspark.system import ports
-from mxspark.topology import hosts, identity, placement
+from mxspark.spark.session.session import SessionFacts
+from mxspark.topology import hosts, identity
 
 _POLL_S = 0.2
 _STOP_S = 8.0
@@ -34,7 +34,7 @@ _STOP_S = 8.0
 class Gang:
     """The agents of one barrier stage and of the driver, and the attempts they make, one after the other.
 
-    The driver's agent and the scheduler are started on construction. Use as a context manager: on any way out nothing
+    The driver's agent is started on construction. Use as a context manager: on any way out nothing
     is left running.
 
     Attributes
@@ -56,7 +56,6 @@ class Gang:
         failure = job.failure
         self._limits = Limits(failure.start_s, failure.hang_s, failure.lease_s, failure.shutdown_s)
         self._sys_path = tuple(str(Path(entry).absolute()) for entry in sys.path)
-        self._group = self._plan()
         self._stage: Optional[SparkCall[list[str]]] = None
         self._closed = self._over = self._given_up = False
         self._heard = time.monotonic()
@@ -73,8 +72,7 @@ class Gang:
             log_dir=str(logs),
             scratch=str(logs.parent),
             identity=identity.host_identity(),
-            same_host=True,
-            roles=self._group.driver,
+            same_host=hosts.must_share_one(job.transport.mode),
             first=first,
         )
         self._agent, self._channel = launch.driver_agent(spec, sys.executable)
@@ -121,8 +119,6 @@ class Gang:
 
     def again(self, bundle: WorkerBundle) -> None:
         """Begin the next attempt on the agents that are there."""
-        self._group = self._plan()
-        self._agent.sockets = placement.sockets(self._group.driver)
         self._send_begin(bundle)
 
     def talk(self) -> Iterator[Reported]:
@@ -168,52 +164,45 @@ class Gang:
 
     def committed(self, step: int) -> None:
         """Tell rank 0 that what it staged at `step` is published."""
-        # the agent may have ended meanwhile; talk() then finds its last words, or their absence
-        with contextlib.suppress(ConnectionError):
-            self._channel.send({"do": "committed", "step": step})
+        self._tell(commands.Committed(step))
 
     def end_early(self, why: str) -> None:
         """Have the workers agree on a step, make a last checkpoint there and end; :meth:`talk` goes on until then."""
-        with contextlib.suppress(ConnectionError):
-            self._channel.send({"do": "yield", "why": why})
+        self._tell(commands.EndEarly(why))
 
-    def _plan(self) -> placement.Group:
-        """Place the roles of the next attempt and draw endpoints for them."""
-        cluster = self._job.cluster
-        summing = hosts.groups(self.size, min(pretended_hosts(), self.size))
-        return placement.plan_roles(
-            num_workers=self.size,
-            num_servers=self._job.servers_for(self.size, len(summing)),
-            hosts=summing if self._job.exchange == "hierarchical" else None,
+    def _wanted(self) -> GroupSpec:
+        """Return what roles an attempt needs; the driver's agent places them once the others have said where they are.
+
+        So many servers as hosts are not known before that.
+        """
+        job, cluster = self._job, self._job.cluster
+        a_server_a_host = cluster.num_servers is None and job.exchange == "hierarchical"
+        return GroupSpec(
+            servers=None if a_server_a_host else job.servers_for(self.size),
             servers_on_driver=cluster.servers_on_driver,
-            mode=self._job.transport.mode,
+            sums_in_host=job.exchange == "hierarchical",
+            mode=job.transport.mode,
             threads=cluster.threads_per_worker or self._session.task_cpus,
             server_threads=cluster.server_threads,
-            host_address=self._session.driver_host,
-            run_tag=self._run_id,
-            extra_environment=cluster.environment,
-            free_ports=ports.free_ports,
+            environment=dict(cluster.environment),
         )
 
     def _send_begin(self, bundle: WorkerBundle) -> None:
         self.attempt += 1
-        frame = {
-            "do": "begin",
-            "attempt": self.attempt,
-            "roles": codec.encode(self._group.driver),
-            "slots": [codec.encode(roles) for roles in self._group.slots],
-            "bundle": codec.encode(bundle),
-        }
-        with contextlib.suppress(ConnectionError):  # talk() finds the agent's last words, or their absence
-            self._channel.send(frame)
+        self._tell(commands.Begin(self.attempt, self._wanted(), codec.encode(bundle)))
+
+    def _tell(self, command: commands.Command) -> None:
+        # the agent may have ended meanwhile; talk() then finds its last words, or their absence
+        with contextlib.suppress(ConnectionError):
+            self._channel.send(commands.to_wire(command))
 
     def _listening(self) -> tuple[str, int]:
         deadline = time.monotonic() + self._limits.start_s
         while time.monotonic() < deadline:
             message = self._receive()
-            if message is not None and message.get("event") == "Listening":
-                host, port = message["address"]
-                return str(host), int(port)
+            event = events.from_wire(message) if message is not None else None
+            if isinstance(event, Listening):
+                return event.address
         raise NotStarted(
             f"the driver's agent did not open its port within {self._limits.start_s:g} s (failure.start_s)"
         )
@@ -231,7 +220,16 @@ class Gang:
         if message is None:
             self._over = True
             raise self._agent_gone(self._agent.wait(_STOP_S)["message"])
-        return None if "beat" in message else message
+        if "beat" in message:
+            return None
+        return None if self._is_placed(message) else message
+
+    def _is_placed(self, message: dict[str, Any]) -> bool:
+        """Tell whether a message says where the roles are; it names what is left behind if the agent is killed."""
+        event = events.from_wire(message) if message.get("event") == Placed.__name__ else None
+        if isinstance(event, Placed):
+            self._agent.sockets = event.sockets
+        return event is not None
 
     def _look_at_agent(self) -> None:
         """Give up an agent that has not even sent a beat: it is stopped, or the machine is."""
@@ -263,7 +261,7 @@ class Gang:
     def _stop(self, why: str) -> bool:
         """Have the driver's agent end every role and itself; True once it has."""
         try:
-            self._channel.send({"do": "stop", "why": why})
+            self._channel.send(commands.to_wire(commands.Stop(why)))
             deadline = time.monotonic() + _STOP_S
             while time.monotonic() < deadline:
                 try:
@@ -272,6 +270,7 @@ class Gang:
                     continue
                 if message is None:
                     return True
+                self._is_placed(message)
         except OSError:
             return True  # the agent is gone, and its roles with it
         return False

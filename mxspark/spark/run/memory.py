@@ -7,7 +7,7 @@ from typing import Any, Optional
 
 from mxspark.config.job_config import JobConfig
 from mxspark.errors import ClusterError, MXSparkError
-from mxspark.spark.session.session import SessionFacts, pretended_hosts
+from mxspark.spark.session.session import SessionFacts
 from mxspark.topology import memory
 from mxspark.topology.memory import Container
 
@@ -24,7 +24,7 @@ def containers(facts: SessionFacts, job: JobConfig, values: Optional[int] = None
         return []
     conf = facts.spark.sparkContext.getConf()
     workers = job.cluster.num_workers
-    servers = job.servers_for(workers, pretended_hosts())
+    servers = job.servers_for(workers)
     executors = memory.executor(
         **_sizes(conf, "executor"),
         slots=int(conf.get("spark.executor.cores") or 1) // facts.task_cpus,

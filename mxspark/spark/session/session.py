@@ -17,7 +17,6 @@ from pyspark.sql import SparkSession
 from mxspark.data.spool import run_folder_name
 from mxspark.errors import ClusterError, ConfigError, InputError
 from mxspark.spark.session.gateway import starting_jvm
-from mxspark.topology import hosts
 
 
 @dataclass(frozen=True)
@@ -185,8 +184,3 @@ def _slots_now(spark: SparkSession) -> int:
     context: Any = spark.sparkContext._jsc.sc()
     profile = context.resourceProfileManager().defaultResourceProfile()
     return int(context.maxNumConcurrentTasks(profile))
-
-
-def pretended_hosts() -> int:
-    """Return as how many hosts this machine counts: 1 but in tests."""
-    return int(os.environ.get(hosts.PRETENDED, "1"))

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from mxspark.errors import InternalError
-from mxspark.mx.runtime.agent_channel import AgentLine
-from mxspark.protocol import events
+from mxspark.mx.runtime.agent_channel import AgentChannel
+from mxspark.protocol import commands, events
 from mxspark.protocol.channel import Channel
+from mxspark.protocol.commands import UnknownCommand
 
 LIMIT_S = 10.0
 AGENTS: list[Any] = []  # kept, for a line whose agent is gone ends its process
@@ -23,12 +24,12 @@ class Agent:
     def __init__(self) -> None:
         AGENTS.append(self)
         ours, theirs = socket.socketpair()
-        self.channel, self.line = Channel(ours), AgentLine(Channel(theirs))
-        self.say("train", rank=0, bundle={})
-        assert self.line.bundle(LIMIT_S)["rank"] == 0
+        self.channel, self.line = Channel(ours), AgentChannel(Channel(theirs))
+        self.tell(commands.Train(0, {}))
+        assert self.line.await_work(LIMIT_S) == commands.Train(0, {})
 
-    def say(self, do: str, **more: Any) -> None:
-        self.channel.send({"do": do, **more})
+    def tell(self, command: commands.Command) -> None:
+        self.channel.send(commands.to_wire(command))
 
     def hear(self) -> events.Event:
         frame = self.channel.receive(LIMIT_S)
@@ -39,7 +40,7 @@ class Agent:
 class Loop(threading.Thread):
     """A training loop that begins steps for as long as it may, each when it is let."""
 
-    def __init__(self, line: AgentLine) -> None:
+    def __init__(self, line: AgentChannel) -> None:
         super().__init__(daemon=True)
         self.line, self.begun = line, 0
         self.let = threading.Semaphore(0)
@@ -57,12 +58,12 @@ def test_a_worker_inside_a_step_says_so_and_begins_no_other_before_it_is_told_th
     loop = Loop(agent.line)
     loop.start()
     assert loop.inside.acquire(timeout=LIMIT_S)
-    agent.say("yield")
+    agent.tell(commands.EndEarly("test"))
     assert agent.hear() == events.Ready(1), "from inside the step: the others may be needed to end it"
     loop.let.release()
     loop.join(0.2)
     assert loop.is_alive() and loop.begun == 1, "it waits"
-    agent.say("last", step=3)
+    agent.tell(commands.LastStep(3))
     for _ in range(2):
         assert loop.inside.acquire(timeout=LIMIT_S)
         loop.let.release()
@@ -73,21 +74,21 @@ def test_a_worker_inside_a_step_says_so_and_begins_no_other_before_it_is_told_th
 def test_the_first_of_all_stops_where_it_is() -> None:
     agent = Agent()
     assert agent.line.goes_on(4)
-    agent.say("yield")
+    agent.tell(commands.EndEarly("test"))
     assert agent.hear() == events.Ready(5)
-    agent.say("last", step=5)
+    agent.tell(commands.LastStep(5))
     assert not agent.line.goes_on(5)
 
 
 def test_a_commit_is_waited_for_and_a_word_about_an_older_one_is_not_it() -> None:
     agent, beats = Agent(), []
     agent.line.send(events.Staged("checkpoint", "/x", 20, 1, (), {}))
-    agent.say("committed", step=10)
+    agent.tell(commands.Committed(10))
 
     def beat() -> None:
         beats.append(1)
         if len(beats) == 2:
-            agent.say("committed", step=20)
+            agent.tell(commands.Committed(20))
 
     agent.line.wait_committed(beat)
     assert len(beats) >= 2
@@ -99,7 +100,7 @@ def test_leave_to_finish() -> None:
 
     def finish() -> None:
         said.set()
-        agent.say("finish")
+        agent.tell(commands.Finish())
 
     threading.Timer(0.1, finish).start()
     agent.line.wait_finish()
@@ -108,8 +109,8 @@ def test_leave_to_finish() -> None:
 
 def test_an_unknown_order_is_an_error() -> None:
     agent = Agent()
-    agent.say("dance")
-    with pytest.raises(InternalError, match="unknown order came from the agent: 'dance'"):
+    agent.channel.send({"do": "Dance"})
+    with pytest.raises(UnknownCommand, match="knows no command 'Dance'"):
         agent.line.wait_finish()
     with pytest.raises(InternalError):
         agent.line.drain()
