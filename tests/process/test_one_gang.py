@@ -217,7 +217,7 @@ def test_an_agent_that_never_comes_is_named(tmp_path: Path) -> None:
 
 
 def test_a_group_that_does_not_start_to_train(tmp_path: Path) -> None:
-    limits = Limits(start_s=1.5, hang_s=20, lease_s=10, shutdown_s=5)
+    limits = Limits(start_s=4, hang_s=20, lease_s=10, shutdown_s=5)
     with Gang(tmp_path, limits=limits, faults={("worker", 1): {"at": "formed", "do": "hang"}}) as gang:
         cause = gang.start().end().cause
     assert cause is not None and (cause.kind, cause.role, cause.rank) == ("start", "worker", 1)
