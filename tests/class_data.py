@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pyspark
@@ -23,11 +26,21 @@ def spark_submit_options() -> str:
     key = hashlib.sha256(b"\0".join([version, pyspark.__file__.encode(), pyspark.__version__.encode()]))
     archive = CACHE / f"spark-{key.hexdigest()[:12]}.jsa"
     if not archive.exists():
-        _make(archive)
+        with _only_one():
+            if not archive.exists():  # another worker may have made it meanwhile
+                _make(archive)
     # a JVM of another Spark or Java does without it, and need not say so
     return (
         f"{_QUICK} -XX:SharedArchiveFile={archive} -Xlog:disable -Xlog:all=error:stderr" if archive.exists() else _QUICK
     )
+
+
+@contextmanager
+def _only_one() -> Iterator[None]:
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with open(CACHE / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _java() -> str:
@@ -36,7 +49,6 @@ def _java() -> str:
 
 
 def _make(archive: Path) -> None:
-    CACHE.mkdir(parents=True, exist_ok=True)
     part = CACHE / f"{archive.name}.{os.getpid()}"
     environment = {
         **os.environ,

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
+import parallel
 import pytest
 from class_data import spark_submit_options
 from hypothesis import HealthCheck
-from leftovers import dead_sockets, roles_alive
+from leftovers import dead_sockets, end_all, roles_alive, sockets_left
 
-TIERS = ("core", "process", "mx", "spark", "cluster")
-ROOT = Path(__file__).resolve().parent
+_UNITS = "units"  # of `parallel`: the name of what workers are told by it
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -24,30 +26,59 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Give this test run a temporary folder, by which its processes are known (`leftovers`), and patience."""
+    """Give this test run a temporary folder, by which its processes are known (`leftovers`), and patience.
+
+    Each worker of pytest-xdist is a test run of its own.
+    """
     hypothesis.settings.register_profile("busy machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
     hypothesis.settings.load_profile("busy machine")
     folder = tempfile.mkdtemp(prefix="mxspark-tests-")
     os.environ["TMPDIR"] = tempfile.tempdir = folder
     config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+    if not hasattr(config, "workerinput"):  # what a worker leaves, its controller ends
+        config.add_cleanup(lambda: [print("ended what was left:", each) for each in end_all(folder)])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Answer ``-n auto``."""
+    return parallel.workers(config.args)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a worker where it says what stays together."""
+    node.workerinput[_UNITS] = str(_units_file())
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Hand out tests as `parallel` says."""
+    return parallel.scheduler(config, log, _units_file())
+
+
+def _units_file() -> Path:
+    return Path(os.environ["TMPDIR"], "units.json")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark each test with its tier, run quick tiers first, and leave long tests out unless asked."""
     for item in items:
-        tier = item.path.relative_to(ROOT).parts[0]
-        if tier in TIERS:
+        tier = parallel.tier_of(item)
+        if tier in parallel.TIERS:
             item.add_marker(getattr(pytest.mark, tier))
         if item.get_closest_marker("long") and not config.getoption("--long"):
             item.add_marker(pytest.mark.skip(reason="long; run with --long"))
-    items.sort(key=lambda item: TIERS.index(item.path.relative_to(ROOT).parts[0]))
+    worker = getattr(config, "workerinput", None)
+    units = parallel.sort(items, at_a_time=worker is not None)
+    if worker is not None and worker["workerid"] == "gw0":
+        Path(worker[_UNITS]).write_text(json.dumps(units))
 
 
-@pytest.fixture(autouse=True, scope="session")
-def quick_spark(request: pytest.FixtureRequest) -> None:
-    """Let every JVM of Spark's start quickly, where a test of this run starts one."""
-    tiers = {item.path.relative_to(ROOT).parts[0] for item in request.session.items}
-    if tiers & {"spark", "cluster"} and "SPARK_SUBMIT_OPTS" not in os.environ:
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Let every JVM of Spark's start quickly: before any fixture, and only where a test may start one."""
+    if parallel.tier_of(item) in ("spark", "cluster") and "SPARK_SUBMIT_OPTS" not in os.environ:
         os.environ["SPARK_SUBMIT_OPTS"] = spark_submit_options()
 
 
@@ -66,4 +97,4 @@ def nothing_left() -> Iterator[None]:
     processes = set(roles_alive())
     yield
     assert set(roles_alive()) <= processes, "role processes were left behind"
-    assert dead_sockets() <= sockets, "sockets were left behind"
+    assert not sockets_left(sockets), "sockets were left behind"

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 import yaml
+from leftovers import processes
 from pyspark.sql import SparkSession
 from spark.jobs import digits
 
@@ -67,7 +67,7 @@ def test_a_network_that_raises_where_the_workers_are(spark: SparkSession, tmp_pa
 def test_what_a_network_starts_and_leaves_is_ended(spark: SparkSession, tmp_path: Path) -> None:
     found = findings(tmp_path, training={"network": "spark.gates:daemons"})
     assert found["MXNet"].status == OK and "2,410 trained values" in found["MXNet"].seen
-    left = [" ".join(process.info["cmdline"] or ()) for process in psutil.process_iter(["cmdline"])]
+    left = [" ".join(words) for _, words, _ in processes()]
     assert not {"sleep 1001", "sleep 1002"}.intersection(left)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,14 +12,10 @@ from mxspark.errors import ClusterError, JobDirError
 from mxspark.spark.hadoop.storage import HadoopStorage
 
 
-@pytest.fixture(scope="module")
-def session() -> Iterator[SparkSession]:
-    """The session that is there, else one of our own."""
-    found = SparkSession.getActiveSession()
-    spark = found or SparkSession.builder.master("local[1]").config("spark.ui.enabled", "false").getOrCreate()
-    yield spark
-    if found is None:
-        spark.stop()
+@pytest.fixture
+def session(spark: SparkSession) -> SparkSession:
+    """The session of this tier; HDFS has another."""
+    return spark
 
 
 class TestHadoopLocal(StorageContract):
