@@ -11,6 +11,7 @@ from typing import Optional
 
 from mxspark.config import yaml12
 from mxspark.errors import InputError
+from mxspark.system import utf8
 
 # SparkSubmitOptionParser of Spark 3.5 and 4.x
 _SWITCHES = {"--verbose", "--supervise", "--load-spark-defaults"}
@@ -69,6 +70,11 @@ def sort_arguments(given: Sequence[str]) -> CommandLine:
     spark: list[str] = []
     script: Optional[str] = None
     own: list[str] = []
+    broken = [argument for argument in given if utf8.is_broken(argument)]
+    if broken:
+        raise InputError(
+            f"{broken[0]!r} is not UTF-8 and would arrive as another name; write it, and name files, in UTF-8"
+        )
     rest = list(given)
     while rest:
         here = rest.pop(0)
@@ -184,6 +190,10 @@ def our_arguments(command: CommandLine, environ: Mapping[str, str], root: Path, 
     given = given_settings(command, environ)
     if not given.keys() & {"spark.master", "spark.remote"}:
         ours += ["--master", f"local[{max(cores, num_workers(command.arguments))}]"]
+    if not given.get("spark.master", "local").startswith("local"):
+        # a container has no locale at all, and its JVM then takes names of files for ASCII
+        for key in ("spark.executorEnv.LC_ALL", "spark.yarn.appMasterEnv.LC_ALL"):
+            ours += [] if key in given else ["--conf", f"{key}={utf8.UTF8}"]
     for key, value in {
         # a barrier stage cannot run with it: its slots must all be there at once; many clusters turn it on
         "spark.dynamicAllocation.enabled": "false",

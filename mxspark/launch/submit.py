@@ -15,6 +15,7 @@ from typing import Optional
 from mxspark.errors import EXIT_INTERRUPTED, MXSparkError
 from mxspark.launch.environment import Environment, check_platform
 from mxspark.launch.java import java_home
+from mxspark.system import utf8
 from mxspark.system.stdio import make_ours_last
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -67,6 +68,8 @@ def _become(environment: Environment, command: Sequence[str]) -> None:
     """Replace this process by a command that runs in the environment."""
     environment.make()
     variables = environment.variables(os.environ)
+    # before the first JVM: names go through its command line and its files (a notebook's and a pyspark shell's too)
+    variables.update(utf8.variables(os.environ))
     variables["JAVA_HOME"] = str(java_home(environment, os.environ))
     if not command:
         command = ["python"]

@@ -103,7 +103,9 @@ def test_a_spark_of_the_users_keeps_its_own_defaults(tmp_path: Path) -> None:
     (tmp_path / "conf/spark-defaults.conf").write_text("# ours\nspark.master   yarn\nspark.local.dir=/big\n")
     environ = {"SPARK_HOME": str(tmp_path)}
     command = sort_arguments(["a.py", "--conf", "spark.dynamicAllocation.enabled=true"])
-    assert our_arguments(command, environ, ROOT, 4) == ["--conf", "spark.ui.showConsoleProgress=false"]
+    locale = [f"spark.{whose}.LC_ALL=C.UTF-8" for whose in ("executorEnv", "yarn.appMasterEnv")]
+    ours = [*locale, "spark.ui.showConsoleProgress=false"]
+    assert our_arguments(command, environ, ROOT, 4) == [word for text in ours for word in ("--conf", text)]
     assert given_settings(command, environ) == {
         "spark.master": "yarn",
         "spark.local.dir": "/big",

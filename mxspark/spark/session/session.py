@@ -8,6 +8,8 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional
@@ -17,6 +19,7 @@ from pyspark.sql import SparkSession
 from mxspark.data.spool import run_folder_name
 from mxspark.errors import ClusterError, ConfigError, InputError
 from mxspark.spark.session.gateway import starting_jvm
+from mxspark.system import utf8
 
 
 @dataclass(frozen=True)
@@ -43,8 +46,42 @@ class SessionFacts:
 def start(app_name: str, master: Optional[str] = None) -> SparkSession:
     """Return the active session, or make one from what spark-submit or the environment say."""
     builder = SparkSession.builder.appName(app_name)
-    with starting_jvm():
+    with starting_jvm(), _names_are_utf8():
         return (builder if master is None else builder.master(master)).getOrCreate()
+
+
+@contextmanager
+def _names_are_utf8() -> Iterator[None]:
+    """Let the JVM that is started inside the ``with`` take names for UTF-8, under ``LC_ALL=C`` too."""
+    changes = utf8.variables(os.environ)
+    before = {name: os.environ.get(name) for name in changes}
+    os.environ.update(changes)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def check_names(spark: SparkSession, names: Mapping[str, str]) -> None:
+    """Prove that the JVM of a session can say names of local files, by the keys they come from.
+
+    Raises
+    ------
+    InputError
+        Java would put ``?`` for each letter its encoding lacks, and read or make a file of another name.
+    """
+    jvm: Any = spark._jvm
+    encoding = str(jvm.java.lang.System.getProperty("sun.jnu.encoding"))
+    local = {key: name for key, name in names.items() if re.match(r"file:|(?![A-Za-z][\w+.-]*:)", name)}
+    for key in utf8.unsayable(local, encoding):
+        raise InputError(
+            f"{key} is {local[key]!r}, but the JVM of this session knows the letters of {encoding} only (its locale), "
+            f"and would take another file; start the session with LC_ALL={utf8.UTF8} in the environment, or rename it"
+        )
 
 
 def announce(spark: SparkSession) -> None:

@@ -17,6 +17,7 @@ from mxspark.data.spool import ColumnSpec, SpoolReady
 from mxspark.errors import ClusterError, ConfigError, DataError, InputError
 from mxspark.job.spec import Component, Function
 from mxspark.spark.session import modules
+from mxspark.spark.session.session import check_names
 from mxspark.spark.spool import stage
 from mxspark.topology import identity
 
@@ -25,6 +26,7 @@ def read(spark: SparkSession, job: JobConfig, path: Optional[str], key: str) -> 
     """Return the DataFrame of ``data.path`` or ``data.validation.path``."""
     if path is None:
         raise ConfigError(f"{key}: is missing; name what Spark shall read, or give train() a DataFrame or an RDD")
+    check_names(spark, {key: path})
     try:
         return spark.read.format(job.data.format).options(**job.data.options).load(path)
     except AnalysisException as error:
