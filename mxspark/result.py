@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Optional
+from typing import Any, Optional
 
+from mxspark.errors import MXSparkError
 from mxspark.errors.cause import Cause
 from mxspark.model import Model
 from mxspark.protocol import codec
 from mxspark.protocol.events import EpochEnd
 
-if TYPE_CHECKING:
-    pass
-
-SUCCEEDED, FAILED, INTERRUPTED, TERMINATED = "succeeded", "failed", "interrupted", "terminated"
+SUCCEEDED = "succeeded"
+FAILED = "failed"
+INTERRUPTED = "interrupted"
+TERMINATED = "terminated"
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,15 @@ class Result:
     attempts: tuple[Attempt, ...] = ()
     warnings: tuple[str, ...] = ()
 
+    @classmethod
+    def of_error(cls, error: MXSparkError, run_id: str = "") -> Result:
+        """Return the outcome of a run that an error ended before it owned the job dir: nothing was reached."""
+        return cls(FAILED, run_id, error.message).failed_by(error)
+
+    def failed_by(self, error: MXSparkError) -> Result:
+        """Return this outcome with the cause of an error and what to do about it."""
+        return self.failed(cause_of(error), error.remedy)
+
     def failed(self, cause: Cause, exact: str = "") -> Result:
         """Return this outcome with what failed first and what to do about it; `exact` is better than what is usual."""
         return replace(self, cause=cause, remedy=exact or cause.traits.remedy)
@@ -120,6 +130,11 @@ class Result:
         plain["model"] = self.model.path if self.model else None
         plain["best_model"] = self.best_model.path if self.best_model else None
         return dict(_finite(plain))
+
+
+def cause_of(error: MXSparkError) -> Cause:
+    """Return the cause of an error; of one that no role process is behind it is this process that says it."""
+    return error.cause or Cause.here(error.kind, "driver", error.message.splitlines()[0])
 
 
 def _finite(value: Any) -> Any:

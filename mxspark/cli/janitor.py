@@ -6,6 +6,7 @@ all processes of a run were killed at once.
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import os
 import re
@@ -13,13 +14,15 @@ import shutil
 import signal
 import socket
 import stat
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional
+from typing import Any, Optional
 
+from mxspark.errors import ClusterError
 from mxspark.protocol import specs
 from mxspark.system import procfs, unix_sockets
 from mxspark.topology import identity, placement
@@ -31,8 +34,33 @@ OLD_S = 3600.0
 KILLED_S = 5.0
 
 
+def add_to(verbs: Any) -> argparse.ArgumentParser:
+    """Add the verb to the command line and return its parser."""
+    parser: argparse.ArgumentParser = verbs.add_parser("janitor", help="list what dead runs left on this host")
+    parser.add_argument("folders", nargs="*", metavar="FOLDER", help="local folders of Spark, beside the temporary one")
+    parser.add_argument("--remove", action="store_true", help="remove it")
+    parser.add_argument("--older-than", type=float, default=1.0, metavar="HOURS", help="leave younger folders alone")
+    return parser
+
+
+def run(given: argparse.Namespace) -> int:
+    """List what dead runs left, remove it if asked to, and return the exit code."""
+    local = [folder for folder in os.environ.get("SPARK_LOCAL_DIRS", "").split(",") if folder]
+    old_s = given.older_than * 3600
+    leftovers = find([*local, *given.folders], old_s)
+    for left in leftovers:
+        print(f"{left.kind:8} {left.name}  {left.detail}")
+    problems = remove(leftovers) if given.remove else []
+    for problem in problems:
+        print(f"mxspark: {problem}", file=sys.stderr)
+    age = f" (folders that were changed in the last {old_s / 3600:g} h do not count, see --older-than)"
+    failures = f", {len(problems)} could not be removed" if problems else ""
+    print(f"{len(leftovers)} left by dead runs{age}{failures}")
+    return ClusterError.exit_code if problems else 0
+
+
 @dataclass(frozen=True)
-class Left:
+class Leftover:
     """One thing that was left.
 
     Attributes
@@ -50,7 +78,7 @@ class Left:
     detail: str
 
 
-def find(folders: Sequence[str] = (), old_s: float = OLD_S) -> list[Left]:
+def find(folders: Sequence[str] = (), old_s: float = OLD_S) -> list[Leftover]:
     """Return what dead runs of this user left on this host.
 
     Parameters
@@ -64,12 +92,12 @@ def find(folders: Sequence[str] = (), old_s: float = OLD_S) -> list[Left]:
     table = {pid: _Process.read(pid) for pid in procfs.pids() if pid != os.getpid()}
     known = {pid: entry for pid, entry in table.items() if entry is not None}
     alive = {entry.run for entry in known.values() if entry.run and not _is_orphan(entry, known)}
-    found = [
-        Left("process", str(entry.pid), f"of run {entry.run}: {entry.words[:200]}")
+    leftovers = [
+        Leftover("process", str(entry.pid), f"of run {entry.run}: {entry.words[:200]}")
         for entry in known.values()
         if entry.run and _is_orphan(entry, known)
     ]
-    found += [Left("socket", str(path), "nobody listens on it") for path in _dead_sockets()]
+    leftovers += [Leftover("socket", str(path), "nobody listens on it") for path in _dead_sockets()]
     used = {path for pid in procfs.pids() for path in procfs.used_paths(pid)}
     for path in _our_folders([tempfile.gettempdir(), *folders]):
         match = _SPOOL.fullmatch(path.name)
@@ -77,13 +105,13 @@ def find(folders: Sequence[str] = (), old_s: float = OLD_S) -> list[Left]:
         if (match and match.group(1) in alive) or changed_s < old_s or any(_below(file, path) for file in used):
             continue
         kind = "spool" if match else "scratch"
-        found.append(Left(kind, str(path), f"{_bytes(path):,} bytes, unchanged for {changed_s / 3600:.1f} h"))
-    return found
+        leftovers.append(Leftover(kind, str(path), f"{_bytes(path):,} bytes, unchanged for {changed_s / 3600:.1f} h"))
+    return leftovers
 
 
-def remove(found: Sequence[Left]) -> list[str]:
+def remove(leftovers: Sequence[Leftover]) -> list[str]:
     """Remove it, and return in words what could not be removed."""
-    pids = [int(left.name) for left in found if left.kind == "process"]
+    pids = [int(left.name) for left in leftovers if left.kind == "process"]
     for pid in pids:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, signal.SIGKILL)
@@ -91,7 +119,7 @@ def remove(found: Sequence[Left]) -> list[str]:
     while (still := [pid for pid in pids if procfs.is_alive(pid)]) and time.monotonic() < deadline:
         time.sleep(0.02)
     problems = [f"process {pid} cannot be killed" for pid in still]
-    for left in found:
+    for left in leftovers:
         if left.kind == "socket":
             unix_sockets.remove_socket(left.name)
         elif left.kind in ("spool", "scratch"):
@@ -160,9 +188,9 @@ def _our_folders(roots: Sequence[str]) -> Iterator[Path]:
     for root in dict.fromkeys(roots):
         for path in (*Path(root).glob("mxspark-*"), *Path(root).glob("*/mxspark-*")):
             with contextlib.suppress(OSError):
-                found = path.lstat()
+                status = path.lstat()
                 named = _SPOOL.fullmatch(path.name) or _SCRATCH.fullmatch(path.name)
-                if named and stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid():
+                if named and stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid():
                     yield path
 
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Callable, Optional
 
 from mxspark.errors import MXSparkError
-from mxspark.errors.cause import Cause
 from mxspark.jobdir.layout import MODELS, JobDir
 from mxspark.model import Model
 from mxspark.result import Result
@@ -20,12 +19,6 @@ from mxspark.storage.base import Storage
 
 #: What ``failure.json`` holds of a result.
 FAILURE = ("run_id", "message", "cause", "attempts", "remedy", "epochs", "steps", "checkpoint", "events")
-
-
-def cause_of(error: MXSparkError) -> Cause:
-    """Return the cause of an error; of one that no role process is behind it is this process that says it."""
-    words = error.message.splitlines()[0]
-    return error.cause or Cause.here(error.kind, "driver", words)
 
 
 def models(owned: JobDir) -> dict[str, Model]:

@@ -14,7 +14,7 @@ from typing import Any, Optional
 
 from mxspark.errors import EXIT_TERMINATED, ClusterError, MXSparkError
 from mxspark.errors.cause import Cause
-from mxspark.jobdir.run_folder import cause_of, failure_json
+from mxspark.jobdir.run_folder import failure_json
 from mxspark.report import result_file
 from mxspark.result import FAILED, INTERRUPTED, TERMINATED, Result
 
@@ -61,7 +61,7 @@ def patience(words: str) -> Iterator[None]:
 def refuse(error: MXSparkError, path: Optional[str]) -> int:
     """Say why no spark-submit was started, write ``--result``, and return the exit code."""
     print(f"mxspark: {error.message}", file=sys.stderr)
-    result_file.write(path, Result(FAILED, "", error.message).failed(cause_of(error), error.remedy).to_dict())
+    result_file.write(path, Result.of_error(error).to_dict())
     return error.exit_code
 
 

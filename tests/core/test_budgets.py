@@ -73,8 +73,6 @@ NOT_YET: set[str] = {
     # protocol
     "protocol/frames.py Secured.__init__",
     "protocol/launcher.py module",
-    # root
-    "result.py module",
     # spark
     "spark/check/driver.py _Checkup.__init__",
     "spark/run/attempts.py Attempts",

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from mxspark.cli import main
+from mxspark.cli import train
 from mxspark.config import resolve
 from mxspark.config.job_config import _SECTIONS, JobConfig
 from mxspark.config.job_file import override, read_yaml
@@ -178,7 +178,7 @@ def test_bad_overrides_are_reported_with_all_other_problems() -> None:
 
 @pytest.mark.parametrize("file", ["none.yaml", "conf/digits.yaml"])
 def test_a_command_line_says_what_to_do_about_it(file: str) -> None:
-    result, code = main._train(str(ROOT / file), ["foo"], None)
+    result, code = train._train(str(ROOT / file), ["foo"], None)
     assert code == 2 and result.remedy == ConfigError.remedy
 
 

@@ -20,10 +20,9 @@ from mxspark.errors import cause as failure
 from mxspark.errors.cause import Cause
 from mxspark.errors.kinds import KINDS
 from mxspark.errors.restart import IN_PLACE, STAGE, STOP, Failed, Next, Policy, decide
-from mxspark.jobdir.run_folder import cause_of
 from mxspark.protocol import codec, events
 from mxspark.report.summary import print_summary, rows
-from mxspark.result import FAILED, Result
+from mxspark.result import FAILED, Result, cause_of
 from mxspark.spark.run.downtime import Losses
 
 POLICY = Policy(max_restarts=3, backoff_s=2.0)

@@ -192,7 +192,7 @@ class Recorder:
             raise
         except MXSparkError as error:
             reached = self._last_result(FAILED, error.message)
-            error.result = self._leave(reached.failed(run_folder.cause_of(error), error.remedy))
+            error.result = self._leave(reached.failed_by(error))
             raise
         except BaseException as error:
             self._leave(self._last_result(FAILED, f"{type(error).__name__}: {error}"))

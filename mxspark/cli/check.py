@@ -1,0 +1,53 @@
+"""``mxspark check``: what would keep a job from running, found out before it is started."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import traceback
+from typing import Any, Optional
+
+from mxspark.check import findings
+from mxspark.config.job_config import JobConfig
+from mxspark.errors import EXIT_INTERRUPTED, ConfigError
+
+
+def add_to(verbs: Any) -> argparse.ArgumentParser:
+    """Add the verb to the command line and return its parser."""
+    parser: argparse.ArgumentParser = verbs.add_parser(
+        "check", help="find out what would keep a job from running, before it is started"
+    )
+    parser.add_argument("--json", action="store_true", help="write one JSON object instead of a table")
+    return parser
+
+
+def run(given: argparse.Namespace, outcome_path: Optional[str]) -> int:
+    """Say what would keep a job from running, and return the exit code."""
+    from mxspark.report import check as report
+
+    try:
+        job = JobConfig.from_yaml(given.config, given.set)
+        from mxspark.report import progress
+        from mxspark.spark.check import driver
+        from mxspark.spark.session import session
+
+        spark = session.start(f"mxspark check of {job.job.name}", given.master)
+        if not given.json:  # spark-submit makes one stream of this process's two
+            session.announce(spark)
+        display = progress.make("off" if given.json else "lines", job.report.every_s)
+        seen = driver.check(job, spark, display.phase)
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except ConfigError as error:
+        seen = [findings.Finding("configuration", findings.PROBLEM, error.message, by=findings.INPUT)]
+    except Exception:
+        words = f"a mistake of mxspark's own, please report it:\n{traceback.format_exc()}"
+        seen = [findings.Finding("check", findings.PROBLEM, words)]
+    text = report.as_json(seen) if given.json else report.as_table(seen)
+    print(text, end="", flush=True)
+    code = findings.exit_code(seen)
+    if outcome_path:
+        from mxspark.spark.hadoop import outcome
+
+        outcome.write(outcome_path, {"code": code, "result": json.loads(report.as_json(seen)), "summary": text})
+    return code
