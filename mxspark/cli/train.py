@@ -22,7 +22,7 @@ from mxspark.protocol import launcher
 from mxspark.report import result_file
 from mxspark.report.summary import print_summary
 from mxspark.result import FAILED, INTERRUPTED, TERMINATED, Result
-from mxspark.spark.run.shutdown import Notice, Terminated
+from mxspark.spark.run.shutdown import Shutdown, Terminated
 
 
 def add_to(verbs: Any) -> argparse.ArgumentParser:
@@ -84,13 +84,13 @@ def _train(config: str, overrides: Sequence[str], master: Optional[str]) -> tupl
         _quiet_py4j()
         launcher.tell(launcher.GRACE, math.ceil(job.failure.grace_s))
         launcher.tell(launcher.LEASE, job.failure.lease_s)
-        notice = Notice()
-        signal.signal(signal.SIGTERM, lambda _number, _frame: notice.give("SIGTERM"))
+        shutdown = Shutdown()
+        signal.signal(signal.SIGTERM, lambda _number, _frame: shutdown.request("SIGTERM"))
         spark = session.start(f"mxspark {job.job.name}", master)
         # pyspark's own handler calls the JVM in the middle of a call; a run cancels what it has begun by itself
         signal.signal(signal.SIGINT, signal.default_int_handler)
         session.announce(spark)
-        return spark_job.train_job(job, spark, run, notice), 0
+        return spark_job.train_job(job, spark, run, shutdown), 0
     except KeyboardInterrupt as stop:
         is_terminated = isinstance(stop, Terminated)
         status = TERMINATED if is_terminated else INTERRUPTED

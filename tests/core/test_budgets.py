@@ -74,21 +74,8 @@ NOT_YET: set[str] = {
     "protocol/frames.py Secured.__init__",
     "protocol/launcher.py module",
     # spark
-    "spark/check/driver.py _Checkup.__init__",
-    "spark/run/attempts.py Attempts",
-    "spark/run/attempts.py Attempts.__init__",
     "spark/run/gang.py Gang",
     "spark/run/gang.py Gang.__init__",
-    "spark/run/job.py _Run",
-    "spark/run/job.py _Run.__init__",
-    "spark/run/job.py _train",
-    "spark/run/record.py Recorder",
-    "spark/run/record.py Recorder.__init__",
-    "spark/run/record.py Recorder.decided",
-    "spark/run/record.py Recorder.resume",
-    "spark/run/stragglers.py Watch.hear",
-    "spark/session/gateway.py _end",
-    "spark/spool/watch.py SpoolWatch.__init__",
     # topology
     "topology/memory.py module",
 }

@@ -23,7 +23,7 @@ from mxspark.errors.restart import IN_PLACE, STAGE, STOP, Failed, Next, Policy, 
 from mxspark.protocol import codec, events
 from mxspark.report.summary import print_summary, rows
 from mxspark.result import FAILED, Result, cause_of
-from mxspark.spark.run.downtime import Losses
+from mxspark.spark.run.downtime import Downtime
 
 POLICY = Policy(max_restarts=3, backoff_s=2.0)
 KILLED = Cause("role", "worker", 1, "h", 7, "killed by SIGKILL", signal="SIGKILL")
@@ -92,23 +92,23 @@ def test_every_second_counts_or_is_lost_to_one_failure() -> None:
     def at(seconds: float) -> None:
         now[0] = seconds
 
-    losses = Losses(lambda: now[0])
-    losses.stepped()  # of the first attempt: nothing was lost yet
-    losses.kept(10.0)
+    downtime = Downtime(lambda: now[0])
+    downtime.note_step()  # of the first attempt: nothing was lost yet
+    downtime.note_checkpoint(10.0)
     at(14.0)
-    losses.saw()
+    downtime.note_trouble()
     at(15.0)
-    losses.failed(1, 2, KILLED, 30)
-    assert losses.decided(Next(IN_PLACE, 0.0, "why"), 20).resumed == 20
+    downtime.note_failure(1, 2, KILLED, 30)
+    assert downtime.note_decision(Next(IN_PLACE, 0.0, "why"), 20).resumed == 20
     at(18.0)
-    losses.failed(2, 2, KILLED, 20)  # before its first step
+    downtime.note_failure(2, 2, KILLED, 20)  # before its first step
     at(20.0)
-    losses.stepped()
+    downtime.note_step()
     at(25.0)
-    losses.failed(3, 2, KILLED, 24)
+    downtime.note_failure(3, 2, KILLED, 24)
     at(27.0)
-    losses.stepped()
-    assert [(attempt.number, attempt.down_s, attempt.lost_s) for attempt in losses.attempts] == [
+    downtime.note_step()
+    assert [(attempt.number, attempt.down_s, attempt.lost_s) for attempt in downtime.attempts] == [
         (1, 4.0, 8.0),
         (2, 2.0, 2.0),
         (3, 2.0, 7.0),
@@ -116,10 +116,10 @@ def test_every_second_counts_or_is_lost_to_one_failure() -> None:
 
 
 def test_a_last_attempt_has_no_next_step() -> None:
-    losses = Losses(lambda: 1.0)
-    losses.failed(1, 2, KILLED, 3)
-    last: Optional[float] = losses.decided(Next(STOP, 0.0, "enough"), 0).down_s
-    assert last is None and losses.attempts[0].how == STOP
+    downtime = Downtime(lambda: 1.0)
+    downtime.note_failure(1, 2, KILLED, 3)
+    last: Optional[float] = downtime.note_decision(Next(STOP, 0.0, "enough"), 0).down_s
+    assert last is None and downtime.attempts[0].how == STOP
 
 
 def test_every_kind_has_a_remedy_of_its_own_and_the_summary_shows_it() -> None:

@@ -14,7 +14,7 @@ from spark.jobs import digits
 from mxspark.cli import main
 from mxspark.config.job_config import JobConfig
 from mxspark.result import SUCCEEDED, Result
-from mxspark.spark.run.record import run_info
+from mxspark.spark.run.context import run_info
 
 LEASE_S = 6.0
 AIRFLOW = {"DAG_ID": "nightly", "TASK_ID": "train", "DAG_RUN_ID": "scheduled__2024-01-01T00:00:00+00:00"}

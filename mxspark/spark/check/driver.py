@@ -63,7 +63,9 @@ class _Checkup:
     """One check."""
 
     def __init__(self, job: JobConfig, facts: SessionFacts, say: Callable[[str], None]) -> None:
-        self._job, self._facts, self._say = job, facts, say
+        self._job = job
+        self._facts = facts
+        self._say = say
         self._found: list[Finding] = []
 
     def run(self) -> list[Finding]:

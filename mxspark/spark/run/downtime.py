@@ -10,7 +10,7 @@ from mxspark.errors.restart import Next
 from mxspark.result import Attempt
 
 
-class Losses:
+class Downtime:
     """Keeps the account: every second of the run either counts or is lost to exactly one failure.
 
     Parameters
@@ -26,18 +26,18 @@ class Losses:
         self._open: Optional[tuple[float, float]] = None  # when the last failure was seen, and what it went back to
         self.attempts: list[Attempt] = []
 
-    def kept(self, at: float) -> None:
+    def note_checkpoint(self, at: float) -> None:
         """What was done until `at` is in a committed checkpoint."""
         self._kept_at = at
 
-    def saw(self) -> None:
+    def note_trouble(self) -> None:
         """Something failed; what follows is the end of the attempt."""
         if self._failed_at is None:
             self._failed_at = self._clock()
 
-    def failed(self, number: int, workers: int, cause: Cause, reached: int) -> None:
+    def note_failure(self, number: int, workers: int, cause: Cause, reached: int) -> None:
         """The attempt is over."""
-        self.saw()
+        self.note_trouble()
         assert self._failed_at is not None
         if self._open is not None:  # this attempt did not come to a step
             self._close(self._failed_at)
@@ -46,12 +46,12 @@ class Losses:
         self._open = (self._failed_at, self._kept_at)
         self._failed_at = None
 
-    def decided(self, step: Next, resumed: int) -> Attempt:
+    def note_decision(self, step: Next, resumed: int) -> Attempt:
         """Note what follows, and return all that is known of the attempt that failed last."""
         self.attempts[-1] = replace(self.attempts[-1], how=step.action, reason=step.reason, resumed=resumed)
         return self.attempts[-1]
 
-    def stepped(self) -> None:
+    def note_step(self) -> None:
         """A step was made: seconds count again."""
         if self._open is not None:
             self._kept_at = self._clock()
@@ -60,6 +60,7 @@ class Losses:
     def _close(self, until: float) -> None:
         if self._open is not None:
             failed_at, kept_at = self._open
-            down_s, lost_s = round(until - failed_at, 3), round(until - kept_at, 3)
+            down_s = round(until - failed_at, 3)
+            lost_s = round(until - kept_at, 3)
             self.attempts[-1] = replace(self.attempts[-1], down_s=down_s, lost_s=lost_s)
             self._open = None

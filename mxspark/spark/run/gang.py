@@ -22,6 +22,7 @@ from mxspark.protocol import codec, commands, events
 from mxspark.protocol.events import Ended, Listening, Placed, Reported
 from mxspark.protocol.specs import GroupSpec
 from mxspark.spark.run import task
+from mxspark.spark.run.context import RunContext
 from mxspark.spark.session import compat
 from mxspark.spark.session.call import SparkCall
 from mxspark.spark.session.session import SessionFacts
@@ -76,6 +77,11 @@ class Gang:
             first=first,
         )
         self._agent, self._channel = launch.driver_agent(spec, sys.executable)
+
+    @classmethod
+    def of(cls, run: RunContext, size: int, first: int) -> Gang:
+        """Return the gang of a run."""
+        return cls(run.facts, run.job, run.run_id, run.scratch / "logs", size, first)
 
     def __enter__(self) -> Gang:
         return self

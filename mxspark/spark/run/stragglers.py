@@ -39,7 +39,7 @@ class Watch:
             return None
         first = self._first.setdefault(rank, beat)
         if beat.seconds < first.seconds or beat.step < first.step:  # of a new attempt
-            self._first, self._last, self._named = {}, {}, {}
+            self._begin_again()
             return None
         self._last[rank] = beat
         if len(self._first) < self._size or min(map(self._seconds, range(self._size))) < WINDOW_S:
@@ -47,6 +47,11 @@ class Watch:
         found = self._judge()
         self._first, self._last = dict(self._last), {}
         return self._news(found)
+
+    def _begin_again(self) -> None:
+        self._first.clear()
+        self._last.clear()
+        self._named.clear()
 
     def _seconds(self, rank: int) -> float:
         last = self._last.get(rank)

@@ -42,7 +42,10 @@ def _is_known() -> bool:
 
 
 def _end(before: set[int]) -> None:
-    deadline, found, left = time.monotonic() + _APPEAR_S, False, True
+    """Kill the JVM that was just started, which may still be on its way: forked, and not yet executed."""
+    deadline = time.monotonic() + _APPEAR_S
+    found = False
+    left = True
     while (left or not found) and time.monotonic() < deadline:
         new = [child.pid for child in procfs.below(os.getpid(), but=before) if child.is_alive]
         for pid in (pid for pid in new if _MARK in procfs.environment(pid)):

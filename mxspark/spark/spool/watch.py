@@ -38,12 +38,18 @@ class SpoolWatch:
         jvm: int,
         hang_s: float,
         warn: Callable[[str], None],
+        *,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._context, self._group, self._jvm, self._hang_s = context, group, jvm, hang_s
-        self._warn, self._now = warn, now
+        self._context = context
+        self._group = group
+        self._jvm = jvm
+        self._hang_s = hang_s
+        self._warn = warn
+        self._now = now
         self._still = Stillness(now)
-        self._looked = self._moved = now()
+        self._looked = now()
+        self._moved = now()
         self._seen: Optional[tuple[int, ...]] = None
 
     def look(self) -> None:

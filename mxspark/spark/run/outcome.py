@@ -1,0 +1,68 @@
+"""From the standing of a run that ends to its result. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Optional
+
+from mxspark.config import resolve
+from mxspark.config.job_config import JobConfig
+from mxspark.result import Result, summarise
+from mxspark.spark.run.standing import Standing
+
+
+def result_of(
+    standing: Standing,
+    job: JobConfig,
+    *,
+    status: str,
+    message: str,
+    run_id: str,
+    rows_per_epoch: int,
+    seconds: Mapping[str, float],
+    checkpoint: Optional[str],
+    warnings: tuple[str, ...],
+) -> Result:
+    """Return the result of a run, but for its models.
+
+    Parameters
+    ----------
+    status, message : str
+        How it ended, and that in one sentence.
+    seconds : mapping
+        Wall time by phase.
+    checkpoint : str or None
+        The newest one that is still there.
+    """
+    history = tuple(standing.history)
+    trained = sum(epoch.rows for epoch in history)
+    training_s = sum(epoch.seconds for epoch in history)
+    return Result(
+        status=status,
+        run_id=run_id,
+        message=message,
+        epochs=standing.epochs,
+        steps=standing.step,
+        rows_per_epoch=rows_per_epoch,
+        history=history,
+        metrics=summarise(history, resolve.better(job)),
+        seconds=dict(seconds),
+        rows_per_s=trained / training_s if training_s else 0.0,
+        checkpoint=checkpoint,
+        attempts=standing.failed_attempts,
+        warnings=warnings,
+    )
+
+
+def success_message(job: JobConfig, standing: Standing) -> str:
+    """Say that a run did all its epochs."""
+    epochs = job.training.epochs
+    return f"{epochs} epoch{'s' if epochs > 1 else ''}, {standing.step} steps"
+
+
+def nothing_left_message(job: JobConfig, standing: Standing, path: str) -> str:
+    """Say that a run found all epochs done in the job dir `path`."""
+    return (
+        f"nothing left to train: {path} holds {standing.epochs} epochs and training.epochs is {job.training.epochs}; "
+        "raise it to train on"
+    )

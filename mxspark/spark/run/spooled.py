@@ -1,0 +1,163 @@
+"""The rows of a run on local disk, as they are until the run ends."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from dataclasses import dataclass
+from typing import Any, Callable, Optional
+
+from mxspark.config import resolve
+from mxspark.data.dataset import DataSet
+from mxspark.data.spool import ColumnSpec, SpoolReady
+from mxspark.errors import DataError
+from mxspark.job.record import DataRecord
+from mxspark.spark.run.context import RunContext
+from mxspark.spark.session import session
+from mxspark.spark.session.call import SparkCall
+from mxspark.spark.spool import inputs, stage
+from mxspark.spark.spool.watch import SpoolWatch
+
+log = logging.getLogger(__name__)
+
+Columns = tuple[tuple[ColumnSpec, ...], tuple[ColumnSpec, ...]]
+Data = tuple[DataSet, Optional[DataSet]]
+
+
+@dataclass(frozen=True)
+class Frames:
+    """What Spark reads: a DataFrame or RDD of training rows, and one of validation rows if the job has any."""
+
+    training: Any
+    validation: Any = None
+
+
+@dataclass(frozen=True)
+class _Spools:
+    training: list[SpoolReady]
+    validation: Optional[list[SpoolReady]]
+
+    def by_name(self) -> dict[str, list[SpoolReady]]:
+        spools = {"training": self.training}
+        return spools if self.validation is None else {**spools, "validation": self.validation}
+
+
+class Spooled:
+    """The rows of a run, written to local disk on construction.
+
+    Parameters
+    ----------
+    jvm_pid : int
+        The driver's JVM, below which the processes that spool are looked for.
+    at_end : ExitStack
+        Removes the files, also those of a spool that fails half way.
+
+    Attributes
+    ----------
+    columns : tuple
+        Features and labels, with the shapes that the rows have.
+    data : tuple of DataSet
+        Training and validation rows, for the workers.
+
+    Raises
+    ------
+    DataError
+        Naming everything that is wrong with the rows.
+    """
+
+    def __init__(self, context: RunContext, frames: Frames, jvm_pid: int, at_end: contextlib.ExitStack) -> None:
+        self._context = context
+        self._frames = frames
+        self._jvm_pid = jvm_pid
+        self._at_end = at_end
+        # runs last of all that is registered: it finds what tasks have left that never answered
+        at_end.callback(_forgive, session.remove_spools, context.facts, context.run_id)
+        self._spools = self._spool()
+        self.columns = self._settle(self._spools)
+        self.data = resolve.data_sets(context.job, self._spools.training, self._spools.validation)
+
+    @property
+    def record(self) -> tuple[DataRecord, Optional[DataRecord]]:
+        """What the job's record says of the training and of the validation rows."""
+        validation = self._spools.validation
+        return DataRecord.of(self._spools.training), None if validation is None else DataRecord.of(validation)
+
+    def ensure_there(self) -> Data:
+        """Return the data for a new stage; what was lost with an executor is read once more.
+
+        Spark's local folders go when their executor goes. What is read again must be what was read before: the job's
+        record, the plan and every checkpoint speak of those rows.
+
+        Raises
+        ------
+        DataError
+            If other rows are read than before.
+        """
+        before = self._spools
+        if all(stage.is_there(part) for parts in before.by_name().values() for part in parts):
+            return self.data
+        self._context.display.phase("spooled rows were lost with an executor; spooling again")
+        self._spools = self._spool()
+        self._settle(self._spools)
+        for name, parts in self._spools.by_name().items():
+            _check_same(name, DataRecord.of(before.by_name()[name]), DataRecord.of(parts))
+        self.data = resolve.data_sets(self._context.job, self._spools.training, self._spools.validation)
+        return self.data
+
+    def _spool(self) -> _Spools:
+        training = self._spool_one(self._frames.training, "training")
+        if self._frames.validation is None:
+            return _Spools(training, None)
+        return _Spools(training, self._spool_one(self._frames.validation, "validation"))
+
+    def _spool_one(self, data: Any, name: str) -> list[SpoolReady]:
+        job, run_id = self._context.job, self._context.run_id
+        spark = self._context.facts.spark.sparkContext
+        if job.data.shuffle == "global" and name == "training":
+            data = data.repartition(max(data_partitions(data), job.cluster.num_workers))
+        group = f"mxspark-{run_id}-spool-{name}"
+        description = f"mxspark {job.job.name}: spool of the {name} rows"
+        call = SparkCall(
+            spark, group, description, lambda: stage.spool(data, job.features(), job.labels(), run_id, name)
+        )  # fmt: skip
+        watch = SpoolWatch(spark, group, self._jvm_pid, job.failure.hang_s, self._context.display.phase)
+        ready = call.result(watch.look)
+        self._at_end.callback(_forgive, stage.remove, ready, run_id)
+        return ready
+
+    def _settle(self, spools: _Spools) -> Columns:
+        """Return the columns with the shapes of the rows; raise what is wrong with any row of both."""
+        features, labels = self._context.job.features(), self._context.job.labels()
+        problems = stage.problems(spools.training, features, labels)
+        if spools.validation is not None:
+            found = stage.problems(spools.validation, features, labels)
+            problems += [f"validation data: {line}" for line in found]
+        if problems:
+            raise DataError("the data cannot be trained on:\n" + "\n".join(f"  - {line}" for line in problems))
+        inputs.check_one_host([*spools.training, *(spools.validation or [])])
+        settled = (stage.settle(features, spools.training), stage.settle(labels, spools.training))
+        if spools.validation is not None:
+            inputs.check_same_shapes(settled, spools.validation)
+        return settled
+
+
+def data_partitions(data: Any) -> int:
+    """Return the number of partitions of a DataFrame or RDD."""
+    return int(getattr(data, "rdd", data).getNumPartitions())
+
+
+def _check_same(name: str, before: DataRecord, now: DataRecord) -> None:
+    if before != now:
+        raise DataError(
+            f"the {name} rows had to be read again after an executor was lost, and they are others than before "
+            f"({now.rows} rows a partition where there were {before.rows}, or other values), so the run cannot go on "
+            "exactly; make the data frame deterministic, or write it to storage first"
+        )
+
+
+def _forgive(remove: Callable[..., None], *arguments: Any) -> None:
+    """Remove spooled rows; what cannot be removed is said, and must not hide how the run ended."""
+    try:
+        remove(*arguments)
+    except OSError as error:
+        log.warning("spooled rows are left behind: %s", error)
