@@ -115,8 +115,8 @@ class Attempt:
                 ("agent", event.rank),
                 f"it runs on {event.host}, the driver on {self.host}, and "
                 f"{explain_difference(self.identity, event.identity)}. "
-                "Roles meet over unix sockets, which needs one host and one user; set transport.mode: tcp on a trusted "
-                "network, or run all tasks on the driver's host (several hosts are not supported yet)",
+                "The roles of a job meet on one host, as one user; run all tasks on the driver's host, and as its user "
+                "(several hosts are not supported yet)",
             )
 
     def identities(self) -> list[str]:

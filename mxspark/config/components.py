@@ -30,7 +30,10 @@ def component(kind: str) -> Callable[[Any], Any]:
         name = value["name"]
         if _DOTTED.match(name):
             if options:
-                raise ValueError(f"{name} is a function of yours and takes no options, but {sorted(options)} are given")
+                raise ValueError(
+                    f"{name} is a function of yours and takes no options, but {sorted(options)} are given; "
+                    "remove them, or set them in the function"
+                )
             return Component(name, function=Function(label=name, path=name))
         problems = catalog.check(kind, name, options)
         if problems:

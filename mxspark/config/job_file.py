@@ -23,7 +23,7 @@ def read_yaml(path: str) -> dict[str, Any]:
         raise ConfigError.from_problems(path, error.problems) from error
     if not isinstance(raw, dict):
         held = "nothing" if raw is None else type(raw).__name__
-        raise ConfigError(f"{path} holds {held}, but a job is a mapping; conf/job.yaml shows one")
+        raise ConfigError(f"{path} holds {held}, but a job is a mapping; write one as conf/job.yaml shows it")
     return raw
 
 

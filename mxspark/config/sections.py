@@ -128,8 +128,8 @@ class ClusterSection(Section):
     def _workers_fit(self) -> ClusterSection:
         if self.fewest_workers > self.num_workers:
             raise ValueError(
-                f"min_workers={self.min_workers} is more than num_workers={self.num_workers}; it is the number to go "
-                "on with when slots are lost, lower it"
+                f"min_workers={self.min_workers} is more than num_workers={self.num_workers}; lower it: it is "
+                "the number to go on with when slots are lost"
             )
         return self
 

@@ -21,6 +21,7 @@
     │   ├── CorruptFile                    a file is not what was written (mxspark.storage)
     │   └── Unreachable                    HDFS or YARN does not answer (mxspark.spark)
     └── InternalError (RuntimeError)       a mistake of ours                          exit code 70
+        └── UnknownCommand                 two processes do not speak alike (mxspark.protocol)
 
 A Ctrl-C stays a ``KeyboardInterrupt`` (exit code 130); a SIGTERM to the command line is one too (exit code 143).
 Every message says what happened, which values were seen and what to do next.

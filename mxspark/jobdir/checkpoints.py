@@ -128,8 +128,8 @@ class CheckpointStore:
         except FileExistsError as error:
             self._job_dir.discard(folder)
             raise JobDirError(
-                f"step {staged.step} is committed already by this run, as {path}, with other content; a step is "
-                "committed once a term"
+                f"step {staged.step} is committed already by this run, as {path}, with other content; start "
+                "the same command again: a step is committed once a term, and it goes on from there"
             ) from error
         except (OSError, MXSparkError, Damaged) as error:
             self._job_dir.discard(folder)

@@ -34,8 +34,8 @@ def main() -> int:
         told = wanted
         if not Path(command.script).is_file():
             beside = ROOT / command.script
-            hint = f"; there is {beside}" if beside.is_file() else ""
-            raise InputError(f"there is no script {command.script} in {os.getcwd()}{hint}")
+            other = str(beside) if beside.is_file() else "one that is there"
+            raise InputError(f"there is no script {command.script} in {os.getcwd()}; name {other}")
         home = spark_home(os.environ)
         ours = our_arguments(command, os.environ, ROOT, len(os.sched_getaffinity(0)))
         settings = given_settings(command, os.environ)

@@ -43,7 +43,7 @@ def modules(job_file: Path) -> set[str]:
     try:
         job = yaml12.read(job_file)
     except (OSError, yaml12.NotAJobFile) as error:
-        raise InputError(f"{job_file} cannot be read: {error}") from error
+        raise InputError(f"{job_file} cannot be read: {error}; name a job file that can be") from error
     paths = (re.fullmatch(r"([A-Za-z_]\w*)(\.\w+)*:\w+", text) for text in _texts(job))
     return {found[1] for found in paths if found}
 

@@ -144,7 +144,13 @@ def _run(*command: str) -> str:
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=RUN_S, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise ClusterError(f"{command[0]} cannot be run, which packing Python for the nodes needs: {error}") from error
+        raise ClusterError(
+            f"{command[0]} cannot be run, which packing Python for the nodes needs: {error}; install it, or name a "
+            "Python that the nodes have with --python"
+        ) from error
     if done.returncode and command[0] != "ldd":  # ldd: a script, or static
-        raise ClusterError(f"{' '.join(command)} failed: {done.stderr.strip()}")
+        raise ClusterError(
+            f"{' '.join(command)} failed, which packing Python for the nodes needs: {done.stderr.strip()}; name a "
+            "Python that the nodes have with --python"
+        )
     return done.stdout

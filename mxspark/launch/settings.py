@@ -84,7 +84,7 @@ def sort_arguments(given: Sequence[str]) -> CommandLine:
             break
         if (name in _OPTIONS and "=" not in here) or (here == "-c" and script is None):
             if not rest:
-                raise InputError(f"{here} needs a value, and nothing stands after it")
+                raise InputError(f"{here} needs a value, and nothing stands after it; give it one")
             spark += [here, rest.pop(0)]
         elif name in _OPTIONS | _SWITCHES or (script is None and here.startswith("-")):
             spark.append(here)
@@ -95,7 +95,7 @@ def sort_arguments(given: Sequence[str]) -> CommandLine:
     if script is None or not script.endswith(".py"):
         raise InputError(
             f"the first argument that is no option of spark-submit must be a Python script, got {script!r}; "
-            "for instance ./submit.sh spark_jobs/train.py --config conf/digits.yaml"
+            "call it as in ./submit.sh spark_jobs/train.py --config conf/digits.yaml"
         )
     return CommandLine(tuple(spark), script, tuple(own))
 

@@ -82,7 +82,7 @@ def _become(environment: Environment, command: Sequence[str]) -> None:
 def _no_such(command: str, environment: Environment) -> MXSparkError:
     from mxspark.errors import InputError
 
-    return InputError(f"there is no command {command!r} in {environment.path / 'bin'} nor on the PATH")
+    return InputError(f"there is no command {command!r} in {environment.path / 'bin'} nor on the PATH; check the name")
 
 
 if __name__ == "__main__":

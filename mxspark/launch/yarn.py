@@ -53,7 +53,7 @@ class Options:
                 if not equals:
                     place += 1
                     if place >= end:
-                        raise InputError(f"{name} needs a value, and nothing stands after it")
+                        raise InputError(f"{name} needs a value, and nothing stands after it; give it one")
                     value = rest[place]
                 found[name[2:]] = value
             else:
@@ -117,7 +117,10 @@ class Shipment:
     def check(environ: Mapping[str, str]) -> None:
         """Raise InputError where nothing says which cluster is meant."""
         if not environ.get("HADOOP_CONF_DIR") and not environ.get("YARN_CONF_DIR"):
-            raise InputError("--master yarn needs HADOOP_CONF_DIR, the folder of core-site.xml and yarn-site.xml")
+            raise InputError(
+                "--master yarn needs to know which cluster is meant; set HADOOP_CONF_DIR to the folder of "
+                "core-site.xml and yarn-site.xml"
+            )
 
     def send(self, client: Any) -> None:
         """Put up what is not there yet, and work out the settings."""
@@ -206,7 +209,7 @@ class Shipment:
     def _job_file(self) -> Optional[Path]:
         name = option(self.command.arguments, "--config")
         if name is not None and not Path(name).is_file():
-            raise InputError(f"--config {name}: there is no such file")
+            raise InputError(f"--config {name}: there is no such file; name one that is there")
         return Path(name) if name else None
 
     def _add(self, key: str, value: str) -> None:
@@ -279,6 +282,6 @@ def extra_folder(environment: Environment, requirements: str) -> Path:
     try:
         text = Path(requirements).read_bytes()
     except OSError as error:
-        raise InputError(f"--requirements {requirements}: {error.strerror}") from error
+        raise InputError(f"--requirements {requirements}: {error.strerror}; name a file that can be read") from error
     key = hashlib.sha256(text + sys.version.encode()).hexdigest()[:12]
     return environment.store / f"packages-{key}"

@@ -162,6 +162,6 @@ def carry_out(message: dict[str, Any], receiver: str, table: Table) -> None:
 
 def _unknown(receiver: str, name: object) -> UnknownCommand:
     return UnknownCommand(
-        f"{receiver} knows no command {name!r:.100}; do driver and executors use one version of mxspark? "
-        "mxspark check compares them"
+        f"{receiver} knows no command {name!r:.100}; use one version of mxspark on driver and executors "
+        "(mxspark check compares them)"
     )

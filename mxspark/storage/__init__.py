@@ -43,5 +43,7 @@ def open_storage(job_dir: str, hadoop: Optional[Callable[[], Storage]] = None, l
     if scheme == "file" or (scheme is None and local_run):
         return LocalStorage()
     if hadoop is None:
-        raise JobDirError(f"job.dir {job_dir} needs Hadoop, and there is no Spark session to reach it through")
+        raise JobDirError(
+            f"job.dir {job_dir} needs Hadoop, and there is no Spark session to reach it through; start one"
+        )
     return hadoop()

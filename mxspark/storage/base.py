@@ -172,6 +172,6 @@ def no_room(doing: str, path: str, detail: str) -> NoRoom:
 def failed(doing: str, path: str, detail: str) -> ClusterError:
     """Build the error of a storage that did not do what it can."""
     return ClusterError(
-        f"could not {doing} {path}: {detail}; once the storage is well, start the job again: it goes on from its "
+        f"could not {doing} {path}: {detail}; start the job again once the storage is well: it goes on from its "
         "newest checkpoint"
     )

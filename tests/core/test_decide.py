@@ -116,6 +116,15 @@ def test_expected_ends_are_none() -> None:
     assert decide.decide(made, 4.0) == WAIT
 
 
+def test_for_an_agent_on_another_host_only_what_can_work_is_proposed() -> None:
+    """It said to set transport.mode: tcp, with which the next run failed alike: every job wants one host."""
+    made = decide.Attempt(2, LIMITS, "driver-host", IDENTITY, True)
+    made.join(joined(1, "another-boot/1:2/0"))
+    cause = cause_at(made, 0.0)
+    assert cause.kind == "host" and "run all tasks on the driver's host" in cause.message
+    assert "transport" not in cause.describe() + cause.traits.remedy
+
+
 def test_a_lost_agent_counts_once() -> None:
     made = attempt()
     assert decide.decide(made, 4.0) == WAIT

@@ -31,7 +31,8 @@ def test_a_line_of_the_table_holds_whatever_a_process_calls_itself(tmp_path: Pat
             while (found := procfs.entry(child.pid)) is None or found.name != program.name:
                 assert time.monotonic() < deadline, found
             assert (found.parent, found.group, found.session) == (os.getpid(), child.pid, child.pid)
-            assert found.is_alive and found in list(procfs.table()) and child.pid in procfs.pids()
+            assert found.is_alive and child.pid in procfs.pids()
+            assert (child.pid, program.name) in [(line.pid, line.name) for line in procfs.table()]
             assert procfs.arguments(child.pid) == [str(program), "60"]
             assert procfs.owner(child.pid) == os.getuid()
         finally:

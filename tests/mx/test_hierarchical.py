@@ -57,7 +57,9 @@ def test_a_killed_run_resumes_bit_for_bit(tmp_path):
 def test_networks_that_differ_between_processes_are_refused(tmp_path):
     outcome = run_group(make_bundle(tmp_path, network="other_on_rank_1"), 2, hosts=1)
     (raised,) = outcome.of(events.Raised)
-    assert raised.who == "training" and "must build the same network in every process" in raised.message
+    assert (
+        raised.who == "training" and "make training.network build the same network in every process" in raised.message
+    )
 
 
 def test_each_worker_knows_how_long_it_waited_but_for_one_that_pushes_while_it_computes(tmp_path):

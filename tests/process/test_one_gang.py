@@ -258,7 +258,7 @@ def test_another_host_is_refused_with_words(tmp_path: Path) -> None:
         cause = gang.start().end().cause
         gang.assert_nothing_left()
     assert cause is not None and cause.kind == "host" and cause.role == "agent"
-    assert "they are different hosts" in cause.message and "transport.mode: tcp" in cause.message
+    assert "they are different hosts" in cause.message and "run all tasks on the driver's host" in cause.message
 
 
 def test_stop_from_the_driver(tmp_path: Path) -> None:

@@ -103,7 +103,7 @@ class HierarchicalExchange(SumThroughTable):
             odd = [rank for rank in self._members if digests[rank] != digests[self._members[0]]]
             raise TrainingCodeError(
                 f"the networks of worker {', '.join(map(str, odd))} and of worker {self._members[0]} have other "
-                "parameters: training.network must build the same network in every process"
+                "parameters: make training.network build the same network in every process"
             )
         place = self._members.index(self.rank)
         os.ftruncate(self._given.segments[place], layout.nbytes)

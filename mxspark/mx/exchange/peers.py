@@ -89,4 +89,7 @@ class Peers:
 
     def _gone(self, rank: int) -> None:
         self._patience(PATIENCE_S)
-        raise PeerGone(f"worker {rank}, on this host, has left, and nobody has said why within {PATIENCE_S:g} s")
+        raise PeerGone(
+            f"worker {rank}, on this host, has left, and nobody has said why within {PATIENCE_S:g} s; see its log in "
+            "the run's folder"
+        )

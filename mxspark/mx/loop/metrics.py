@@ -225,7 +225,10 @@ def _shapes(name: str, label: Any, guess: Any) -> str:
 def _pick(name: str, arrays: Arrays, place: int) -> Any:
     if place < len(arrays):
         return arrays[place]
-    raise TrainingCodeError(f"metric {name}: array {place} was asked for and there are {len(arrays)}, counted from 0")
+    raise TrainingCodeError(
+        f"metric {name}: array {place} was asked for and there are {len(arrays)}, counted from 0: set its options "
+        "`label` and `output` to arrays there are"
+    )
 
 
 def _row_mean(values: Any) -> Any:

@@ -28,8 +28,8 @@ def forward(network: Network, batch: GluonBatch) -> tuple[list[mx.nd.NDArray], m
     if not isinstance(losses, mx.nd.NDArray) or losses.shape != (rows,):
         seen = f"shape {losses.shape}" if isinstance(losses, mx.nd.NDArray) else f"a {type(losses).__name__}"
         raise TrainingCodeError(
-            f"the loss gave {seen} for {rows} rows, where one value a row, shape ({rows},), is needed: rows that only "
-            "pad a batch must be told apart, so reduce over every axis but the first"
+            f"the loss gave {seen} for {rows} rows, where one value a row, shape ({rows},), is needed to tell "
+            "apart rows that only pad a batch: reduce over every axis but the first"
         )
     return flatten(outputs), losses
 

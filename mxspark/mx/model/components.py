@@ -94,8 +94,8 @@ def build_schedule(component: Optional[Component], base_lr: float) -> Optional[C
         start = component.options.get("warmup_begin_lr", 0)
         if start > base_lr:
             raise InputError(
-                f"schedule {component.name}: warmup_begin_lr is {start} and must not be above the optimizer's "
-                f"learning_rate, which is {base_lr}"
+                f"schedule {component.name}: warmup_begin_lr is {start}, above the optimizer's learning_rate, which is "
+                f"{base_lr}: lower it"
             )
         options = {key: list(value) if isinstance(value, tuple) else value for key, value in component.options.items()}
         schedule: Callable[[int], float] = getattr(mx.lr_scheduler, entry.target)(base_lr=base_lr, **options)

@@ -38,8 +38,8 @@ def trace(net: gluon.HybridBlock, inputs: int) -> mx.sym.Symbol:
         return mx.sym.Group(list(parts)) if len(parts) > 1 else parts[0]
     except Exception as error:
         raise TrainingCodeError(
-            f"the network cannot be exported: tracing it without data raised {type(error).__name__}: {error}: in "
-            "hybrid_forward use F, and neither the shape nor the values of arrays"
+            f"the network cannot be exported: tracing it without data raised {type(error).__name__}: {error}: use "
+            "F in hybrid_forward, and neither the shape nor the values of arrays"
         ) from error
 
 

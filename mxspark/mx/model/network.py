@@ -84,7 +84,8 @@ def prepare(training: TrainingSpec, inputs: Sequence[tuple[int, ...]]) -> Networ
         parameters = _initialize(block, initializer, graph, shapes)
     if not any(p.grad_req != "null" for p in parameters.values()):
         raise TrainingCodeError(
-            f"the network {training.network.label} has no parameter that takes a gradient, so there is nothing to train"
+            f"the network {training.network.label} has no parameter that takes a gradient, so there is nothing to "
+            "train: give it a layer with parameters, or set grad_req of those it has to 'write'"
         )
     auxiliary = set(graph.list_auxiliary_states())
     return Network(

@@ -106,7 +106,7 @@ class AgentChannel:
 
     def _wait(self, condition: Callable[[], object], limit_s: float, what: str) -> None:
         if not self._change.wait_for(lambda: condition() or self._error, limit_s):
-            raise ClusterError(f"{what} within {limit_s:g} s")
+            raise ClusterError(f"{what} within {limit_s:g} s; see the logs of the driver and of the other workers")
         self.drain()
 
     def _listen(self) -> None:

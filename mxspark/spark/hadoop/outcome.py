@@ -22,7 +22,10 @@ def write(path: str, outcome: dict[str, Any]) -> None:
         finally:
             stream.close()
     except Py4JJavaError as error:
-        raise ClusterError(f"the outcome cannot be left at {path}: {error.java_exception.toString()}") from error
+        raise ClusterError(
+            f"the outcome cannot be left at {path}: {error.java_exception.toString()}; see the log of the driver for "
+            "how the job ended"
+        ) from error
 
 
 def read(path: str) -> Optional[dict[str, Any]]:

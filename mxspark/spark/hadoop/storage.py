@@ -193,7 +193,9 @@ class HadoopStorage:
         except Py4JJavaError as error:
             raise self._explain(_name(error), _text(error), doing, path) from error
         except (Py4JNetworkError, ConnectionError) as error:
-            raise Gone(f"could not {doing} {path}: the driver's JVM is gone ({error})") from error
+            raise Gone(
+                f"could not {doing} {path}: the driver's JVM is gone ({error}); start the same command again"
+            ) from error
         except (CapturedException, Py4JError) as error:
             raise failed(doing, path, str(error).strip().splitlines()[0]) from error
 
@@ -214,7 +216,9 @@ class HadoopStorage:
                 "disk, or put that filesystem's jar and configuration where Spark finds them"
             )
         if name in _CORRUPT:
-            return CorruptFile(f"no copy of {path} is whole: {text}")
+            return CorruptFile(
+                f"no copy of {path} is whole: {text}; see hdfs fsck, and restore it from another cluster"
+            )
         if name in _SAFE_MODE:
             return failed(doing, path, f"HDFS is in safe mode, in which nothing can be written: {text}")
         return failed(doing, path, f"{name}: {text}")

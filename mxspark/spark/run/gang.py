@@ -210,7 +210,8 @@ class Gang:
             if isinstance(event, Listening):
                 return event.address
         raise NotStarted(
-            f"the driver's agent did not open its port within {self._limits.start_s:g} s (failure.start_s)"
+            f"the driver's agent did not open its port within {self._limits.start_s:g} s (failure.start_s); see what "
+            "keeps this machine busy, or raise failure.start_s"
         )
 
     def _receive(self) -> Optional[dict[str, Any]]:

@@ -69,7 +69,7 @@ def _read(context: RunContext, given: Frames) -> Frames:
         validation = inputs.read(spark, job, job.data.validation.path, "data.validation.path")
     if validation is not None and job.data.validation.fraction:
         raise InputError(
-            f"validation rows are given, and data.validation.fraction is {job.data.validation.fraction} too; a job "
-            "has one kind of validation data, remove one"
+            f"validation rows are given, and data.validation.fraction is {job.data.validation.fraction} too; remove "
+            "one: a job has one kind of validation data"
         )
     return Frames(training, validation)

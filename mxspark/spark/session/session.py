@@ -155,7 +155,7 @@ def wait_for_slots(session: SessionFacts, workers: int, limit_s: float) -> None:
         if spark_is_stopped(session.spark):
             raise ClusterError(
                 "the Spark session was stopped, so that no slots can come (on YARN: the application was killed, or its "
-                "master is gone for good)"
+                "master is gone for good); start another"
             )
         if time.monotonic() > deadline:
             raise ClusterError(

@@ -32,7 +32,7 @@ def read(spark: SparkSession, job: JobConfig, path: Optional[str], key: str) -> 
     except AnalysisException as error:
         said = str(error).strip().splitlines()[0]
         raise DataError(
-            f"{key}={path!r} cannot be read as {job.data.format!r}: {said}; a relative path resolves on "
+            f"{key}={path!r} cannot be read as {job.data.format!r}: {said}; check the path, a relative one resolves on "
             f"fs.defaultFS, or on the working directory in local mode"
         ) from error
 
@@ -98,7 +98,7 @@ def check_same_shapes(columns: Iterable[Sequence[ColumnSpec]], validation: Seque
         if other.shape != spec.shape:
             raise DataError(
                 f"column {spec.name}: rows have shape {spec.shape} in the training data and {other.shape} in the "
-                "validation data; they must agree"
+                "validation data; make them agree"
             )
 
 

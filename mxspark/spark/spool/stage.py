@@ -191,8 +191,12 @@ def _translated(error: BaseException) -> MXSparkError:
             "look into the executor's log; too little memory is the usual cause (spark.executor.memoryOverhead)"
         )
     trace = compat.python_traceback_of(error)
-    told = f"the code that makes the data raised:\n{trace}" if trace else said
-    return DataError(f"the data could not be read while it was spooled: {told}")
+    start = "the data could not be read while it was spooled"
+    if trace:
+        return DataError(
+            f"{start}: the code that makes the data raised:\n{trace.rstrip()}\nmend it, or the rows it is given"
+        )
+    return DataError(f"{start}: {said}; look at the file or the rows that are named")
 
 
 _REMEDIES = {

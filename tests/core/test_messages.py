@@ -1,0 +1,98 @@
+"""Every message for a user has a way out: what to do next, in the imperative."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import mxspark
+
+PACKAGE = Path(mxspark.__file__).parent
+VERBS = (
+    "ask", "call", "cast", "change", "check", "choose", "correct", "create", "end", "free", "give", "install", "keep",
+    "look", "lower", "make", "mend", "name", "point", "put", "raise", "remove", "rename", "reduce", "report", "restore",
+    "return", "run", "see", "select", "set", "start", "stop", "turn", "unset", "use", "wait", "write",
+)  # fmt: skip
+# After the end of what happened: "…; lower it", "…: use a name", "…. Check the disk", "…, or name another".
+WAY_OUT = re.compile(rf"(?:[;:.]|, or|\n)\s*(?:please )?(?:{'|'.join(VERBS)}|did you mean)\b", re.IGNORECASE)
+# A mistake of ours is to be reported, which its kind says; what is no error of mxspark's own is made one on its way.
+NOT_FOR_USERS = ("InternalError",)
+EXCEPTIONS = {
+    "config/components.py: expected a function or its dotted path 'package.module:function', found {}": "it expects",
+    "config/components.py: expected a name, a mapping with a name, or a function; found {}": "it expects",
+    "config/sections.py: expected a list of metrics, found {}": "it expects",
+    "config/components.py: {}": "lines of the catalog; see test_names.py",
+    "mx/model/components.py: {}": "the same, asked again in the worker",
+    "mx/model/components.py: training.network {} returned {} where a gluon HybridBlock is needed: {}": "it follows",
+    "mx/loop/metrics.py: {}": "_shapes, which names the options to choose the arrays with",
+    "spark/hadoop/client.py: {}: {}": "its class has a remedy for all of them",
+    "spark/run/spooled.py: the data cannot be trained on:\n{}": "a remedy a column; see spool/stage._REMEDIES",
+    "spark/spool/stage.py: {}": "a message of ours from an executor, which has one",
+}
+
+
+@dataclass(frozen=True)
+class Made:
+    """An error that is made somewhere: in which file, and its message with {} for what is not known before."""
+
+    place: str
+    message: str
+
+
+def literal(node: ast.expr) -> str:
+    """Return a message as far as it stands in the text."""
+    if isinstance(node, ast.Constant):
+        return str(node.value)
+    if isinstance(node, ast.JoinedStr):
+        return "".join(map(literal, node.values))
+    if isinstance(node, ast.FormattedValue):
+        return "; report it" if ast.unparse(node.value).endswith(".remedy") else "{}"
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+        return literal(node.left) + literal(node.right)
+    if isinstance(node, ast.IfExp):
+        return literal(node.body)
+    return "{}"
+
+
+def ours() -> set[str]:
+    """Return the names of all errors that a user may see."""
+    bases = {
+        node.name: {ast.unparse(base) for base in node.bases}
+        for path in PACKAGE.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ClassDef)
+    }
+    found = {"MXSparkError"}
+    while more := {name for name, above in bases.items() if above & found} - found:
+        found |= more
+    return found - set(NOT_FOR_USERS)
+
+
+def errors_made() -> Iterator[Made]:
+    names = ours()
+    for path in sorted(PACKAGE.rglob("*.py")):
+        place = str(path.relative_to(PACKAGE))
+        kinds = names | {"ValueError"} if place.startswith("config/") else names
+        tree = ast.parse(path.read_text())
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in kinds and len(node.args) == 1:
+                yield Made(place, literal(node.args[0]))
+
+
+def test_every_message_says_what_to_do_next() -> None:
+    made = list(errors_made())
+    without = {f"{one.place}: {one.message}" for one in made if not WAY_OUT.search(one.message)}
+    lost = sorted(without - set(EXCEPTIONS))
+    assert not lost, "what happened and the values seen need a remedy after them:\n" + "\n".join(lost)
+    assert set(EXCEPTIONS) <= without, "an exception that is none any more"
+    assert len(made) > 80
+
+
+def test_a_message_without_a_way_out_is_found() -> None:
+    for message in ("cannot read {}: {}", "step {} is committed already; a step is committed once"):
+        assert not WAY_OUT.search(message)
+    for message in ("{} is a folder; name a file", "no {}: use {}", "it failed.\nlook into the log", "no {}. Check it"):
+        assert WAY_OUT.search(message)
