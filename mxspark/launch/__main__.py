@@ -8,9 +8,11 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Optional
 
 from mxspark.errors import ClusterError, InputError, MXSparkError
 from mxspark.launch import ending, yarn
+from mxspark.launch.application import Application, End
 from mxspark.launch.children import SparkSubmit, scratch
 from mxspark.launch.settings import CommandLine, given_settings, option, our_arguments, own_defaults, sort_arguments
 from mxspark.launch.signals import Stopped, heed, heeded, hold
@@ -25,13 +27,13 @@ def main() -> int:
     """Run the job and return the exit code."""
     make_ours_last()
     heed()
-    told = None
+    wanted: Optional[str] = None  # the path of --result, once it is known to be one that can be written
     try:
-        options, given = yarn.Options.take(sys.argv[1:])
+        options, given = yarn.Options.split_off(sys.argv[1:])
         command = sort_arguments(given)
-        wanted = option(command.arguments, "--result")
-        result_file.check(wanted)
-        told = wanted
+        path = option(command.arguments, "--result")
+        result_file.check(path)
+        wanted = path
         if not Path(command.script).is_file():
             beside = ROOT / command.script
             other = str(beside) if beside.is_file() else "one that is there"
@@ -42,61 +44,63 @@ def main() -> int:
         with scratch() as folder:
             variables = spark_variables(home, command, folder, os.environ)
             if yarn.asked_for(settings):
-                return _on_yarn(yarn.Shipment(ROOT, home, folder, command, settings, options), ours, variables)
+                return _on_yarn(yarn.Submission(ROOT, home, folder, command, settings, options), ours, variables)
             if options != yarn.Options():
                 raise InputError(
                     "--python and --requirements are for the nodes of a cluster: use them with --master yarn"
                 )
-            return _told(SparkSubmit(_program(home, ours, command), variables), folder, command)
+            return _run_and_report(SparkSubmit(_program(home, ours, command), variables), folder, command)
     except MXSparkError as error:
         hold()
-        return ending.refuse(error, told)
+        return ending.report_refusal(error, wanted)
     except Stopped as stop:
         hold()
-        return ending.tell(None, told, stop.exit_code)
+        return ending.report_end(None, wanted, stop.exit_code)
 
 
-def _told(run: SparkSubmit, folder: Path, command: CommandLine) -> int:
+def _run_and_report(run: SparkSubmit, folder: Path, command: CommandLine) -> int:
     """Run with a driver on this machine, and return the exit code; say how it ended if the driver does not."""
     code = run.run(folder)
-    if run.cause is None and (run.said or not run.signal):
+    if run.cause is None and (run.has_driver_reported or not run.signal):
         return code
-    return ending.tell(run.cause, option(command.arguments, "--result"), code, launcher.reached(folder))
+    return ending.report_end(run.cause, option(command.arguments, "--result"), code, launcher.reached(folder))
 
 
 def _program(home: Path, ours: Sequence[str], command: CommandLine) -> list[str]:
     return [str(home / "bin/spark-submit"), *ours, *command.spark, command.script, *command.arguments]
 
 
-def _on_yarn(shipment: yarn.Shipment, ours: Sequence[str], variables: dict[str, str]) -> int:
+def _on_yarn(wanted: yarn.Submission, ours: Sequence[str], variables: dict[str, str]) -> int:
     """Run on YARN: send what is needed, run, and fetch how it ended where the driver was in the cluster."""
     from mxspark.spark.hadoop.client import connect
 
+    shipment = yarn.Shipment(wanted)
     shipment.check(os.environ)
     with connect(variables) as client:
         shipment.send(client)
-    run = SparkSubmit(_program(shipment.home, ours, shipment.command_line()), {**variables, **shipment.variables})
-    if not shipment.cluster:
-        return _told(run, shipment.folder, shipment.command)
-    code = run.run(shipment.folder)
-    end, code = _end_in_the_cluster(shipment, variables, code, stopped=run.signal != 0 or run.cause is not None)
-    return ending.show(end.outcome, option(shipment.command.arguments, "--result"), code, end.unknown)
+    run = SparkSubmit(_program(wanted.home, ours, shipment.command_line()), {**variables, **shipment.variables})
+    if not wanted.is_in_cluster:
+        return _run_and_report(run, wanted.folder, wanted.command)
+    code = run.run(wanted.folder)
+    is_stopped = run.signal != 0 or run.cause is not None
+    end, code = _end_in_the_cluster(shipment.application, variables, code, is_stopped)
+    return ending.report_outcome(end.outcome, option(wanted.command.arguments, "--result"), code, end.unknown)
 
 
 def _end_in_the_cluster(
-    shipment: yarn.Shipment, variables: Mapping[str, str], code: int, stopped: bool
-) -> tuple[yarn.End, int]:
+    application: Application, variables: Mapping[str, str], code: int, is_stopped: bool
+) -> tuple[End, int]:
     """Find out how an application ended, for as long as that may take, and return it with the exit code so far."""
     from mxspark.spark.hadoop.client import FINISH_S, connect
 
     print(f"mxspark: asking YARN how it ended, for {FINISH_S:g} s at most", file=sys.stderr)
     try:
         with heeded(), connect(variables, FINISH_S) as client:
-            return shipment.finish(client, stopped), code
+            return application.finish(client, is_stopped), code
     except ClusterError as error:
-        return shipment.unknown(error.message), code
+        return application.unknown(error.message), code
     except Stopped as stop:
-        return shipment.unknown(f"{stop} ended the wait for YARN"), code if stopped else stop.exit_code
+        return application.unknown(f"{stop} ended the wait for YARN"), code if is_stopped else stop.exit_code
 
 
 def spark_home(environ: Mapping[str, str]) -> Path:

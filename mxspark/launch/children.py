@@ -56,7 +56,7 @@ class SparkSubmit:
     ----------
     signal : int
         The signal that stopped it, 0 if none did.
-    said : bool
+    has_driver_reported : bool
         Whether the driver has said how it ended.
     cause : Cause or None
         Why it ended, where the driver has not.
@@ -65,11 +65,13 @@ class SparkSubmit:
     def __init__(self, command: Sequence[str], environ: Mapping[str, str]) -> None:
         self._command = command
         self._environ = environ
-        self.signal, self.said = 0, False
+        self.signal = 0
+        self.has_driver_reported = False
         self.cause: Optional[Cause] = None
         self._still = Stillness()
         self._others: frozenset[int] = frozenset()
-        self._signalled, self._deadline = 0.0, float("inf")
+        self._signalled = 0.0
+        self._deadline = float("inf")
 
     def run(self, folder: Path) -> int:
         """Run it to its end and return the exit code for this process.
@@ -85,11 +87,13 @@ class SparkSubmit:
         prctl.adopt_orphans()
         # of the shell that has become this process: what reads ``> >(tee log)``
         self._others = frozenset(found.pid for found in procfs.below(os.getpid()))
+        # blocked before the child is there: a signal that comes in between waits for _wait, and is not lost
         watched = {signal.SIGCHLD, *hold()}
         signal.pthread_sigmask(signal.SIG_BLOCK, watched)
         with Terminal(folder):
             child = self._start(folder)
             status = self._wait(child, watched, folder)
+            # inside the `with`: until all are gone somebody may want to say something on our terminal
             self._clear(self._leftover_s(status), _driver(folder))
         return self._code(child, status, folder)
 
@@ -101,6 +105,7 @@ class SparkSubmit:
         def prepare() -> None:
             # a launcher that is killed cannot stop anybody: the JVM then gets a SIGTERM from the kernel
             prctl.die_with(launcher, by=signal.SIGTERM)
+            # ignored and blocked signals are inherited: a driver would never see its Ctrl-C
             signal.signal(signal.SIGINT, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_SETMASK, [])
 
@@ -118,10 +123,11 @@ class SparkSubmit:
             status = _reap().get(child)
             if status is not None:
                 return status
+            # a second at most: that a driver stands still comes with no signal
             got = signal.sigtimedwait(watched, max(0.0, min(1.0, self._deadline - time.monotonic())))
             # nor is it a signal when CPython has met a SIGCONT at the very end of its wait
             if got is None or got.si_signo == signal.SIGCHLD or got.si_signo not in watched:
-                self._look_whether_stopped(child, folder)
+                self._kill_what_stands_still(child, folder)
             elif not self.signal:
                 self._stop(signal.Signals(got.si_signo), folder)
             elif time.monotonic() > self._signalled + SAME_S:
@@ -137,12 +143,14 @@ class SparkSubmit:
         again = "Ctrl-C" if number == signal.SIGINT else number.name
         print(f"\nmxspark: stopping; a second {again} kills", file=sys.stderr, flush=True)
         below, driver = self._descendants(), _driver(folder)
+        # to the driver alone: it needs the JVM and the executors for its last checkpoint. Its pid counts only if it is
+        # below us: it was read from a file, and may be another process's by now
         if driver in below:
             _send({driver}, signal.SIGINT if number == signal.SIGINT else signal.SIGTERM)
         else:
             _send(below, signal.SIGTERM)
 
-    def _look_whether_stopped(self, jvm: int, folder: Path) -> None:
+    def _kill_what_stands_still(self, jvm: int, folder: Path) -> None:
         """Kill the driver, or its JVM, if it has been stopped by a signal for longer than a lease; the rest then ends.
 
         A driver that runs notices its JVM by itself, and says more; it is given the time.
@@ -153,6 +161,7 @@ class SparkSubmit:
             if still_s > limit_s:
                 words = f"stopped by a signal for {still_s:.0f} s (failure.lease_s = {lease_s:g} s), and then killed"
                 self.cause = Cause.here("stopped", role, words, pid=pid, signal="SIGSTOP")
+                # what is left then ends by itself, as after every killed driver; if not, it has this long
                 self._deadline = min(self._deadline, time.monotonic() + STOP_S)
                 _send({pid}, signal.SIGKILL)
 
@@ -168,6 +177,8 @@ class SparkSubmit:
 
         JVM and agents see the end of the driver, and remove files that nobody else knows of.
         """
+        # in this order, as each one cleans up when it sees that the one above it has gone: a JVM removes its files, an
+        # agent its roles and sockets. Killed all at once nobody would be left to do it
         for limit_s, kill in ((grace_s, set()), (LEFTOVER_S, {driver}), (KILL_S, None)):
             deadline = time.monotonic() + limit_s
             while True:
@@ -175,6 +186,7 @@ class SparkSubmit:
                 if not left:
                     return
                 _send(left if kill is None else left & kill, signal.SIGKILL)
+                # one that is stopped will never end by itself: no use in waiting the grace out
                 stands_still = kill == set() and procfs.state(driver) == procfs.STOPPED
                 if time.monotonic() > deadline or stands_still:
                     break
@@ -189,10 +201,11 @@ class SparkSubmit:
     def _code(self, jvm: int, status: Optional[int], folder: Path) -> int:
         """Return the exit code; where the driver left none, find out what has become of it."""
         left = told(folder, launcher_line.EXIT)
-        self.said = left is not None
+        self.has_driver_reported = left is not None
         if left is not None:
             self.cause = None
             return int(left)
+        # before all causes: after a Ctrl-C a driver that was killed while it ended is no failure of its own
         if self.signal:
             self.cause = None
             return 128 + self.signal
@@ -227,6 +240,7 @@ def scratch() -> Iterator[Path]:
     for old in top.glob(f"{_SCRATCH}*"):
         with contextlib.suppress(OSError):  # another user's, or in use: locked by its owner for as long as that lives
             if time.time() - old.stat().st_mtime > FRESH_S:
+                # no pid in its name, which may be another process's by now: the kernel drops a lock with its owner
                 held = _lock(old)
                 shutil.rmtree(old, ignore_errors=True)
                 os.close(held)
@@ -251,6 +265,7 @@ def _lock(folder: Path) -> int:
 
 def _reap() -> dict[int, int]:
     """Collect every child that has ended: pid to wait status."""
+    # all, not only our child: orphans are ours as their subreaper, and would stay as zombies
     ended = {}
     with contextlib.suppress(ChildProcessError):
         while True:

@@ -21,7 +21,7 @@ from mxspark.result import FAILED, INTERRUPTED, TERMINATED, Result
 PATIENCE_S = 15.0
 
 
-def show(outcome: Optional[dict[str, Any]], path: Optional[str], code: int, unknown: str = "") -> int:
+def report_outcome(outcome: Optional[dict[str, Any]], path: Optional[str], code: int, unknown: str = "") -> int:
     """Print how a driver in the cluster ended, write ``--result``, and return the exit code.
 
     Parameters
@@ -38,12 +38,12 @@ def show(outcome: Optional[dict[str, Any]], path: Optional[str], code: int, unkn
         result_file.write(path, outcome["result"])
         return int(outcome["code"])
     if code > 128:
-        return tell(None, path, code, words=unknown)
+        return report_end(None, path, code, words=unknown)
     words = unknown or (
         "the application ended and its driver did not say how: it was killed, or could not start; YARN's words and the "
         "application's logs say more"
     )
-    return tell(Cause.here("stage", "driver", words, pid=0), path, ClusterError.exit_code)
+    return report_end(Cause.here("stage", "driver", words, pid=0), path, ClusterError.exit_code)
 
 
 @contextlib.contextmanager
@@ -58,14 +58,14 @@ def patience(words: str) -> Iterator[None]:
         timer.cancel()
 
 
-def refuse(error: MXSparkError, path: Optional[str]) -> int:
+def report_refusal(error: MXSparkError, path: Optional[str]) -> int:
     """Say why no spark-submit was started, write ``--result``, and return the exit code."""
     print(f"mxspark: {error.message}", file=sys.stderr)
     result_file.write(path, Result.of_error(error).to_dict())
     return error.exit_code
 
 
-def tell(
+def report_end(
     cause: Optional[Cause],
     path: Optional[str],
     code: int,

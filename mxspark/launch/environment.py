@@ -97,12 +97,6 @@ class Environment:
         """The interpreter of the environment."""
         return self.path / "bin/python"
 
-    @property
-    def pyspark(self) -> str:
-        """Release of the pyspark that was asked for; empty when the environment is the user's own."""
-        found = re.search(r"^pyspark==(\S+)$", self.requirements, re.MULTILINE)
-        return found[1] if found else ""
-
     def variables(self, environ: Mapping[str, str]) -> dict[str, str]:
         """Return the environment variables for a command that runs in it."""
         variables = {key: value for key, value in environ.items() if key != "PYTHONHOME"}

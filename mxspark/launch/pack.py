@@ -81,8 +81,10 @@ def _plain(name: str) -> str:
 
 def _anonymous(entry: tarfile.TarInfo) -> tarfile.TarInfo:
     """Leave out who made it, and let everybody read it."""
-    entry.uid = entry.gid = 0
-    entry.uname = entry.gname = ""
+    entry.uid = 0
+    entry.gid = 0
+    entry.uname = ""
+    entry.gname = ""
     entry.mode = 0o755 if entry.mode & 0o100 else 0o644
     return entry
 

@@ -153,7 +153,13 @@ def own_defaults(environ: Mapping[str, str]) -> Optional[Path]:
 
 
 def given_settings(command: CommandLine, environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the settings of Spark that are the user's: the defaults file, then ``--conf`` and ``--master``."""
+    """Return the settings of Spark that are the user's: the defaults file, then ``--conf`` and ``--master``.
+
+    Of a defaults file, which is one of Java's properties, only what Spark's own templates use is read: a key and its
+    value on one line. A value that goes on after a backslash is cut off there, escapes of Java's stay as they are, and
+    a key with one in it is not found. spark-submit reads the whole file itself; here it only says where the job is to
+    run.
+    """
     file = command.value("--properties-file")
     path = Path(file) if file else own_defaults(environ)
     settings: dict[str, str] = {}

@@ -57,11 +57,6 @@ NOT_YET: set[str] = {
     "data/rows.py ElementReader.read",
     # errors
     "errors/restart.py module",
-    # launch
-    "launch/pack.py _anonymous",
-    "launch/yarn.py Shipment",
-    "launch/yarn.py Shipment.__init__",
-    "launch/yarn.py Shipment._send_python",
     # mx
     "mx/exchange/hierarchical.py HierarchicalExchange.broadcast",
     "mx/exchange/shared_memory.py Layout.of",
