@@ -24,7 +24,7 @@ SECRET, OTHER = bytes(range(32)), bytes(32)
 @contextlib.contextmanager
 def connected(address: tuple[str, int]) -> Iterator[socket.socket]:
     """Connect, with a limit on every wait."""
-    with socket.create_connection(address, timeout=5) as sock:
+    with socket.create_connection(address, timeout=30) as sock:
         yield sock
 
 
@@ -64,7 +64,7 @@ def gang(tmp_path: Path) -> Iterator[Gang]:
 
 def refused(gang: Gang, words: str) -> bool:
     """Whether the driver's agent says so in its log, now or in a moment."""
-    deadline = time.monotonic() + 3
+    deadline = time.monotonic() + 30
     while words not in (gang.folder / "logs" / "agent-driver.log").read_text():
         if time.monotonic() > deadline:
             return False

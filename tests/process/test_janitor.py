@@ -35,7 +35,7 @@ def orphan(run: str) -> int:
     done = subprocess.Popen([sys.executable, "-c", ORPHAN], env=environment, stdout=subprocess.PIPE, text=True)
     assert done.stdout is not None
     pid = int(done.stdout.readline())
-    done.wait(10)
+    done.wait(60)
     done.stdout.close()
     return pid
 

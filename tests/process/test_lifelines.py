@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from gang import Gang, freeze, is_alive, other_process
+from gang import AT_ONCE_S, PATIENCE_S, Gang, freeze, is_alive, other_process
 
 from mxspark.agent import launch
 from mxspark.protocol import codec, events
@@ -57,10 +57,10 @@ def test_a_killed_slot_agent_takes_its_roles_along_and_is_named(tmp_path: Path) 
         began = time.monotonic()
         os.kill(agent, signal.SIGKILL)
         ended = gang.end()
-        assert time.monotonic() - began < 2.0
+        assert time.monotonic() - began < AT_ONCE_S
         gang.assert_nothing_left(0.0)
-        assert gang.slots[1].wait(1)["message"].startswith(f"the agent (pid {agent}) killed by SIGKILL")
-        assert gang.slots[0].wait(1)["outcome"] == "stopped"
+        assert gang.slots[1].wait(PATIENCE_S)["message"].startswith(f"the agent (pid {agent}) killed by SIGKILL")
+        assert gang.slots[0].wait(PATIENCE_S)["outcome"] == "stopped"
     cause = ended.cause
     assert cause is not None and (cause.kind, cause.role, cause.rank, cause.pid) == ("agent", "agent", 1, agent)
 
@@ -74,7 +74,7 @@ def test_a_killed_slot_agent_without_a_driver_still_takes_its_roles_along(tmp_pa
         role, agent = gang.pid("worker", 1), gang.slots[1].pid
         assert is_alive(role) and is_alive(agent)
         os.kill(agent, signal.SIGKILL)
-        deadline = time.monotonic() + 2
+        deadline = time.monotonic() + AT_ONCE_S
         while is_alive(role) and time.monotonic() < deadline:
             time.sleep(0.01)
         assert not is_alive(role)
@@ -87,7 +87,7 @@ def test_a_killed_driver_agent_leaves_nothing(tmp_path: Path) -> None:
         running(gang)
         assert is_alive(gang.driver.pid)
         os.kill(gang.driver.pid, signal.SIGKILL)
-        outcomes = [slot.wait(3) for slot in gang.slots]
+        outcomes = [slot.wait(PATIENCE_S) for slot in gang.slots]
         assert [outcome["outcome"] for outcome in outcomes] == ["orphaned"] * 2
         assert "the driver's agent at 127.0.0.1:" in outcomes[0]["message"]
         assert not gang.tagged()
@@ -100,9 +100,9 @@ def test_a_closed_driver_channel_ends_everything(tmp_path: Path) -> None:
         running(gang)
         began = time.monotonic()
         gang.channel.close()
-        assert [slot.wait(3)["outcome"] for slot in gang.slots] == ["stopped"] * 2
-        assert gang.driver.wait(3)["outcome"] == "died"
-        assert time.monotonic() - began < 2.0
+        assert [slot.wait(PATIENCE_S)["outcome"] for slot in gang.slots] == ["stopped"] * 2
+        assert gang.driver.wait(PATIENCE_S)["outcome"] == "died"
+        assert time.monotonic() - began < AT_ONCE_S
         gang.assert_nothing_left(0.0)
 
 
@@ -121,7 +121,7 @@ def test_a_killed_driver_ends_everything(tmp_path: Path, frozen: bool) -> None:
         began = time.monotonic()
         driver.kill()
         assert driver.wait() == -signal.SIGKILL
-        while time.monotonic() - began < (10 if frozen else 5) and (probe.tagged() or any(map(is_alive, agents))):
+        while time.monotonic() - began < AT_ONCE_S and (probe.tagged() or any(map(is_alive, agents))):
             time.sleep(0.02)
         assert not probe.tagged() and not any(map(is_alive, agents))
         assert not any(map(os.path.lexists, sockets))
@@ -141,9 +141,9 @@ def test_a_killed_task_ends_everything_and_is_named(tmp_path: Path, monkeypatch:
         task.kill()
         assert task.wait() == -signal.SIGKILL
         ended = gang.end()
-        assert time.monotonic() - began < 2.0
+        assert time.monotonic() - began < AT_ONCE_S
         gang.assert_nothing_left(0.0)
-        while is_alive(agent) and time.monotonic() - began < 3:
+        while is_alive(agent) and time.monotonic() - began < AT_ONCE_S:
             time.sleep(0.01)
         assert not is_alive(agent) and not list(tmp_path.glob("mxspark-*"))
     cause = ended.cause
@@ -175,15 +175,15 @@ def test_leaving_the_with_block_ends_a_slot(tmp_path: Path) -> None:
 
 
 def test_a_silent_driver_agent_loses_its_slots(tmp_path: Path) -> None:
-    limits = Limits(start_s=20, hang_s=20, lease_s=1.0, shutdown_s=5)
+    limits = Limits(start_s=120, hang_s=120, lease_s=3.0, shutdown_s=60)
     with Gang(tmp_path, limits=limits, environment=SLOW) as gang:
         running(gang)
         began = time.monotonic()
         freeze(gang.driver.pid)
-        outcomes = [slot.wait(4) for slot in gang.slots]
-        assert 0.6 < time.monotonic() - began < 8.0
+        outcomes = [slot.wait(PATIENCE_S) for slot in gang.slots]
+        assert 1.8 < time.monotonic() - began < AT_ONCE_S
         assert all(
-            outcome["outcome"] == "orphaned" and "(failure.lease_s = 1 s)" in outcome["message"] for outcome in outcomes
+            outcome["outcome"] == "orphaned" and "(failure.lease_s = 3 s)" in outcome["message"] for outcome in outcomes
         )
         assert [pid for pid in gang.tagged() if pid != gang.pid("scheduler", 0)] == []
         os.kill(gang.driver.pid, signal.SIGCONT)
@@ -191,57 +191,57 @@ def test_a_silent_driver_agent_loses_its_slots(tmp_path: Path) -> None:
 
 
 def test_a_silent_slot_agent_is_given_up_and_its_roles_are_killed(tmp_path: Path) -> None:
-    limits = Limits(start_s=20, hang_s=20, lease_s=1.0, shutdown_s=5)
+    limits = Limits(start_s=120, hang_s=120, lease_s=3.0, shutdown_s=60)
     with Gang(tmp_path, limits=limits, environment=SLOW) as gang:
         agent = running(gang).slots[1].pid
         began = time.monotonic()
         freeze(agent)
         cause = gang.end().cause
-        assert 0.6 < time.monotonic() - began < 8.0
+        assert 1.8 < time.monotonic() - began < AT_ONCE_S
         gang.assert_nothing_left(0.0)
-        assert gang.slots[1].wait(3)["outcome"] == "died", "stopped as it was, it cannot end by itself"
+        assert gang.slots[1].wait(PATIENCE_S)["outcome"] == "died", "stopped as it was, it cannot end by itself"
     assert cause is not None and (cause.kind, cause.role, cause.rank) == ("agent", "agent", 1)
-    assert "silent for" in cause.message and "failure.lease_s = 1 s" in cause.message
+    assert "silent for" in cause.message and "failure.lease_s = 3 s" in cause.message
 
 
 def test_an_orphaned_slot_ends_what_its_roles_started(tmp_path: Path) -> None:
-    limits = Limits(start_s=20, hang_s=20, lease_s=1.0, shutdown_s=5)
+    limits = Limits(start_s=120, hang_s=120, lease_s=3.0, shutdown_s=60)
     with Gang(
         tmp_path, limits=limits, faults={("worker", 1): {"at": "middle", "do": "spawn"}}, environment=SLOW
     ) as gang:
         running(gang)
         worker = psutil.Process(gang.pid("worker", 1))
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE_S
         while len(family := worker.children(recursive=True)) < 2 and time.monotonic() < deadline:
             time.sleep(0.02)
         assert len(family) == 2, "a child, and its child in another session"
         freeze(gang.driver.pid)
-        assert gang.slots[1].wait(4)["outcome"] == "orphaned"
+        assert gang.slots[1].wait(PATIENCE_S)["outcome"] == "orphaned"
         assert not any(is_alive(child.pid) for child in family)
         os.kill(gang.driver.pid, signal.SIGCONT)
         gang.end()
 
 
 def test_leases_hold_through_a_quiet_time(tmp_path: Path) -> None:
-    limits = Limits(start_s=20, hang_s=20, lease_s=1.0, shutdown_s=5)
+    limits = Limits(start_s=120, hang_s=120, lease_s=3.0, shutdown_s=60)
     faults = {("worker", rank): {"at": "formed", "do": "hang"} for rank in (0, 1)}
     with Gang(tmp_path, limits=limits, faults=faults) as gang:
         gang.start()
         gang.until_all(events.Formed, 4)
-        quiet_until = time.monotonic() + 2.5
+        quiet_until = time.monotonic() + 2.5 * limits.lease_s
         while time.monotonic() < quiet_until:
-            assert gang.channel.receive(1.0) == {"beat": 1}
+            assert gang.channel.receive(PATIENCE_S) == {"beat": 1}
         gang.stop()
         cause = gang.end().cause
     assert cause is not None and cause.kind == "interrupted"
 
 
 def test_an_agent_whose_driver_never_answers_gives_up(tmp_path: Path) -> None:
-    limits = Limits(start_s=0.5, hang_s=20, lease_s=1.0, shutdown_s=5)
+    limits = Limits(start_s=0.5, hang_s=120, lease_s=3.0, shutdown_s=60)
     with Gang(tmp_path, limits=limits) as gang:
         spec = gang.slot_spec(0)
     with launch.slot_agent(spec, sys.executable) as agent:
-        outcome = agent.wait(5)
+        outcome = agent.wait(PATIENCE_S)
     assert (
         outcome["outcome"] == "orphaned" and "could not be reached within failure.start_s = 0.5 s" in outcome["message"]
     )
@@ -278,12 +278,11 @@ def test_an_agent_starts_soon_and_loads_little(tmp_path: Path) -> None:
     with Gang(tmp_path) as gang:
         seconds = []
         for _ in range(5):
-            began = time.monotonic()
             handle, channel = launch.driver_agent(gang.spec, sys.executable)
-            assert channel.receive(5) is not None
-            seconds.append(time.monotonic() - began)
+            assert channel.receive(PATIENCE_S) is not None
+            seconds.append(sum(psutil.Process(handle.pid).cpu_times()[:2]))  # whatever else the machine has to do
             handle.stop()
-    print(f"an agent listens after {min(seconds):.3f} s")
+    print(f"an agent listens after {min(seconds):.2f} s of processor time")
     assert min(seconds) < 0.5
     code = "import sys, mxspark.agent.__main__; print({'numpy', 'pyspark', 'mxnet', 'pydantic'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"
@@ -293,6 +292,6 @@ def test_an_agent_that_cannot_even_begin_says_why(tmp_path: Path) -> None:
     with Gang(tmp_path) as gang:
         handle, channel = launch.driver_agent(dataclasses.replace(gang.spec, bind="0.0.0.0"), sys.executable)
         with handle:
-            frame = channel.receive(5)
+            frame = channel.receive(PATIENCE_S)
     assert frame is not None and frame["event"] == "Ended"
     assert "must be bound to one address, not to '0.0.0.0'" in frame["cause"]["message"]

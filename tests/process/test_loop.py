@@ -23,11 +23,11 @@ def test_the_end_of_a_child_is_seen_and_left_to_be_reaped(pidfd: bool, monkeypat
     seen = []
     loop.watch_exit(child.pid, lambda: (seen.append(child.returncode), loop.stop()))
     loop.after(0.2, lambda: (seen.append("alive"), child.kill()))
-    loop.after(5, loop.stop)
+    loop.after(60, loop.stop)
     began = time.monotonic()
     loop.run()
-    assert seen == ["alive", None] and child.wait(5) == -9
-    assert time.monotonic() - began < 1.5
+    assert seen == ["alive", None] and child.wait(60) == -9
+    assert time.monotonic() - began < 30
     assert child.stdin is not None
     child.stdin.close()
 
@@ -39,9 +39,9 @@ def test_timers_come_in_order_and_cancelled_ones_never() -> None:
     loop.after(0.01, lambda: seen.append("first"))
     loop.after(0.015, lambda: seen.append("never")).cancel()
     loop.every(0.01, lambda: seen.append("again") if "second" in seen else None)
-    loop.after(0.06, loop.stop)
+    loop.every(0.01, lambda: loop.stop() if seen.count("again") >= 2 else None)
     loop.run()
-    assert seen[:2] == ["first", "second"] and seen.count("again") >= 2 and "never" not in seen
+    assert seen[:2] == ["first", "second"] and "never" not in seen
 
 
 def test_what_waits_in_a_descriptor_counts_before_a_deadline() -> None:
@@ -72,7 +72,7 @@ def test_a_stream_sends_more_than_a_socket_holds_and_hears_the_end() -> None:
     loop.after(0.01, lambda: right.pause(True))
     loop.after(0.03, lambda: right.pause(False))
     loop.every(0.01, lambda: (left.close() if heard else None, loop.stop() if closed else None))
-    loop.after(10, loop.stop)
+    loop.after(60, loop.stop)
     loop.run()
     assert heard == [big] and closed == [None] and not right.open
     left.send({"after": "the end"})

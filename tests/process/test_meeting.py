@@ -19,7 +19,7 @@ from gang import Gang, freeze
 from mxspark.agent import host_group, launch
 from mxspark.agent.loop import Loop
 from mxspark.protocol import events
-from mxspark.protocol.specs import Inherited, Limits, Meeting
+from mxspark.protocol.specs import Inherited, Meeting
 
 SHARE = {("worker", rank): {"at": "formed", "do": "share"} for rank in range(3)}
 SLOW = {"FAKE_STEPS": "100000"}
@@ -70,8 +70,7 @@ def _segments(pid: int) -> set[int]:
 
 def test_strangers_are_sent_away_and_the_workers_still_meet(tmp_path: Path) -> None:
     """Without the secret, with too few bytes, or twice: nobody gets a descriptor who should not."""
-    limits = Limits(start_s=20, hang_s=20, lease_s=10, shutdown_s=5)
-    with Gang(tmp_path, workers=2, servers=1, hosts=1, limits=limits, faults=dict(list(SHARE.items())[:2])) as gang:
+    with Gang(tmp_path, workers=2, servers=1, hosts=1, faults=dict(list(SHARE.items())[:2])) as gang:
         gang.start(ranks=[1])
         gang.until(gang.saw(events.Joined, "agent", 1))
         freeze(gang.slots[0].pid)  # the leader waits for it
@@ -88,9 +87,9 @@ def test_strangers_are_sent_away_and_the_workers_still_meet(tmp_path: Path) -> N
 
 def stranger(path: str, answer: bytes) -> tuple[bytes, list[int]]:
     """Come to a meeting, answer the nonce with some bytes, and return what comes back."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
-        sock.settimeout(5)
+        sock.settimeout(60)
         while sock.connect_ex(path):
             assert time.monotonic() < deadline, "nobody is there"
             time.sleep(0.005)
@@ -107,7 +106,7 @@ def test_another_user_cannot_come(tmp_path: Path) -> None:
     host = host_group.Host(loop, place, 0, SECRET)
     try:
         code = f"import os, socket; os.setuid(65534); socket.socket(1, socket.SOCK_SEQPACKET).connect({place.socket!r})"
-        said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20)
+        said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
         assert "PermissionError" in said.stderr
     finally:
         host.started()

@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 import pytest
-from gang import Gang, freeze, is_alive
+from gang import AT_ONCE_S, PATIENCE_S, Gang, freeze, is_alive
 
 from mxspark.agent import launch
 from mxspark.protocol import commands, events
@@ -29,8 +29,10 @@ def test_normal_end(tmp_path: Path, workers: int, servers: int, on_driver: int) 
         ended = gang.start().end()
         assert ended == events.Ended(None, (), ended.logs)
         assert sorted(ended.logs) == sorted(f"{role}-{rank}" for role, rank in gang.roles)
-        assert [slot.wait(5) for slot in gang.slots] == [{"outcome": "finished", "message": "", "left": []}] * workers
-        assert gang.channel.receive(5) is None and gang.driver.wait(5)["outcome"] == "finished"
+        assert [slot.wait(PATIENCE_S) for slot in gang.slots] == [
+            {"outcome": "finished", "message": "", "left": []}
+        ] * workers
+        assert gang.channel.receive(PATIENCE_S) is None and gang.driver.wait(PATIENCE_S)["outcome"] == "finished"
         gang.assert_nothing_left(0.0)
     exits = [report.event for report in gang.reported if isinstance(report.event, events.RoleEnded)]
     assert [(exit.returncode, exit.expected) for exit in exits] == [(0, True)] * (workers + servers + 1)
@@ -41,7 +43,7 @@ VICTIMS = [("scheduler", 0), ("server", 0), ("server", 2), ("worker", 0), ("work
 
 @pytest.mark.parametrize("phase", ["start", "formed", "middle", "end"])
 @pytest.mark.parametrize(("role", "rank"), VICTIMS)
-def test_a_killed_role_ends_everything_within_two_seconds(tmp_path: Path, role: str, rank: int, phase: str) -> None:
+def test_a_killed_role_ends_everything_at_once(tmp_path: Path, role: str, rank: int, phase: str) -> None:
     faults: dict[tuple[str, int], dict[str, Any]] = {}
     if phase in ("start", "end"):
         faults[role, rank] = {"at": phase, "do": "hang"}
@@ -61,9 +63,9 @@ def test_a_killed_role_ends_everything_within_two_seconds(tmp_path: Path, role: 
         ended = gang.end()
         seconds = time.monotonic() - began
         gang.assert_nothing_left(0.0)
-        assert [slot.wait(2)["outcome"] for slot in gang.slots] == ["stopped", "stopped"]
-        assert gang.driver.wait(2)["outcome"] == "died"  # a failed attempt is a failed process
-    assert seconds < 2.0
+        assert [slot.wait(PATIENCE_S)["outcome"] for slot in gang.slots] == ["stopped", "stopped"]
+        assert gang.driver.wait(PATIENCE_S)["outcome"] == "died"  # a failed attempt is a failed process
+    assert seconds < AT_ONCE_S
     cause = ended.cause
     assert cause is not None and (cause.kind, cause.role, cause.rank, cause.pid) == ("role", role, rank, victim)
     assert cause.signal == "SIGKILL" and cause.exit_code is None and "killed by SIGKILL" in cause.message
@@ -96,7 +98,7 @@ def test_the_last_words_of_a_worker_come_before_its_end(tmp_path: Path) -> None:
         gang.start()
         gang.until(gang.saw(events.Started, "worker", 1))
         freeze(gang.slots[1].pid)  # so that both are there when the agent looks
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE_S
         while is_alive(gang.pid("worker", 1)) and time.monotonic() < deadline:
             time.sleep(0.01)
         os.kill(gang.slots[1].pid, signal.SIGCONT)
@@ -112,7 +114,7 @@ def test_a_server_that_leaves_early(tmp_path: Path) -> None:
 
 
 def test_a_hanging_worker_shows_its_stacks(tmp_path: Path) -> None:
-    limits = Limits(start_s=20, hang_s=1.0, lease_s=10, shutdown_s=5)
+    limits = Limits(start_s=20, hang_s=3.0, lease_s=60, shutdown_s=60)
     faults = {("worker", rank): {"at": "middle", "do": "hang"} for rank in (0, 1)}
     with Gang(tmp_path, limits=limits, faults=faults) as gang:
         gang.start()
@@ -123,14 +125,14 @@ def test_a_hanging_worker_shows_its_stacks(tmp_path: Path) -> None:
         gang.assert_nothing_left()
     cause = ended.cause
     assert cause is not None and cause.kind == "hang" and cause.role == "worker" and cause.step == 5
-    assert "no progress since step 5 for failure.hang_s = 1 s" in cause.message
+    assert "no progress since step 5 for failure.hang_s = 3 s" in cause.message
     assert "in hang" in cause.log_tail and "Current thread" in cause.log_tail
     assert all("in hang" in ended.logs[f"worker-{rank}"] for rank in (0, 1))
-    assert 0.9 < seconds < 10.0
+    assert 2.9 < seconds < AT_ONCE_S
 
 
 def test_a_stopped_worker_is_named_and_shows_its_stacks(tmp_path: Path) -> None:
-    limits = Limits(start_s=20, hang_s=1.0, lease_s=10, shutdown_s=5)
+    limits = Limits(start_s=20, hang_s=3.0, lease_s=60, shutdown_s=60)
     faults = {("worker", 0): {"at": "end", "do": "hang"}}
     with Gang(tmp_path, limits=limits, faults=faults, environment={"FAKE_STEPS": "50"}) as gang:
         gang.start()
@@ -144,7 +146,7 @@ def test_a_stopped_worker_is_named_and_shows_its_stacks(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("role", ["server", "scheduler"])
 def test_a_stopped_role_is_named_and_not_the_workers_that_wait(tmp_path: Path, role: str) -> None:
-    limits = Limits(start_s=20, hang_s=1.0, lease_s=10, shutdown_s=5)
+    limits = Limits(start_s=20, hang_s=3.0, lease_s=60, shutdown_s=60)
     waiting = {("worker", rank): {"at": "middle", "do": "hang"} for rank in (0, 1)}
     with Gang(tmp_path, limits=limits, faults=waiting) as gang:
         gang.start()
@@ -160,18 +162,18 @@ def test_a_stopped_role_is_named_and_not_the_workers_that_wait(tmp_path: Path, r
 
 @pytest.mark.parametrize("role", ["server", "scheduler"])
 def test_a_stopped_role_that_none_waits_for_is_found(tmp_path: Path, role: str) -> None:
-    limits = Limits(start_s=20, hang_s=1.0, lease_s=10, shutdown_s=5)
+    limits = Limits(start_s=20, hang_s=3.0, lease_s=60, shutdown_s=60)
     with Gang(tmp_path, limits=limits, environment=SLOW) as gang:
         gang.start()
         gang.until_all(events.Started, 2)
         freeze(gang.pid(role, 0))
         cause = gang.end().cause
     assert cause is not None and (cause.kind, cause.role, cause.rank, cause.signal) == ("hang", role, 0, "SIGSTOP")
-    assert "it stood still for failure.hang_s = 1 s" in cause.message
+    assert "it stood still for failure.hang_s = 3 s" in cause.message
 
 
 def test_a_worker_in_endless_code_of_the_user_is_named(tmp_path: Path) -> None:
-    limits = Limits(start_s=20, hang_s=1.0, lease_s=10, shutdown_s=5)
+    limits = Limits(start_s=20, hang_s=3.0, lease_s=60, shutdown_s=60)
     faults = {("worker", 0): {"at": "middle", "do": "wait"}, ("worker", 1): {"at": "middle", "do": "hang"}}
     with Gang(tmp_path, limits=limits, faults=faults) as gang:
         cause = gang.start().end().cause
@@ -200,16 +202,16 @@ def test_the_kind_of_a_cause(tmp_path: Path, deed: str, kind: str, words: str) -
 
 
 def test_a_role_that_never_comes_is_named(tmp_path: Path) -> None:
-    limits = Limits(start_s=4, hang_s=20, lease_s=10, shutdown_s=5)
+    limits = Limits(start_s=8, hang_s=120, lease_s=60, shutdown_s=60)
     with Gang(tmp_path, limits=limits, faults={("server", 1): {"at": "start", "do": "hang"}}) as gang:
         cause = gang.start().end().cause
         gang.assert_nothing_left()
     assert cause is not None and (cause.kind, cause.role, cause.rank) == ("start", "server", 1)
-    assert "did not form within failure.start_s = 4 s: server 1 has not loaded MXNet; " in cause.message
+    assert "did not form within failure.start_s = 8 s: server 1 has not loaded MXNet; " in cause.message
 
 
 def test_an_agent_that_never_comes_is_named(tmp_path: Path) -> None:
-    with Gang(tmp_path, limits=Limits(start_s=1.0, hang_s=20, lease_s=10, shutdown_s=5)) as gang:
+    with Gang(tmp_path, limits=Limits(start_s=5.0, hang_s=120, lease_s=60, shutdown_s=60)) as gang:
         cause = gang.start(ranks=[0]).end().cause
         gang.assert_nothing_left()
     assert cause is not None and (cause.kind, cause.role, cause.rank) == ("start", "agent", 1)
@@ -217,7 +219,7 @@ def test_an_agent_that_never_comes_is_named(tmp_path: Path) -> None:
 
 
 def test_a_group_that_does_not_start_to_train(tmp_path: Path) -> None:
-    limits = Limits(start_s=4, hang_s=20, lease_s=10, shutdown_s=5)
+    limits = Limits(start_s=8, hang_s=120, lease_s=60, shutdown_s=60)
     with Gang(tmp_path, limits=limits, faults={("worker", 1): {"at": "formed", "do": "hang"}}) as gang:
         cause = gang.start().end().cause
     assert cause is not None and (cause.kind, cause.role, cause.rank) == ("start", "worker", 1)
@@ -232,11 +234,11 @@ def test_parameters_that_differ(tmp_path: Path) -> None:
 
 
 def test_a_straggler_is_killed_and_named_and_the_run_stays_a_success(tmp_path: Path) -> None:
-    limits = Limits(start_s=20, hang_s=20, lease_s=10, shutdown_s=0.7)
+    limits = Limits(start_s=120, hang_s=120, lease_s=60, shutdown_s=3)
     with Gang(tmp_path, limits=limits, faults={("server", 1): {"at": "end", "do": "hang"}}) as gang:
         ended = gang.start().end()
         gang.assert_nothing_left()
-        assert [slot.wait(5)["outcome"] for slot in gang.slots] == ["finished", "finished"]
+        assert [slot.wait(PATIENCE_S)["outcome"] for slot in gang.slots] == ["finished", "finished"]
     assert ended.cause is None
     left = [line for r in gang.reported if isinstance(r.event, events.Stopped) for line in r.event.left]
     assert left == [f"server-1 (pid {gang.pid('server', 1)}) had to be killed to end"]
@@ -268,7 +270,7 @@ def test_stop_from_the_driver(tmp_path: Path) -> None:
         began = time.monotonic()
         gang.stop("the user pressed Ctrl-C")
         ended = gang.end()
-        assert time.monotonic() - began < 2.0
+        assert time.monotonic() - began < AT_ONCE_S
         gang.assert_nothing_left(0.0)
     assert ended.cause is not None and ended.others == ()
     assert (ended.cause.kind, ended.cause.message) == ("interrupted", "the user pressed Ctrl-C")
@@ -279,7 +281,7 @@ def test_grandchildren_go_with_their_role(tmp_path: Path) -> None:
         gang.start()
         gang.until_all(events.Started, 2)
         worker = psutil.Process(gang.pid("worker", 1))
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE_S
         while len(family := worker.children(recursive=True)) < 2 and time.monotonic() < deadline:
             time.sleep(0.02)
         assert len(family) == 2, "a child, and its child in another session"

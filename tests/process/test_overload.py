@@ -157,6 +157,6 @@ IN_TMP = str(ROOT).startswith("/tmp/") or sys.prefix.startswith("/tmp/")
 def test_a_full_tmp_is_named(tmp_path: Path) -> None:
     """Where the roles' sockets would be."""
     with other_process(IN_A_FULL_TMP, str(tmp_path)) as program:
-        said = program.communicate(timeout=60)[0]
+        said = program.communicate(timeout=180)[0]
     assert said.startswith("disk "), said
     assert "the disk mounted at /tmp has none of its 1 inodes left" in said

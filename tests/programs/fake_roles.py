@@ -92,7 +92,7 @@ def worker() -> None:
     keep = listen()
     say(events.Loaded(0.0))
     here("loaded", channel)
-    order = commands.from_wire(channel.receive(20) or {})
+    order = commands.from_wire(channel.receive(120) or {})
     assert isinstance(order, commands.Train), order
     others = [join(path) for path in peers()]
     say(events.Formed(FAULT.get("rank", order.rank), 0.0))
@@ -105,7 +105,7 @@ def worker() -> None:
             here("middle", channel)
     here("end", channel)
     say(events.Done(STEPS, FAULT.get("digest", "same"), {}))
-    while (frame := channel.receive(60)) is not None:
+    while (frame := channel.receive(120)) is not None:
         command = commands.from_wire(frame)
         if isinstance(command, commands.Committed):
             print("committed", command.step, flush=True)
@@ -137,7 +137,7 @@ def hang(_channel: Channel) -> None:
 
 def wait(channel: Channel) -> None:
     """Wait for the others, inside a function of mxspark."""
-    channel.receive(60)
+    channel.receive(120)
 
 
 def raised(kind: str, message: str) -> Callable[[Channel], None]:
