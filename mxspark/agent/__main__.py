@@ -102,7 +102,7 @@ class Main:
         elif isinstance(self.agent, Coordinator):
             still_s = self._still.seconds(self._parent)
             self.agent.look_at_driver(self._parent, still_s)
-            if still_s > self._lease_s and launcher.gone() is not None:
+            if still_s > self._lease_s and launcher.ended_pid() is not None:
                 os.kill(self._parent, signal.SIGKILL)  # nobody is left who would end it
 
     def _gone(self, how: str) -> None:

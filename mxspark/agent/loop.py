@@ -144,7 +144,7 @@ class Stream:
         os.set_blocking(fd, False)
         self._loop, self._fd, self._codec = loop, fd, codec
         self._on_frame, self._on_close, self._on_ready = on_frame, on_close, on_ready
-        self._outgoing = bytearray(codec.take())
+        self._outgoing = bytearray(codec.take_outgoing())
         self._paused = False
         self._events = 0
         self._action = self._on_events  # one object, the loop compares identity
@@ -217,9 +217,9 @@ class Stream:
         except wire.WireError as error:
             self._fail(error)
             return
-        self._outgoing += self._codec.take()
+        self._outgoing += self._codec.take_outgoing()
         self._write()
-        if self._codec.ready and self._on_ready is not None:
+        if self._codec.is_ready and self._on_ready is not None:
             ready, self._on_ready = self._on_ready, None
             ready()
         for frame in frames:

@@ -23,7 +23,7 @@ class _Line:
         self._socket, self._codec = sock, frames.Secured(secret, server)
         self._frames: list[frames.Message] = []
         self._flush()
-        while not self._codec.ready:
+        while not self._codec.is_ready:
             self._read()
 
     def send(self, message: frames.Message) -> None:
@@ -42,7 +42,7 @@ class _Line:
         self._flush()
 
     def _flush(self) -> None:
-        outgoing = self._codec.take()
+        outgoing = self._codec.take_outgoing()
         if outgoing:
             self._socket.sendall(outgoing)
 

@@ -25,7 +25,7 @@ from typing import Optional
 from mxspark.cli import check, janitor, train
 from mxspark.errors import EXIT_TERMINATED, ClusterError
 from mxspark.protocol import launcher
-from mxspark.system.stdio import make_ours_last
+from mxspark.system.stdio import protect_output
 from mxspark.version import __version__
 
 
@@ -46,8 +46,8 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Run a verb and return the exit code."""
     # before a word is said: what stands in the driver's own streams is lost with its JVM
     launcher.take_terminal()
-    make_ours_last()
-    launcher.tell(launcher.DRIVER, os.getpid())  # signals are for us from now on
+    protect_output()
+    launcher.write(launcher.DRIVER, os.getpid())  # signals are for us from now on
     try:
         given = parser().parse_args(sys.argv[1:] if arguments is None else arguments)
     except SystemExit as stop:
@@ -82,5 +82,5 @@ def _find_modules_beside(config: str) -> None:
 
 def _tell(code: int) -> int:
     """Tell the launcher the exit code, and return it."""
-    launcher.tell(launcher.EXIT, code)
+    launcher.write(launcher.EXIT, code)
     return code

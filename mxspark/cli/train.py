@@ -82,8 +82,8 @@ def _train(config: str, overrides: Sequence[str], master: Optional[str]) -> tupl
         from mxspark.spark.session import session
 
         _quiet_py4j()
-        launcher.tell(launcher.GRACE, math.ceil(job.failure.grace_s))
-        launcher.tell(launcher.LEASE, job.failure.lease_s)
+        launcher.write(launcher.GRACE, math.ceil(job.failure.grace_s))
+        launcher.write(launcher.LEASE, job.failure.lease_s)
         shutdown = Shutdown()
         signal.signal(signal.SIGTERM, lambda _number, _frame: shutdown.request("SIGTERM"))
         spark = session.start(f"mxspark {job.job.name}", master)

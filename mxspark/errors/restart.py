@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 from mxspark.errors.cause import Cause
 
-IN_PLACE, STAGE, STOP = "in place", "stage", "stop"
-
+# What comes after an attempt that failed, in the words of `--result`.
+IN_PLACE = "in place"
+STAGE = "stage"
+STOP = "stop"
 
 LONGEST_WAIT_S = 60.0
-
 
 #: Signals that come from outside; the code a process runs is not to blame for them.
 FROM_OUTSIDE = ("SIGKILL", "SIGTERM", "SIGINT", "SIGHUP", "SIGSTOP")
@@ -35,16 +36,16 @@ class Failed:
         What failed first.
     began : int
         Step from which it went on.
-    progressed : bool
+    has_progressed : bool
         Whether it had committed a checkpoint newer than the one it began from.
-    whole : bool
+    is_whole : bool
         Whether every agent of the gang still lives, so that only the roles have to be started anew.
     """
 
     cause: Cause
     began: int
-    progressed: bool
-    whole: bool
+    has_progressed: bool
+    is_whole: bool
 
 
 @dataclass(frozen=True)
@@ -74,14 +75,14 @@ def decide(failed: Sequence[Failed], policy: Policy) -> Next:
         limit = f"failure.max_restarts = {policy.max_restarts}"
         return Next(STOP, 0.0, f"{count} restart{'' if count == 1 else 's'} without progress ({limit})")
     wait_s = 0.0 if count == 0 else min(policy.backoff_s * 2 ** (count - 1), LONGEST_WAIT_S)
-    return Next(IN_PLACE if last.whole else STAGE, wait_s, f"restart {count + 1} of {policy.max_restarts}")
+    return Next(IN_PLACE if last.is_whole else STAGE, wait_s, f"restart {count + 1} of {policy.max_restarts}")
 
 
 def _restarts(failed: Sequence[Failed]) -> int:
     """Return how many restarts were used up without progress."""
     count = 0
     for attempt in reversed(failed):
-        if attempt.progressed:
+        if attempt.has_progressed:
             break
         count += 1
     else:
@@ -92,6 +93,6 @@ def _restarts(failed: Sequence[Failed]) -> int:
 def _same(one: Failed, other: Failed) -> bool:
     """Tell whether two attempts failed in the same way on the same way, by their own doing."""
     a, b = one.cause, other.cause
-    if a.signal in FROM_OUTSIDE or a.traits.comes_from_outside or one.progressed or other.progressed:
+    if a.signal in FROM_OUTSIDE or a.traits.comes_from_outside or one.has_progressed or other.has_progressed:
         return False
     return (a.kind, a.role, a.exit_code, a.signal, one.began) == (b.kind, b.role, b.exit_code, b.signal, other.began)

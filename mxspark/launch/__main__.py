@@ -18,14 +18,14 @@ from mxspark.launch.settings import CommandLine, given_settings, option, our_arg
 from mxspark.launch.signals import Stopped, heed, heeded, hold
 from mxspark.protocol import launcher
 from mxspark.report import result_file
-from mxspark.system.stdio import make_ours_last
+from mxspark.system.stdio import protect_output
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def main() -> int:
     """Run the job and return the exit code."""
-    make_ours_last()
+    protect_output()
     heed()
     wanted: Optional[str] = None  # the path of --result, once it is known to be one that can be written
     try:
@@ -63,7 +63,7 @@ def _run_and_report(run: SparkSubmit, folder: Path, command: CommandLine) -> int
     code = run.run(folder)
     if run.cause is None and (run.has_driver_reported or not run.signal):
         return code
-    return ending.report_end(run.cause, option(command.arguments, "--result"), code, launcher.reached(folder))
+    return ending.report_end(run.cause, option(command.arguments, "--result"), code, launcher.read_progress(folder))
 
 
 def _program(home: Path, ours: Sequence[str], command: CommandLine) -> list[str]:

@@ -20,7 +20,6 @@ from mxspark.errors.cause import Cause, describe_exit
 from mxspark.launch.signals import hold
 from mxspark.launch.terminal import Terminal
 from mxspark.protocol import launcher as launcher_line
-from mxspark.protocol.launcher import told
 from mxspark.system import prctl, procfs
 from mxspark.system.procfs import Stillness
 
@@ -100,7 +99,7 @@ class SparkSubmit:
     def _start(self, folder: Path) -> int:
         """Start spark-submit and return its pid, which is that of its JVM."""
         launcher = os.getpid()
-        environ = {**self._environ, launcher_line.VARIABLE: launcher_line.value(launcher, folder)}
+        environ = {**self._environ, launcher_line.VARIABLE: launcher_line.variable(launcher, folder)}
 
         def prepare() -> None:
             # a launcher that is killed cannot stop anybody: the JVM then gets a SIGTERM from the kernel
@@ -138,7 +137,7 @@ class SparkSubmit:
         """Send the first signal on to the driver, or a SIGTERM to all while there is no driver yet."""
         self.signal, self._signalled = int(number), time.monotonic()
         # a last checkpoint takes its time; none is made after a Ctrl-C
-        grace_s = told(folder, launcher_line.GRACE) if number == signal.SIGTERM else None
+        grace_s = launcher_line.read(folder, launcher_line.GRACE) if number == signal.SIGTERM else None
         self._deadline = self._signalled + STOP_S + (grace_s or 0.0)
         again = "Ctrl-C" if number == signal.SIGINT else number.name
         print(f"\nmxspark: stopping; a second {again} kills", file=sys.stderr, flush=True)
@@ -155,7 +154,7 @@ class SparkSubmit:
 
         A driver that runs notices its JVM by itself, and says more; it is given the time.
         """
-        lease_s = told(folder, launcher_line.LEASE) or LEASE_S
+        lease_s = launcher_line.read(folder, launcher_line.LEASE) or LEASE_S
         for role, pid, limit_s in (("driver", _driver(folder), lease_s), ("jvm", jvm, lease_s + STOP_S)):
             still_s = self._still.seconds(pid) if pid and self.cause is None else 0.0
             if still_s > limit_s:
@@ -200,7 +199,7 @@ class SparkSubmit:
 
     def _code(self, jvm: int, status: Optional[int], folder: Path) -> int:
         """Return the exit code; where the driver left none, find out what has become of it."""
-        left = told(folder, launcher_line.EXIT)
+        left = launcher_line.read(folder, launcher_line.EXIT)
         self.has_driver_reported = left is not None
         if left is not None:
             self.cause = None
@@ -218,7 +217,7 @@ class SparkSubmit:
 
 def _driver(folder: Path) -> int:
     """Return the pid of the driver, 0 as long as it has not said it."""
-    return int(told(folder, launcher_line.DRIVER) or 0)
+    return int(launcher_line.read(folder, launcher_line.DRIVER) or 0)
 
 
 def _killed(jvm: int, status: int, driver: int) -> Optional[Cause]:

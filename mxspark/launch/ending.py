@@ -74,7 +74,7 @@ def report_end(
 ) -> int:
     """Say why a driver ended that has not said so, None after a signal to this process, and return the exit code.
 
-    `reached` is what it has left of how far it had come (`launcher.REACHED`), `words` what came of
+    `reached` is what it has left of how far it had come (`launcher.PROGRESS`), `words` what came of
     the signal; default: that nothing is lost.
     """
     from rich.console import Console

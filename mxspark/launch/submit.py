@@ -16,7 +16,7 @@ from mxspark.errors import EXIT_INTERRUPTED, MXSparkError
 from mxspark.launch.environment import Environment, check_platform
 from mxspark.launch.java import java_home
 from mxspark.system import utf8
-from mxspark.system.stdio import make_ours_last
+from mxspark.system.stdio import protect_output
 
 ROOT = Path(__file__).resolve().parents[2]
 USAGE = """\
@@ -51,7 +51,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     if not given or given[0] in ("-h", "--help"):
         print(USAGE, end="", file=sys.stdout if given else sys.stderr)
         return 0 if given else 2
-    make_ours_last()
+    protect_output()
     try:
         check_platform()
         command = given[1:] if given[0] in ("--exec", "--exec-dev") else ["python", "-m", "mxspark.launch", *given]

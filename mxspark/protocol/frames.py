@@ -65,7 +65,7 @@ class Codec(Protocol):
     """One end of a connection, without the connection."""
 
     @property
-    def ready(self) -> bool:
+    def is_ready(self) -> bool:
         """Whether frames may be packed."""
 
     def pack(self, message: Message) -> bytes:
@@ -74,8 +74,8 @@ class Codec(Protocol):
     def feed(self, data: bytes) -> list[Message]:
         """Take bytes that arrived and return the frames they completed; raise `WireError` if they are none."""
 
-    def take(self) -> bytes:
-        """Return bytes the codec itself wants sent (a handshake)."""
+    def take_outgoing(self) -> bytes:
+        """Return, once, the bytes the codec itself wants sent (a handshake)."""
 
 
 class _Buffer:
@@ -103,6 +103,7 @@ class _Buffer:
         if len(self._bytes) < _LENGTH.size:
             return None
         (length,) = _LENGTH.unpack_from(self._bytes)
+        # before anything is waited for: the other end must not make us hold what it only announces
         if length > MAX_FRAME_BYTES:
             raise WireError(f"a frame of {length} bytes was announced, {MAX_FRAME_BYTES} are allowed")
         whole = self.cut(_LENGTH.size + extra + length)
@@ -112,7 +113,7 @@ class _Buffer:
 class Plain:
     """Frames over a channel that is trusted because both ends were inherited."""
 
-    ready = True
+    is_ready = True
 
     def __init__(self) -> None:
         self._buffer = _Buffer()
@@ -130,7 +131,7 @@ class Plain:
             frames.append(_parse(body))
         return frames
 
-    def take(self) -> bytes:
+    def take_outgoing(self) -> bytes:
         """Return nothing: there is no handshake."""
         return b""
 
@@ -158,18 +159,20 @@ class Secured:
         self._nonce = secrets.token_bytes(NONCE_BYTES)
         self._peer_nonce = b""
         self._key = b""
-        self._sent = self._received = 0
+        self._sent = 0
+        self._received = 0
+        # the client speaks first: a server that somebody has only connected to says nothing of itself
         self._outgoing = b"" if server else MAGIC + self._nonce
-        self.ready = False
+        self.is_ready = False
 
-    def take(self) -> bytes:
-        """Return the bytes the handshake wants sent."""
+    def take_outgoing(self) -> bytes:
+        """Return, once, the bytes the handshake wants sent."""
         outgoing, self._outgoing = self._outgoing, b""
         return outgoing
 
     def pack(self, message: Message) -> bytes:
         """Return the bytes of a frame."""
-        if not self.ready:
+        if not self.is_ready:
             raise RuntimeError("the peer has not proved yet that it knows the secret")
         body = _dump(message)
         mac = self._mac(self._server, self._sent, body)
@@ -179,11 +182,12 @@ class Secured:
     def feed(self, data: bytes) -> list[Message]:
         """Return the frames completed by `data`; before the handshake is through there are none."""
         self._buffer.add(data)
-        if not self.ready:
+        if not self.is_ready:
             self._shake_hands()
         frames: list[Message] = []
-        while self.ready and (rest := self._buffer.cut_frame(MAC_BYTES)) is not None:
+        while self.is_ready and (rest := self._buffer.cut_frame(MAC_BYTES)) is not None:
             mac, body = rest[:MAC_BYTES], rest[MAC_BYTES:]
+            # checked before the body is parsed: JSON of somebody who does not know the secret is never looked at
             if not hmac.compare_digest(mac, self._mac(not self._server, self._received, body)):
                 raise WireError(f"frame {self._received} of the peer has a wrong MAC")
             self._received += 1
@@ -204,6 +208,7 @@ class Secured:
             if nonce is None:
                 return
             self._peer_nonce = nonce
+        # what follows the proof may be frames already: `feed` goes on with them once both ends are known
         proof = self._buffer.cut(MAC_BYTES)
         if proof is None:
             return
@@ -212,12 +217,14 @@ class Secured:
         if not self._server:
             self._outgoing += self._prove(b"client")
         self._key = self._prove(b"session")
-        self.ready = True
+        self.is_ready = True
 
-    def _prove(self, what: bytes) -> bytes:
+    def _prove(self, who: bytes) -> bytes:
+        # always the client's nonce first, whichever end this is: both ends derive the same
         nonces = self._peer_nonce + self._nonce if self._server else self._nonce + self._peer_nonce
-        return prove(self._secret, what, nonces)
+        return prove(self._secret, who, nonces)
 
     def _mac(self, by_server: bool, sequence: int, body: bytes) -> bytes:
+        # the direction, or a frame could be sent back to where it came from; the number, or it could be sent twice
         head = (b"S" if by_server else b"C") + _SEQUENCE.pack(sequence)
         return hmac.new(self._key, head + body, hashlib.sha256).digest()

@@ -20,52 +20,62 @@ from mxspark.system import procfs
 
 VARIABLE = "MXSPARK_LAUNCHER"
 """``<pid of the launcher> <folder>``."""
-DRIVER, EXIT, GRACE, LEASE, REACHED = "driver", "exit", "grace", "lease", "reached"
-"""Files in it: pid and exit code of the driver, ``failure.grace_s`` rounded up, ``failure.lease_s``, and of a run that
-owns its job dir ``run_id``, ``epochs``, ``steps``, ``checkpoint`` and its ``folder``."""
+# Files in the folder.
+DRIVER = "driver"
+"""Pid of the driver."""
+EXIT = "exit"
+"""Exit code of the driver."""
+GRACE = "grace"
+"""``failure.grace_s``, rounded up."""
+LEASE = "lease"
+"""``failure.lease_s``."""
+PROGRESS = "progress"
+"""Of a run that owns its job dir: ``run_id``, ``epochs``, ``steps``, ``checkpoint`` and its ``folder``."""
 TERMINAL = "terminal"
 """A unix socket: who connects gets the descriptors of the launcher's standard output and error."""
 _LIMIT_S = 5.0
 
 
-def value(pid: int, folder: Path) -> str:
-    """Return what the variable is set to."""
+def variable(pid: int, folder: Path) -> str:
+    """Return what the driver finds in `VARIABLE`."""
     return f"{pid} {folder}"
 
 
-def tell(name: str, said: Union[float, Mapping[str, Any]]) -> None:
-    """Leave something for the launcher, if one has started this process and is still there."""
-    folder = _line()[1]
+def write(name: str, value: Union[float, Mapping[str, Any]]) -> None:
+    """In the driver: leave something for the launcher, if one has started this process and is still there."""
+    folder = _launcher()[1]
     if folder is not None:
+        # no folder any more: the launcher has ended, and whoever looks at that (`ended_pid`) ends the run
         with contextlib.suppress(OSError):
+            # renamed into its place: the launcher reads it when the driver is dead, killed in this line perhaps
             part = folder / f"{name}.new"
-            part.write_text(json.dumps(said))
+            part.write_text(json.dumps(value))
             part.replace(folder / name)
 
 
-def told(folder: Path, name: str) -> Optional[float]:
-    """Return the number that the driver has left, None if none."""
+def read(folder: Path, name: str) -> Optional[float]:
+    """In the launcher: return the number that the driver has left, None if none."""
     with contextlib.suppress(OSError, ValueError):
         return float((folder / name).read_text())
     return None
 
 
-def reached(folder: Path) -> dict[str, Any]:
-    """Return what a run has left of how far it has come, empty if it has not."""
+def read_progress(folder: Path) -> dict[str, Any]:
+    """In the launcher: return how far a run has come, as the driver has left it; empty if it has not."""
     with contextlib.suppress(OSError, ValueError):
-        return dict(json.loads((folder / REACHED).read_text()))
+        return dict(json.loads((folder / PROGRESS).read_text()))
     return {}
 
 
-def gone() -> Optional[int]:
-    """Return the pid of the launcher that started this process, if it has ended since."""
-    pid = _line()[0]
+def ended_pid() -> Optional[int]:
+    """In the driver: return the pid of the launcher that started this process, if it has ended since."""
+    pid = _launcher()[0]
     return pid if pid is not None and not procfs.is_alive(pid) else None
 
 
 def take_terminal() -> None:
-    """Write to the launcher's standard output and error from now on; without a launcher to one's own, as before."""
-    folder = _line()[1]
+    """In the driver: write to the launcher's output and error from now on; without one to one's own as before."""
+    folder = _launcher()[1]
     if folder is None or not (folder / TERMINAL).exists():
         return
     with contextlib.suppress(OSError), short_path(folder) as path, socket.socket(socket.AF_UNIX) as line:
@@ -73,7 +83,7 @@ def take_terminal() -> None:
         line.connect(path)
         _, descriptors, _, _ = socket.recv_fds(line, 1, 2)
         if len(descriptors) == 2:
-            sys.stdout.flush()
+            sys.stdout.flush()  # what was said before belongs to where it was said
             sys.stderr.flush()
             for number, descriptor in zip((1, 2), descriptors):
                 os.dup2(descriptor, number)
@@ -91,6 +101,7 @@ def short_path(folder: Path) -> Iterator[str]:
         os.close(descriptor)
 
 
-def _line() -> tuple[Optional[int], Optional[Path]]:
+def _launcher() -> tuple[Optional[int], Optional[Path]]:
+    """Return pid and folder of the launcher, None for both if this process was started otherwise."""
     pid, _, folder = os.environ.get(VARIABLE, "").partition(" ")
     return (int(pid), Path(folder)) if folder else (None, None)

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as RichProgress
 
 from mxspark.protocol.events import Beat, Done, EpochEnd, Reported, Restarting, RoleEnded
-from mxspark.system.stdio import lasting
+from mxspark.system.stdio import protected
 
 #: How many characters of a phase have room beside the bar.
 _BESIDE = 40
@@ -35,7 +35,7 @@ class Progress(Protocol):
 
 def make(kind: str, every_s: float) -> Progress:
     """Return the progress display for ``report.progress``."""
-    out = lasting(sys.stderr)
+    out = protected(sys.stderr)
     console = Console(file=out)
     if kind == "auto":
         kind = "bar" if console.is_terminal or console.is_jupyter else "lines"

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, TextIO, cast
 
 
-class Lasting:
-    """A text stream; from the first write that fails on, its descriptor leads to nowhere.
+class ProtectedStream:
+    """A text stream that raises nothing: from the first write that fails on, its descriptor leads to nowhere.
 
     As the Python documentation advises on SIGPIPE: what is left in a buffer would fail again when the process ends.
     """
@@ -23,7 +23,7 @@ class Lasting:
         try:
             return self._stream.write(text)
         except OSError:
-            self._let_go()
+            self._redirect_to_nowhere()
             return len(text)
 
     def flush(self) -> None:
@@ -31,9 +31,9 @@ class Lasting:
         try:
             self._stream.flush()
         except OSError:
-            self._let_go()
+            self._redirect_to_nowhere()
 
-    def _let_go(self) -> None:
+    def _redirect_to_nowhere(self) -> None:
         with contextlib.suppress(OSError, ValueError):
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self._stream.fileno())
@@ -44,14 +44,14 @@ class Lasting:
         return getattr(self._stream, name)
 
 
-def lasting(stream: TextIO) -> TextIO:
-    """Return a stream that lasts."""
-    return stream if isinstance(stream, Lasting) else cast(TextIO, Lasting(stream))
+def protected(stream: TextIO) -> TextIO:
+    """Return a stream that nobody has to read."""
+    return stream if isinstance(stream, ProtectedStream) else cast(TextIO, ProtectedStream(stream))
 
 
-def make_ours_last() -> None:
-    """For a command line: let standard output and error last."""
-    sys.stdout, sys.stderr = lasting(sys.stdout), lasting(sys.stderr)
+def protect_output() -> None:
+    """For a command line: let standard output and error outlast whoever reads them."""
+    sys.stdout, sys.stderr = protected(sys.stdout), protected(sys.stderr)
 
 
 def log_to(path: Path) -> None:

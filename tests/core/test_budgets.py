@@ -55,8 +55,6 @@ NOT_YET: set[str] = {
     # data
     "data/plan.py module",
     "data/rows.py ElementReader.read",
-    # errors
-    "errors/restart.py module",
     # mx
     "mx/exchange/hierarchical.py HierarchicalExchange.broadcast",
     "mx/exchange/shared_memory.py Layout.of",
@@ -65,9 +63,6 @@ NOT_YET: set[str] = {
     "mx/loop/step.py Stepper.__init__",
     "mx/runtime/agent_channel.py AgentChannel",
     "mx/runtime/agent_channel.py AgentChannel.__init__",
-    # protocol
-    "protocol/frames.py Secured.__init__",
-    "protocol/launcher.py module",
     # spark
     "spark/run/gang.py Gang",
     "spark/run/gang.py Gang.__init__",

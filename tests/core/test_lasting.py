@@ -9,9 +9,9 @@ import sys
 TALKS = """
 import logging, sys
 from rich.console import Console
-from mxspark.system.stdio import make_ours_last
+from mxspark.system.stdio import protect_output
 from mxspark.report.progress import make
-make_ours_last()
+protect_output()
 for kind in ("lines", "bar"):
     display = make(kind, 0.0)
     display.phase("a phase that is long enough to have a line of its own above the bar")

@@ -51,12 +51,12 @@ def test_a_restart_forgets_what_came_after_the_checkpoint() -> None:
     standing = after(epoch(0, 10), epoch(1, 20), beat(23))
     standing.note_checkpoint("/c", 0.0)
     failed = standing.fail(KILLED, 1, 2, is_whole=True)
-    assert (failed.began, failed.progressed, failed.whole) == (0, True, True)
+    assert (failed.began, failed.has_progressed, failed.is_whole) == (0, True, True)
     attempt = standing.follow(Next(IN_PLACE, 0.0, "why"), Restore("/r", 12, 1, 2))
     assert (attempt.reached, attempt.resumed) == (23, 12)
     assert (standing.step, [done.epoch for done in standing.history]) == (12, [0])
     again = standing.fail(KILLED, 2, 2, is_whole=True)
-    assert (again.began, again.progressed) == (12, False), "the checkpoint was of the attempt before"
+    assert (again.began, again.has_progressed) == (12, False), "the checkpoint was of the attempt before"
 
 
 def test_a_run_that_stops_says_how_far_it_had_come() -> None:

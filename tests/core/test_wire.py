@@ -28,10 +28,10 @@ MESSAGES = st.lists(st.dictionaries(st.text(), JSON, max_size=3), max_size=5)
 def pair() -> tuple[wire.Secured, wire.Secured]:
     """Return two ends that have shaken hands."""
     client, server = wire.Secured(SECRET, server=False), wire.Secured(SECRET, server=True)
-    server.feed(client.take())
-    client.feed(server.take())
-    server.feed(client.take())
-    assert client.ready and server.ready
+    server.feed(client.take_outgoing())
+    client.feed(server.take_outgoing())
+    server.feed(client.take_outgoing())
+    assert client.is_ready and server.is_ready
     return client, server
 
 
@@ -52,36 +52,36 @@ def test_frames_survive_any_division(messages: list[dict[str, Any]], cuts: list[
 def test_the_handshake_survives_any_division(cuts: list[int]) -> None:
     client, server = wire.Secured(SECRET, server=False), wire.Secured(SECRET, server=True)
     for source, target in ((client, server), (server, client), (client, server)):
-        for piece in pieces(source.take(), cuts):
+        for piece in pieces(source.take_outgoing(), cuts):
             target.feed(piece)
-    assert client.ready and server.ready and server.feed(client.pack({"a": 1})) == [{"a": 1}]
+    assert client.is_ready and server.is_ready and server.feed(client.pack({"a": 1})) == [{"a": 1}]
 
 
 def test_a_frame_may_follow_the_handshake_at_once() -> None:
     client, server = wire.Secured(SECRET, server=False), wire.Secured(SECRET, server=True)
-    server.feed(client.take())
-    client.feed(server.take())
-    assert server.feed(client.take() + client.pack({"hello": 1})) == [{"hello": 1}]
+    server.feed(client.take_outgoing())
+    client.feed(server.take_outgoing())
+    assert server.feed(client.take_outgoing() + client.pack({"hello": 1})) == [{"hello": 1}]
 
 
 def test_both_ends_notice_another_secret() -> None:
     client, server = wire.Secured(OTHER, server=False), wire.Secured(SECRET, server=True)
-    server.feed(client.take())
+    server.feed(client.take_outgoing())
     with pytest.raises(wire.WireError, match="does not know the secret"):
-        client.feed(server.take())
+        client.feed(server.take_outgoing())
     with pytest.raises(wire.WireError, match="does not know the secret"):
         server.feed(bytes(32))
-    assert not client.ready and not server.ready
+    assert not client.is_ready and not server.is_ready
     with pytest.raises(RuntimeError, match="not proved"):
         client.pack({})
 
 
 def test_a_handshake_cannot_be_replayed_or_reflected() -> None:
     client, server = wire.Secured(SECRET, server=False), wire.Secured(SECRET, server=True)
-    hello = client.take()
+    hello = client.take_outgoing()
     server.feed(hello)
-    client.feed(server.take())
-    proof = client.take()
+    client.feed(server.take_outgoing())
+    proof = client.take_outgoing()
     again = wire.Secured(SECRET, server=True)
     again.feed(hello)
     with pytest.raises(wire.WireError, match="does not know the secret"):
@@ -89,7 +89,7 @@ def test_a_handshake_cannot_be_replayed_or_reflected() -> None:
     mirror = wire.Secured(SECRET, server=True)
     mirror.feed(hello)
     with pytest.raises(wire.WireError, match="does not know the secret"):
-        mirror.feed(mirror.take()[32:])
+        mirror.feed(mirror.take_outgoing()[32:])
 
 
 @given(st.integers(0, 10**6), st.integers(0, 7))
@@ -111,7 +111,7 @@ def test_order_direction_and_connection_count() -> None:
     first, second = client.pack({"n": 1}), client.pack({"n": 2})
     for wrong in (second, server.pack({"n": 1}), pair()[0].pack({"n": 1})):
         _, fresh = client, wire.Secured(SECRET, server=True)
-        fresh.__dict__.update(_key=server.__dict__["_key"], ready=True)
+        fresh.__dict__.update(_key=server.__dict__["_key"], is_ready=True)
         with pytest.raises(wire.WireError, match="wrong MAC"):
             fresh.feed(wrong)
     assert server.feed(first) == [{"n": 1}]
@@ -138,7 +138,7 @@ def test_strangers_only_ever_get_an_error(data: bytes) -> None:
     server = wire.Secured(SECRET, server=True)
     with contextlib.suppress(wire.WireError):
         assert server.feed(data) == []
-    assert not server.ready
+    assert not server.is_ready
 
 
 def test_a_short_secret_is_refused() -> None:

@@ -43,12 +43,12 @@ def is_closed(sock: socket.socket) -> bool:
 def handshake(sock: socket.socket, secret: bytes) -> wire.Secured:
     """Be a client that knows `secret`."""
     codec = wire.Secured(secret, server=False)
-    while not codec.ready:
-        sock.sendall(codec.take())
+    while not codec.is_ready:
+        sock.sendall(codec.take_outgoing())
         data = sock.recv(65536)
         assert data
         codec.feed(data)
-    sock.sendall(codec.take())
+    sock.sendall(codec.take_outgoing())
     return codec
 
 
@@ -75,7 +75,7 @@ def refused(gang: Gang, words: str) -> bool:
 def test_a_wrong_key_is_refused_and_learns_nothing(gang: Gang) -> None:
     with connected(gang.address) as sock:
         codec = wire.Secured(OTHER, server=False)
-        sock.sendall(codec.take())
+        sock.sendall(codec.take_outgoing())
         with pytest.raises(wire.WireError, match="does not know the secret"):
             codec.feed(sock.recv(65536))  # it notices that the server is not of its job
         sock.sendall(bytes(32))
@@ -110,7 +110,7 @@ def test_frames_that_were_tampered_with_end_the_connection(gang: Gang, spoil: st
             sock.sendall(bad)
         elif spoil == "reflected":
             mirror = wire.Secured(bytes.fromhex(gang.secret), server=True)
-            mirror.__dict__.update(_key=codec.__dict__["_key"], ready=True, _sent=1)
+            mirror.__dict__.update(_key=codec.__dict__["_key"], is_ready=True, _sent=1)
             sock.sendall(mirror.pack({"beat": 1}))
         elif spoil == "oversized":
             sock.sendall((wire.MAX_FRAME_BYTES + 1).to_bytes(4, "big"))
@@ -181,9 +181,9 @@ def test_a_slow_stranger_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     assert control.refused == 1 and not frames
     with connected(control.address) as sock:  # neither does a handshake without joining
         codec = wire.Secured(SECRET, server=False)
-        sock.sendall(codec.take())
+        sock.sendall(codec.take_outgoing())
         loop.__dict__["_running"] = True
-        loop.after(0.1, lambda: (codec.feed(sock.recv(65536)), sock.sendall(codec.take())))
+        loop.after(0.1, lambda: (codec.feed(sock.recv(65536)), sock.sendall(codec.take_outgoing())))
         loop.after(0.6, loop.stop)
         loop.run()
         assert is_closed(sock)

@@ -45,10 +45,10 @@ def tell(name, text):
     (diary / (name + ".new")).write_text(str(text)); (diary / (name + ".new")).rename(diary / name)
 def register():
     launcher_line.take_terminal()
-    launcher_line.tell(launcher_line.DRIVER, os.getpid())
-    launcher_line.tell(launcher_line.LEASE, 1.0)
+    launcher_line.write(launcher_line.DRIVER, os.getpid())
+    launcher_line.write(launcher_line.LEASE, 1.0)
 def end(code):
-    launcher_line.tell(launcher_line.EXIT, code); sys.exit(1 if code else 0)
+    launcher_line.write(launcher_line.EXIT, code); sys.exit(1 if code else 0)
 def daemon():
     child = subprocess.Popen(["sleep", "100"], start_new_session=True); tell("daemon", child.pid)
 def on(*signals):

@@ -23,8 +23,8 @@ import os, pathlib, signal, sys, threading, time
 from pyspark import InheritableThread, SparkContext
 from mxspark.protocol import launcher as launcher_line
 launcher_line.take_terminal()
-launcher_line.tell(launcher_line.DRIVER, os.getpid())
-launcher_line.tell(launcher_line.LEASE, 2.0)
+launcher_line.write(launcher_line.DRIVER, os.getpid())
+launcher_line.write(launcher_line.LEASE, 2.0)
 diary, done = pathlib.Path(sys.argv[1]), threading.Event()
 sc = SparkContext.getOrCreate()
 (diary / "settings").write_text(repr(dict(sc.getConf().getAll())))
@@ -47,7 +47,7 @@ except KeyboardInterrupt:
     sc.cancelJobGroup("sleep")
     (diary / "cancelled").write_text(str(done.wait(10)))
     sc.stop()
-    launcher_line.tell(launcher_line.EXIT, 130)
+    launcher_line.write(launcher_line.EXIT, 130)
 """
 
 

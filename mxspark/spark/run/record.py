@@ -178,8 +178,8 @@ class Recorder:
 
     def _tell_launcher(self) -> None:
         """Say how far the run has come, for the case that this process cannot any more: it may be killed."""
-        launcher.tell(
-            launcher.REACHED,
+        launcher.write(
+            launcher.PROGRESS,
             {
                 "run_id": self._owned.run.run_id,
                 "folder": self._owned.run_folder,

@@ -98,7 +98,7 @@ class Jvm:
         """Return the cause if the JVM has ended, or the launcher, who takes it along."""
         deadline = time.monotonic() + (_END_S if known is None or known.traits.is_echo else 0.0)
         while True:
-            launcher = launcher_line.gone()
+            launcher = launcher_line.ended_pid()
             if launcher is not None:
                 words = f"the command line that had started it (pid {launcher}) was killed, and Spark ended with that"
                 return Cause.here("interrupted", "driver", words)
