@@ -1,4 +1,4 @@
-"""What ``mxspark check`` looks at, as data: what a task saw of its place, and what is to be said about it. Pure."""
+"""What ``mxspark check`` looks at and says, as data: pure; the words are in `verdict`."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Optional
 
-OK, WARNING, PROBLEM = "ok", "warning", "problem"
-INPUT, CLUSTER = "input", "cluster"
-
-SKEW_S, KERBEROS_S = 5.0, 300.0
-"""Seconds between two clocks from which logs are hard to read, and Kerberos refuses tickets."""
+OK = "ok"
+WARNING = "warning"
+PROBLEM = "problem"
+INPUT = "input"
+CLUSTER = "cluster"
 
 
 @dataclass(frozen=True)
@@ -123,14 +123,3 @@ def exit_code(findings: Sequence[Finding]) -> int:
     if not problems:
         return 0
     return 2 if any(finding.by == INPUT for finding in problems) else 4
-
-
-def clock_finding(subject: str, skew_s: float, where: str) -> Finding:
-    """Return what a clock that differs from the driver's by so many seconds means."""
-    seen = f"{where} is {abs(skew_s):.1f} s {'ahead of' if skew_s > 0 else 'behind'} the driver's"
-    if abs(skew_s) < SKEW_S:
-        return Finding(subject, OK, f"{where} is within {SKEW_S:g} s of the driver's")
-    fix = "set both by one time server (chronyd, ntpd)"
-    if abs(skew_s) < KERBEROS_S:
-        return Finding(subject, WARNING, f"{seen}: no limit of mxspark hangs on it, but logs are hard to compare", fix)
-    return Finding(subject, PROBLEM, f"{seen}: Kerberos refuses tickets from {KERBEROS_S:g} s on", fix)

@@ -7,44 +7,15 @@ import select
 import socket
 import threading
 import time
+from typing import Optional
 
 from mxspark.protocol import frames
+from mxspark.protocol.channel import Channel
 
 LIMIT_S = 10.0
 """Longest time for one connection and what is said on it."""
 VISIT_S = 5.0
 """Longest time for the driver's own connection, so that the task still hears of it."""
-
-
-class _Line:
-    """A blocking, authenticated connection."""
-
-    def __init__(self, sock: socket.socket, secret: bytes, server: bool) -> None:
-        self._socket, self._codec = sock, frames.Secured(secret, server)
-        self._frames: list[frames.Message] = []
-        self._flush()
-        while not self._codec.is_ready:
-            self._read()
-
-    def send(self, message: frames.Message) -> None:
-        self._socket.sendall(self._codec.pack(message))
-
-    def receive(self) -> frames.Message:
-        while not self._frames:
-            self._read()
-        return self._frames.pop(0)
-
-    def _read(self) -> None:
-        data = self._socket.recv(65536)
-        if not data:
-            raise ConnectionError("the other side closed the connection")
-        self._frames += self._codec.feed(data)
-        self._flush()
-
-    def _flush(self) -> None:
-        outgoing = self._codec.take_outgoing()
-        if outgoing:
-            self._socket.sendall(outgoing)
 
 
 class Listener:
@@ -83,18 +54,31 @@ class Listener:
     def _answer(self, connection: socket.socket, host: str) -> None:
         # whatever goes wrong here, the task sees and reports it
         with connection, contextlib.suppress(OSError, frames.WireError, KeyError, ValueError):
-            connection.settimeout(LIMIT_S)
-            line = _Line(connection, self._secret, server=True)
-            port = int(line.receive()["port"])
-            line.send({"time": time.time()})
-            line.send({"back": _visit(host, port, self._secret)})
+            channel = _authenticated(connection, self._secret, server=True)
+            port = int(_receive(channel)["port"])
+            channel.send({"time": time.time()})
+            channel.send({"back": _visit(host, port, self._secret)})
+
+
+def _authenticated(sock: socket.socket, secret: bytes, server: bool, limit_s: Optional[float] = None) -> Channel:
+    """Return a connection whose two ends have proved the secret to each other."""
+    channel = Channel(sock, frames.Secured(secret, server))
+    channel.shake_hands(limit_s or LIMIT_S)
+    return channel
+
+
+def _receive(channel: Channel) -> frames.Message:
+    message = channel.receive(LIMIT_S)
+    if message is None:
+        raise ConnectionError("the other side closed the connection")
+    return message
 
 
 def _visit(host: str, port: int, secret: bytes) -> str:
     """Open a connection and prove the secret; return why not, "" after success."""
     try:
         with socket.create_connection((host, port), VISIT_S) as sock:
-            _Line(sock, secret, server=False)
+            _authenticated(sock, secret, server=False, limit_s=VISIT_S)
     except (OSError, frames.WireError) as error:
         return f"{host} port {port}: {error}"
     return ""
@@ -110,21 +94,21 @@ def meet(address: tuple[str, int], secret: bytes) -> tuple[str, str, float]:
     """
     try:
         with socket.create_connection(address, LIMIT_S) as sock:
-            line = _Line(sock, secret, server=False)
+            channel = _authenticated(sock, secret, server=False)
             with socket.create_server((sock.getsockname()[0], 0)) as server:
-                return _exchange(line, server, secret)
+                return _exchange(channel, server, secret)
     except (OSError, frames.WireError) as error:
         return f"{address[0]} port {address[1]}: {error}", "not tried", 0.0
 
 
-def _exchange(line: _Line, server: socket.socket, secret: bytes) -> tuple[str, str, float]:
+def _exchange(channel: Channel, server: socket.socket, secret: bytes) -> tuple[str, str, float]:
     visited = threading.Thread(target=_be_visited, args=(server, secret), daemon=True)
     visited.start()
     before = time.time()
-    line.send({"port": server.getsockname()[1]})
-    theirs = float(line.receive()["time"])
+    channel.send({"port": server.getsockname()[1]})
+    theirs = float(_receive(channel)["time"])
     ours = (before + time.time()) / 2
-    back = str(line.receive()["back"])
+    back = str(_receive(channel)["back"])
     visited.join(LIMIT_S)
     return "", back, ours - theirs
 
@@ -135,5 +119,4 @@ def _be_visited(server: socket.socket, secret: bytes) -> None:
     with contextlib.suppress(OSError, frames.WireError):
         connection, _ = server.accept()
         with connection:
-            connection.settimeout(LIMIT_S)
-            _Line(connection, secret, server=True)
+            _authenticated(connection, secret, server=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from mxspark.check.findings import CLUSTER, INPUT, OK, PROBLEM, WARNING, Expected, Finding, Probe, clock_finding
+from mxspark.check.findings import CLUSTER, INPUT, OK, PROBLEM, WARNING, Expected, Finding, Probe
 from mxspark.system.limits import gib
 from mxspark.topology import identity
 
@@ -16,6 +16,10 @@ PORTS = 1000
 """Fewer local ports than this and a busy host may run out of them."""
 ROOM = 512 * 2**20
 """Bytes free on a local disk below which no job should start."""
+SKEW_S = 5.0
+"""Seconds between two clocks from which logs are hard to compare."""
+KERBEROS_S = 300.0
+"""Seconds between two clocks from which Kerberos refuses tickets."""
 _SAME = ("mxspark", "mxnet", "cloudpickle")
 """Packages of which driver and executors must have one version; of others that is better."""
 
@@ -54,7 +58,9 @@ def _python(probes: Sequence[Probe], expected: Expected) -> Finding:
 
 
 def _packages(probes: Sequence[Probe], expected: Expected) -> Finding:
-    missing, other, fatal = [], [], False
+    missing: list[str] = []
+    other: list[str] = []
+    is_fatal = False
     for name, version in expected.packages.items():
         without = [probe for probe in probes if not probe.packages.get(name)]
         differ = [probe for probe in probes if probe.packages.get(name) not in ("", None, version)]
@@ -63,12 +69,12 @@ def _packages(probes: Sequence[Probe], expected: Expected) -> Finding:
         if differ:
             theirs = _list({probe.packages[name] for probe in differ})
             other.append(f"{name} {version} here, {theirs} on {_where(differ)}")
-            fatal = fatal or name in _SAME
+            is_fatal = is_fatal or name in _SAME
     if not missing and not other:
         words = ", ".join(f"{name} {version}" for name, version in expected.packages.items())
         return Finding("packages", OK, f"{words}, here and on the executors")
     fix = "let submit.sh send its own (leave --python out), or install the versions of conf/locks there"
-    return Finding("packages", PROBLEM if missing or fatal else WARNING, "; ".join([*missing, *other]), fix)
+    return Finding("packages", PROBLEM if missing or is_fatal else WARNING, "; ".join([*missing, *other]), fix)
 
 
 def _mxnet(probes: Sequence[Probe]) -> Finding:
@@ -154,6 +160,17 @@ def _disks(probe: Probe) -> tuple[str, str]:
 def _disk_words(probes: Sequence[Probe]) -> str:
     free = [disk.free for probe in probes for disk in probe.disks]
     return f"{gib(min(free))} left on the fullest; all rows are written there once" if free else "none named"
+
+
+def clock_finding(subject: str, skew_s: float, where: str) -> Finding:
+    """Return what a clock that differs from the driver's by so many seconds means."""
+    seen = f"{where} is {abs(skew_s):.1f} s {'ahead of' if skew_s > 0 else 'behind'} the driver's"
+    if abs(skew_s) < SKEW_S:
+        return Finding(subject, OK, f"{where} is within {SKEW_S:g} s of the driver's")
+    fix = "set both by one time server (chronyd, ntpd)"
+    if abs(skew_s) < KERBEROS_S:
+        return Finding(subject, WARNING, f"{seen}: no limit of mxspark hangs on it, but logs are hard to compare", fix)
+    return Finding(subject, PROBLEM, f"{seen}: Kerberos refuses tickets from {KERBEROS_S:g} s on", fix)
 
 
 def _clocks(probes: Sequence[Probe]) -> Finding:

@@ -9,15 +9,25 @@ import threading
 import time
 from typing import Optional
 
-from mxspark.protocol.frames import Message, Plain
+from mxspark.protocol.frames import Codec, Message, Plain
 
 
 class Channel:
-    """A blocking end of an inherited socket pair. Any thread may send; one thread receives."""
+    """A blocking end of a connection. Any thread may send; one thread receives.
 
-    def __init__(self, sock: socket.socket) -> None:
+    Parameters
+    ----------
+    sock : socket.socket
+        One of an inherited pair, or on the network.
+    codec : Codec, optional
+        How frames look on it; default: as between ends that were inherited. One that must know the other end first is
+        ready after :meth:`shake_hands`.
+    """
+
+    def __init__(self, sock: socket.socket, codec: Optional[Codec] = None) -> None:
         sock.setblocking(True)
-        self._socket, self._codec = sock, Plain()
+        self._socket = sock
+        self._codec = codec or Plain()
         self._frames: list[Message] = []
         self._sending = threading.Lock()
 
@@ -29,6 +39,24 @@ class Channel:
     def fileno(self) -> int:
         """Return the descriptor, -1 once closed."""
         return self._socket.fileno()
+
+    def shake_hands(self, timeout: float) -> None:
+        """Let both ends prove to each other what the codec asks of them.
+
+        Raises
+        ------
+        ConnectionError
+            If the other end closed the connection, as it does when it is not convinced.
+        TimeoutError
+            If it has not answered in time.
+        WireError
+            If it is not one of ours.
+        """
+        deadline = time.monotonic() + timeout
+        self._flush()
+        while not self._codec.is_ready:
+            if not self._read(deadline):
+                raise ConnectionError("the other side closed the connection")
 
     def send(self, message: Message) -> None:
         """Send one frame.
@@ -61,21 +89,36 @@ class Channel:
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         while not self._frames:
-            left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            try:
-                poller = select.poll()
-                poller.register(self._socket, select.POLLIN)
-                if not poller.poll(None if left is None else left * 1000):
-                    raise TimeoutError(f"nothing came over the channel for {timeout} s")
-                data = self._socket.recv(65536)
-            except (OSError, ValueError) as error:
-                if isinstance(error, ConnectionResetError) or self._socket.fileno() == -1:
-                    return None  # reset by the other end, or closed by another thread of ours
-                raise
-            if not data:
+            if not self._read(deadline):
                 return None
-            self._frames.extend(self._codec.feed(data))
         return self._frames.pop(0)
+
+    def _read(self, deadline: Optional[float]) -> bool:
+        """Take in what comes next, and return whether the connection is still there."""
+        left = None if deadline is None else max(0.0, deadline - time.monotonic())
+        try:
+            # no timeout of the socket's: that would hold for a thread that sends meanwhile too
+            poller = select.poll()
+            poller.register(self._socket, select.POLLIN)
+            if not poller.poll(None if left is None else left * 1000):
+                raise TimeoutError("nothing came over the channel in time")
+            data = self._socket.recv(65536)
+        except (OSError, ValueError) as error:
+            if isinstance(error, ConnectionResetError) or self._socket.fileno() == -1:
+                return False  # reset by the other end, or closed by another thread of ours
+            raise
+        if not data:
+            return False
+        self._frames.extend(self._codec.feed(data))
+        self._flush()
+        return True
+
+    def _flush(self) -> None:
+        """Send what the codec itself has to say."""
+        outgoing = self._codec.take_outgoing()
+        if outgoing:
+            with self._sending:
+                self._socket.sendall(outgoing)
 
     def close(self) -> None:
         """Close this end; a thread that receives returns None."""

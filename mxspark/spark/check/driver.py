@@ -16,7 +16,7 @@ from typing import Any, Optional
 
 from pyspark.sql import DataFrame, SparkSession
 
-from mxspark.check import findings, network, node, verdict
+from mxspark.check import network, node, verdict
 from mxspark.check.findings import CLUSTER, INPUT, OK, PROBLEM, WARNING, Expected, Finding, Probe
 from mxspark.config import resolve
 from mxspark.config.job_config import JobConfig
@@ -222,7 +222,7 @@ def _clock_of(storage: Storage, path: str) -> Finding:
         skew_s = entry.changed / 1000 - ours if entry is not None else 0.0
     finally:
         storage.remove(file)
-    return findings.clock_finding("clock of the job dir", skew_s, "the clock of its filesystem")
+    return verdict.clock_finding("clock of the job dir", skew_s, "the clock of its filesystem")
 
 
 def _wait(call: SparkCall[Any], limit_s: float) -> bool:
