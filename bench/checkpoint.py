@@ -57,10 +57,10 @@ def stall() -> None:
     """Print how long the loop stands still, and what all steps around a checkpoint take longer."""
     step, params, updater = training()
     from mxspark.mx.state import checkpoint_files
-    from mxspark.mx.state.checkpoint_writer import Stager
+    from mxspark.mx.state.checkpoint_writer import CheckpointWriter
 
     size = 3 * sum(param.data().size * 4 for param in params.values()) / MB
-    stager = Stager(lambda _staged: None)
+    writer = CheckpointWriter(lambda _staged: None)
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(10):
             step()
@@ -70,17 +70,16 @@ def stall() -> None:
             for how in ("beside", "inline"):
                 path = str(Path(folder, f"{how}{number}"))
                 start = time.perf_counter()
+                copy = checkpoint_files.snapshot(params, updater, {"step": number, "epoch": 0})
                 if how == "beside":
-                    stager.begin(path, params, updater, {"step": number, "epoch": 0})
+                    writer.begin(path, copy)
                 else:
-                    checkpoint_files.write(
-                        path, checkpoint_files.snapshot(params, updater, {"step": number, "epoch": 0})
-                    )
+                    copy.write(path)
                 held = time.perf_counter() - start
                 taken, count = held, 0
-                while count < 10 or not stager._idle.is_set():
+                while count < 10 or not writer._idle.is_set():
                     taken, count = taken + step(), count + 1
-                stager.wait(lambda: None)
+                writer.wait(lambda: None)
                 table.append((how, held, taken - count * usual, usual))
         scale = 100 / size
         for how in ("beside", "inline"):

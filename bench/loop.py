@@ -190,11 +190,11 @@ def measure_bare(name, rows, workers, threads, folder):
         return statistics.mean(json.loads(log.read_text().splitlines()[-1]) for log in group.logs)
 
 
-def measure_role(bundle, workers, threads):
+def measure_role(spec, workers, threads):
     """Return rows per second a worker of the whole role, and the share of its time it waited for data."""
     from role_harness import run_group
 
-    outcome = run_group(bundle, workers, servers=workers, threads=threads)
+    outcome = run_group(spec, workers, servers=workers, threads=threads)
     assert outcome.returncodes == [0] * workers, outcome.logs
     rates, waits = [], []
     for rank in range(workers):
@@ -207,13 +207,13 @@ def measure_role(bundle, workers, threads):
 
 def make_job(folder, name):
     """Spool random rows: one epoch is what is measured."""
-    from role_harness import make_bundle
+    from role_harness import make_spec
 
     from mxspark.job.spec import Component, Function
 
     rows = (WARM_STEPS + STEPS[name] + 5) * 128
     counts = [rows // 3, 0, rows - rows // 3]
-    bundle = make_bundle(
+    spec = make_spec(
         folder / name,
         counts=counts,
         batch_size=128,
@@ -221,11 +221,11 @@ def make_job(folder, name):
         optimizer=Component("sgd", OPTIONS),
         epochs=1,
     )
-    plan = replace(bundle.training_data.plan, block_rows=8192, window_blocks=128)
+    plan = replace(spec.training_data.plan, block_rows=8192, window_blocks=128)
     return replace(
-        bundle,
-        training_data=replace(bundle.training_data, plan=plan),
-        training=replace(bundle.training, network=Function(name, path=f"loop:{name}")),
+        spec,
+        training_data=replace(spec.training_data, plan=plan),
+        training=replace(spec.training, network=Function(name, path=f"loop:{name}")),
         beat_s=0.2,
     )
 

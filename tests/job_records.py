@@ -12,9 +12,7 @@ from mxspark.job.record import DataRecord, JobRecord, JobSettings, RunInfo
 from mxspark.protocol.events import Staged, StagedFile
 
 SETTINGS = JobSettings(
-    network="nets:lenet",
-    loss="softmax_cross_entropy",
-    optimizer="adam",
+    training={"loop": "gluon", "network": "nets:lenet", "loss": "softmax_cross_entropy", "optimizer": "adam"},
     batch_size=128,
     seed=7,
     features=(ColumnSpec("pixels", ("pixels",), (1, 8, 8), "float32", 0.0625),),

@@ -12,9 +12,9 @@ from mxspark.data.dataset import DataSet
 from mxspark.data.plan import EVERY, TRAINING, VALIDATION, Plan
 from mxspark.data.spool import ColumnSpec, SpoolReady
 from mxspark.errors import DataError, InputError
-from mxspark.job import metric
+from mxspark.job import loops, metric
 from mxspark.job.record import JobSettings
-from mxspark.job.spec import BestBy, CheckpointSpec, Restore, TrainingSpec, WorkerBundle
+from mxspark.job.spec import BestBy, CheckpointSpec, Restore, TrainingSpec, WorkerSpec
 
 
 def configure(config: Union[JobConfig, Mapping[str, Any], str, None], sections: Mapping[str, Any]) -> JobConfig:
@@ -34,9 +34,7 @@ def settings(job: JobConfig) -> JobSettings:
     """Return what of a configuration stays the same between the runs of a job."""
     training, data = job.training, job.data
     return JobSettings(
-        network=training.network.label,
-        loss=training.loss.name,
-        optimizer=training.optimizer.name,
+        training=loops.identity(training_spec(job)),
         batch_size=training.batch_size,
         seed=training.seed,
         features=job.features(),
@@ -102,7 +100,7 @@ def training_spec(job: JobConfig) -> TrainingSpec:
     )
 
 
-def worker_bundle(
+def worker_spec(
     job: JobConfig,
     *,
     run_id: str,
@@ -111,9 +109,9 @@ def worker_bundle(
     restore: Optional[Restore],
     staging: str,
     mapped_bytes: Optional[int] = None,
-) -> WorkerBundle:
+) -> WorkerSpec:
     """Return all that every worker is told."""
-    return WorkerBundle(
+    return WorkerSpec(
         run_id=run_id,
         size=job.cluster.num_workers,
         features=columns[0],

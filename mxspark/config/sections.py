@@ -5,22 +5,31 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Optional
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from mxspark.config.components import component, network
 from mxspark.config.yaml12 import written
+from mxspark.data.dtypes import refusal
 from mxspark.errors.spelling import closest
 from mxspark.job import metric
 from mxspark.job.spec import Component, Function, label_of
 
 Positive = Annotated[int, Field(gt=0)]
 Seconds = Annotated[float, Field(gt=0)]
-Dtype = Literal["float16", "float32", "float64", "uint8", "int32", "int64"]
 # a number is the text it is written as: a column 007, a version 1.10
 Text = Annotated[str, BeforeValidator(written)]
 # of an option of Spark's a boolean too, in the words of Spark
 SparkText = Annotated[Text, BeforeValidator(lambda value: str(value).lower() if isinstance(value, bool) else value)]
 Shape = tuple[Annotated[int, Field(gt=0)], ...]
+
+
+def _known_dtype(name: str) -> str:
+    if reason := refusal(name):
+        raise ValueError(reason)
+    return name
+
+
+Dtype = Annotated[Text, AfterValidator(_known_dtype)]
 
 
 class Section(BaseModel):

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Optional
 
+from mxspark.data.dtypes import refusal
 from mxspark.data.spool import ColumnSpec
 from mxspark.errors.spelling import closest
 
@@ -13,8 +14,6 @@ SCALARS = ("boolean", "tinyint", "smallint", "int", "bigint", "float", "double")
 """Column types that hold one number a row, as Spark's ``simpleString`` writes them."""
 
 ACCEPTED = "boolean, tinyint, smallint, int, bigint, float, double, array of one of these, vector"
-DTYPES = ("float16", "float32", "float64", "uint8", "int8", "int32", "int64")
-"""Element types MXNet 1.9 computes with."""
 
 _SHOWN = 20
 _LONGEST_NAME_BYTES = 200
@@ -76,8 +75,8 @@ def _of_declaration(spec: ColumnSpec) -> Iterator[str]:
     for column in dict.fromkeys(spec.columns):
         if spec.columns.count(column) > 1:
             yield f"{where}: column {column!r} is listed {spec.columns.count(column)} times; list it once"
-    if spec.dtype not in DTYPES:
-        yield f"{where}: dtype {spec.dtype!r} is not supported; use one of {', '.join(DTYPES)}"
+    if reason := refusal(spec.dtype):
+        yield f"{where}: {reason}"
     if not (math.isfinite(spec.scale) and spec.scale != 0):
         yield f"{where}: scale {spec.scale} would lose every value; use a finite number other than 0"
     if spec.shape is not None and any(size < 1 for size in spec.shape):

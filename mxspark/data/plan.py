@@ -99,10 +99,6 @@ class Plan:
         """Global batches of an epoch; the last may be smaller than the others."""
         return -(-self.rows // self.batch_size)
 
-    def rows_of_step(self, step: int) -> int:
-        """Number of rows of global batch `step` of an epoch, known to every rank without talking."""
-        return min(self.batch_size, self.rows - step * self.batch_size)
-
     def batches(self, epoch: int, first_step: int = 0) -> Iterator[Ids]:
         """Yield the row ids of each global batch of `epoch` from `first_step` on: int64, shape (rows of the step,)."""
         order = self._order_of_blocks(epoch)

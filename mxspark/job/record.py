@@ -12,7 +12,7 @@ from typing import Any, Optional
 from mxspark.data.spool import ColumnSpec, SpoolReady
 from mxspark.protocol import codec
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,8 @@ class JobSettings:
 
     Attributes
     ----------
-    network, loss, optimizer : str
-        Labels: the network's path or function, the loss's and the optimizer's name. Options may change between runs.
+    training : dict of str to str
+        What its loop says fixes the job (`loops.identity`): of Gluon's the labels of network, loss and optimizer.
     batch_size : int
         Rows of a global batch.
     seed : int
@@ -35,9 +35,7 @@ class JobSettings:
         Of the plan.
     """
 
-    network: str
-    loss: str
-    optimizer: str
+    training: dict[str, str]
     batch_size: int
     seed: int
     features: tuple[ColumnSpec, ...]
@@ -92,9 +90,20 @@ class JobRecord:
         """Build the record that :meth:`to_bytes` wrote; ValueError says why it cannot be."""
         found = json.loads(data)
         version = found.get("version") if isinstance(found, dict) else None
-        if version != VERSION:
+        if version not in (1, VERSION):
             raise ValueError(f"version {version!r} where {VERSION} was expected")
-        return codec.decode(JobRecord, found.get("record"))
+        record = found.get("record")
+        return codec.decode(JobRecord, _from_version_1(record) if version == 1 else record)
+
+
+def _from_version_1(record: Any) -> Any:
+    """Return a record that had network, loss and optimizer for all loops, which was Gluon's alone."""
+    try:
+        settings = dict(record["settings"])
+        training = {name: settings.pop(name) for name in ("network", "loss", "optimizer")}
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"version 1 without {error}") from error
+    return {**record, "settings": {**settings, "training": {"loop": "gluon", **training}}}
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ __all__ = [
     "Restore",
     "RoleSpec",
     "TrainingSpec",
-    "WorkerBundle",
+    "WorkerSpec",
 ]
 
 
@@ -108,7 +108,7 @@ class BestBy:
 
 @dataclass(frozen=True)
 class TrainingSpec:
-    """What to train and how; see ``conf/job.yaml`` for the meaning of each."""
+    """What to train and how; see ``conf/job.yaml`` for the meaning of each. `loop` is a row of `loops.LOOPS`."""
 
     network: Function
     loss: Component
@@ -119,7 +119,7 @@ class TrainingSpec:
     best_by: BestBy
     epochs: int
     seed: int
-    hybridize: bool = True
+    loop: str = "gluon"
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ class Restore:
 
 
 @dataclass(frozen=True)
-class WorkerBundle:
+class WorkerSpec:
     """All a worker needs beside its environment, the same for every rank.
 
     Attributes
@@ -154,6 +154,8 @@ class WorkerBundle:
         ``hierarchical`` or ``kvstore``.
     mapped_bytes : int or None
         How much of the spooled rows a worker maps at once, where that counts as its memory.
+    beat_s : float
+        How often at most a worker says how far it is.
     """
 
     run_id: str
@@ -166,6 +168,6 @@ class WorkerBundle:
     checkpoint: CheckpointSpec
     restore: Optional[Restore]
     staging: str
-    exchange: str = "kvstore"
+    exchange: str
     mapped_bytes: Optional[int] = None
     beat_s: float = 0.2

@@ -1,8 +1,9 @@
-"""Entry of a worker process: import MXNet at once, wait for the bundle, train, report, leave in order."""
+"""Entry of a worker process: import MXNet at once, wait for the work, train, report, leave in order."""
 
 from __future__ import annotations
 
 import faulthandler
+import importlib
 import json
 import logging
 import os
@@ -13,13 +14,14 @@ from typing import TYPE_CHECKING, Any, NoReturn, Optional
 
 from mxspark.errors import InternalError
 from mxspark.errors.kinds import KINDS
-from mxspark.job.spec import WorkerBundle
+from mxspark.job.loops import LOOPS
+from mxspark.job.spec import WorkerSpec
 from mxspark.protocol import codec, events
 from mxspark.protocol.channel import Channel
 from mxspark.protocol.specs import CHANNEL, INHERITED, Inherited
 
 if TYPE_CHECKING:
-    from mxspark.mx.loop.gluon import GluonLoop
+    from mxspark.mx.loop.trainable import Loop
     from mxspark.mx.runtime.agent_channel import AgentChannel
 
 # MXNet copies arrays of this many elements and more with OpenMP threads. One such copy in the main thread (a large
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 # they used to wait for microseconds, for the rest of the process: LeNet on 2 cores 25 -> 43 ms a step.
 PARALLEL_COPY = ("MXNET_CPU_PARALLEL_SIZE", "2000000000")
 # The agent decides how long a start may take; this only keeps a forgotten worker from waiting for ever.
-BUNDLE_S = 3600.0
+WORK_S = 3600.0
 
 
 def main() -> NoReturn:
@@ -44,7 +46,7 @@ def main() -> NoReturn:
     from mxspark.mx.runtime.importing import import_mxnet
 
     import_mxnet()
-    from mxspark.mx.loop import gluon as _  # noqa: F401 - loaded while the bundle is still on its way
+    from mxspark.mx.loop import gluon as _  # noqa: F401 - most jobs' loop, loaded while the work is on its way
     from mxspark.mx.runtime.agent_channel import AgentChannel
 
     line = AgentChannel(channel)
@@ -59,7 +61,7 @@ class _Work:
     def __init__(self, line: AgentChannel, seconds: dict[str, float]) -> None:
         self._line = line
         self._seconds = seconds
-        self._loop: Optional[GluonLoop] = None
+        self._loop: Optional[Loop] = None
         self._exchange: Any = None
 
     def run(self) -> NoReturn:
@@ -71,7 +73,7 @@ class _Work:
         except BaseException as error:  # sys.exit() in the user's network is no success
             code = InternalError.exit_code
             try:
-                step = self._loop.stepper.done if self._loop is not None else None
+                step = self._loop.step if self._loop is not None else None
                 raised = attribution.raised(error, step)
                 print(raised.traceback, file=sys.stderr, flush=True)
                 self._line.send(raised)
@@ -84,22 +86,22 @@ class _Work:
     def _train(self) -> None:
         from mxspark.mx.exchange.hierarchical import HierarchicalExchange
         from mxspark.mx.exchange.kvstore import KVStoreExchange
-        from mxspark.mx.loop.gluon import GluonLoop
 
         start = time.monotonic()
-        order = self._line.await_work(BUNDLE_S)
-        rank, bundle = order.rank, codec.decode(WorkerBundle, order.bundle)
+        order = self._line.await_work(WORK_S)
+        rank, spec = order.rank, codec.decode(WorkerSpec, order.bundle)
         self._seconds["bundle"] = time.monotonic() - start
         logging.basicConfig(level=logging.INFO, format=f"worker {rank} %(asctime)s %(levelname)s %(name)s: %(message)s")
         start = time.monotonic()
-        if bundle.exchange == "hierarchical":
+        if spec.exchange == "hierarchical":
             given = codec.decode(Inherited, json.loads(os.environ[INHERITED]))
-            self._exchange = HierarchicalExchange(rank, bundle.size, given, has_store="DMLC_ROLE" in os.environ)
+            self._exchange = HierarchicalExchange(rank, spec.size, given, has_store="DMLC_ROLE" in os.environ)
         else:
-            self._exchange = KVStoreExchange(rank, bundle.size)
+            self._exchange = KVStoreExchange(rank, spec.size)
         self._seconds["form"] = time.monotonic() - start
         self._line.send(events.Formed(rank, self._seconds["form"]))
-        self._loop = GluonLoop(bundle, self._exchange, self._line, self._seconds)
+        module, _, make = LOOPS[spec.training.loop].entry.partition(":")
+        self._loop = getattr(importlib.import_module(module), make)(spec, self._exchange, self._line, self._seconds)
         self._line.send(self._loop.run())
         self._line.wait_finish()
         self._exchange.close()

@@ -55,9 +55,6 @@ NOT_YET: set[str] = {
     # mx
     "mx/exchange/hierarchical.py HierarchicalExchange.broadcast",
     "mx/exchange/shared_memory.py Layout.of",
-    "mx/loop/gluon.py GluonLoop",
-    "mx/loop/gluon.py GluonLoop.__init__",
-    "mx/loop/step.py Stepper.__init__",
     "mx/runtime/agent_channel.py AgentChannel",
     "mx/runtime/agent_channel.py AgentChannel.__init__",
     # spark

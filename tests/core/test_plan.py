@@ -29,7 +29,7 @@ PLANS = st.builds(
 def test_every_row_exactly_once_an_epoch(plan: Plan, epoch: int) -> None:
     batches = list(plan.batches(epoch))
     assert len(batches) == plan.steps
-    assert [len(batch) for batch in batches] == [plan.rows_of_step(step) for step in range(plan.steps)]
+    assert all(len(batch) == plan.batch_size for batch in batches[:-1])
     rows = np.concatenate(batches) if batches else np.empty(0, dtype=np.int64)
     assert sorted(rows) == list(range(sum(plan.counts)))
 

@@ -23,7 +23,7 @@ from mxspark.agent import host_group
 from mxspark.config import resolve
 from mxspark.config.job_config import JobConfig
 from mxspark.data.spool import SpoolFile, SpoolReady
-from mxspark.job.spec import Component, Restore, WorkerBundle
+from mxspark.job.spec import Component, Restore, WorkerSpec
 from mxspark.protocol import codec, commands, events
 from mxspark.protocol.channel import Channel
 from mxspark.protocol.specs import ENTRIES, INHERITED, GroupSpec, Inherited
@@ -65,13 +65,14 @@ def split(arrays: dict[str, np.ndarray], counts: Sequence[int]) -> list[dict[str
     return [{name: array[a:b] for name, array in arrays.items()} for a, b in zip(ends, ends[1:])]
 
 
-def make_bundle(
+def make_spec(
     folder: Path,
     *,
     counts: Sequence[int] = (90, 0, 110, 57),
     batch_size: int = 24,
     arrays: Optional[dict[str, np.ndarray]] = None,
-    network: str = "mlp",
+    network: Any = "mlp",
+    dtype: Optional[str] = None,
     loss: Optional[Component] = None,
     optimizer: Optional[Component] = None,
     schedule: Optional[Component] = None,
@@ -82,22 +83,21 @@ def make_bundle(
     fraction: float = 0.0,
     every_epochs: Optional[int] = None,
     every_steps: Optional[int] = None,
-    hybridize: bool = True,
-) -> WorkerBundle:
+) -> WorkerSpec:
     """Write spools below `folder` and describe a job over them; `size` is filled in by `run_group`."""
     arrays = digits(sum(counts)) if arrays is None else arrays
     spools = tuple(write_spool(folder / "spool", i, part) for i, part in enumerate(split(arrays, counts)))
     job = JobConfig.from_dict(
         {
             "data": {
-                "features": {"pixels": _column(arrays["pixels"])},
+                "features": {"pixels": _column(arrays["pixels"], dtype)},
                 "label": {"digit": _column(arrays["digit"])},
                 "validation": {"fraction": fraction},
                 "block_rows": 16,
                 "window_rows": 64,
             },
             "training": {
-                "network": f"role_jobs:{network}",
+                "network": network if callable(network) else f"role_jobs:{network}",
                 "loss": loss or "softmax_cross_entropy",
                 "optimizer": optimizer or {"name": "sgd", "learning_rate": 0.1, "momentum": 0.9, "wd": 1e-4},
                 "schedule": schedule,
@@ -112,7 +112,7 @@ def make_bundle(
     )
     staging = folder / "staging"
     staging.mkdir(parents=True)
-    bundle = resolve.worker_bundle(
+    spec = resolve.worker_spec(
         job,
         run_id="run",
         columns=(job.features(), job.labels()),
@@ -120,11 +120,11 @@ def make_bundle(
         restore=None,
         staging=str(staging),
     )
-    return replace(bundle, beat_s=0.0, training=replace(bundle.training, hybridize=hybridize))
+    return replace(spec, beat_s=0.0)
 
 
-def _column(array: np.ndarray) -> dict[str, Any]:
-    return {"shape": list(array.shape[1:]), "dtype": array.dtype.name}
+def _column(array: np.ndarray, dtype: Optional[str] = None) -> dict[str, Any]:
+    return {"shape": list(array.shape[1:]), "dtype": dtype or array.dtype.name}
 
 
 @dataclass
@@ -209,10 +209,10 @@ class Group:
                 umask=0o77,
             )
 
-    def train(self, bundle: WorkerBundle) -> None:
+    def train(self, spec: WorkerSpec) -> None:
         """Send every worker its work."""
         for rank, channel in enumerate(self.channels):
-            order = commands.Train(rank, codec.encode(replace(bundle, size=self.size)))
+            order = commands.Train(rank, codec.encode(replace(spec, size=self.size)))
             channel.send(commands.to_wire(order))
 
     def __enter__(self) -> Group:
@@ -235,7 +235,7 @@ def _meet(hosts: Groups, members: tuple[int, ...]) -> dict[int, Inherited]:
 
 
 def run_group(
-    bundle: WorkerBundle,
+    spec: WorkerSpec,
     size: int,
     *,
     servers: int = 1,
@@ -250,11 +250,11 @@ def run_group(
     `hosts` is on how many hosts the workers pretend to be, and sum among themselves; None goes through servers alone.
     `path` is where else they find modules.
     """
-    logs = Path(bundle.staging).parent / f"logs-{time.monotonic_ns()}"
+    logs = Path(spec.staging).parent / f"logs-{time.monotonic_ns()}"
     outcome = Outcome([[] for _ in range(size)])
-    bundle = replace(bundle, exchange="hierarchical" if hosts else "kvstore")
+    spec = replace(spec, exchange="hierarchical" if hosts else "kvstore")
     with Group(size, logs, servers, threads, hosts=hosts, path=path) as group:
-        group.train(bundle)
+        group.train(spec)
         if _follow(group, outcome, stop, commit):
             _finish(group)
     outcome.returncodes = [process.returncode for process in group.workers]

@@ -19,7 +19,7 @@ from mxspark.data.dataset import DataSet
 from mxspark.data.plan import Plan
 from mxspark.data.spool import ColumnSpec
 from mxspark.errors import TrainingCodeError
-from mxspark.job.spec import CheckpointSpec, Component, Function, TrainingSpec, WorkerBundle
+from mxspark.job.spec import CheckpointSpec, Component, Function, TrainingSpec, WorkerSpec
 from mxspark.mx.model.export import stage_model, trace
 from mxspark.mx.state import checkpoint_files
 from mxspark.mx.state.optimizer import Updater
@@ -78,13 +78,13 @@ NUMBERS = ColumnSpec("sizes", ("width", "height"), (2,), "float32")
 LABEL = ColumnSpec("digit", ("digit",), (), "int32", classes=5)
 
 
-def bundle(features: tuple[ColumnSpec, ...]) -> WorkerBundle:
+def spec(features: tuple[ColumnSpec, ...]) -> WorkerSpec:
     loss = Component("softmax_cross_entropy", {"axis": -1})
     training = TrainingSpec(
         Function("n", path="m:n"), loss, Component("adam"), None, Component("default"), (), "loss", 3, 7
     )
     data = DataSet((), Plan(counts=(), batch_size=4, seed=7))
-    return WorkerBundle("r", 1, features, (LABEL,), data, None, training, CheckpointSpec(1, None), None, "/nowhere")
+    return WorkerSpec("r", 1, features, (LABEL,), data, None, training, CheckpointSpec(1, None), None, "/nowhere")
 
 
 def batch(features: tuple[ColumnSpec, ...], rows: int, seed: int = 0) -> list[Any]:
@@ -126,7 +126,7 @@ def test_plain_mxnet_reads_it_without_mxspark_and_gives_the_same_numbers(tmp_pat
             folder = str(tmp_path / f"{case}-{hybrid}")
             net, train = trainer(make, features, hybrid)
             train(5)
-            stage_model(folder, net, bundle(features), "model", 5, 2)
+            stage_model(folder, net, spec(features), "model", step=5, epoch=2)
             given, names = batch(features, 3, seed=1), ["data"] if len(features) == 1 else ["data0", "data1"]
             np.savez(folder + "-given.npz", **dict(zip(names, given)))
             out = net(*(mx.nd.array(each) for each in given))
@@ -148,7 +148,7 @@ def test_training_goes_on_with_the_same_bits(tmp_path: Path, case: str) -> None:
         net, train = trainer(*CASES[case])
         train(3)
         if export:
-            stage_model(str(tmp_path / "model"), net, bundle(CASES[case][1]), "best", 3, 1)
+            stage_model(str(tmp_path / "model"), net, spec(CASES[case][1]), "best", step=3, epoch=1)
         train(3)
         digests.append(checkpoint_files.digest(net._collect_params_with_prefix()))
     assert digests[0] == digests[1]
@@ -156,7 +156,7 @@ def test_training_goes_on_with_the_same_bits(tmp_path: Path, case: str) -> None:
 
 def test_the_signature_says_what_goes_in_and_what_comes_out(tmp_path: Path) -> None:
     net, _ = trainer(*CASES["two inputs"])
-    staged = stage_model(str(tmp_path / "model"), net, bundle((IMAGE, NUMBERS)), "best", 12, 2)
+    staged = stage_model(str(tmp_path / "model"), net, spec((IMAGE, NUMBERS)), "best", step=12, epoch=2)
     assert (staged.kind, staged.step, staged.epoch) == ("best", 12, 2)
     assert [file.name for file in staged.files] == ["model-0000.params", "model-symbol.json", "signature.json"]
     assert staged.files == checkpoint_files.staged("best", staged.path, 12, 2, {}).files
@@ -203,7 +203,7 @@ def test_the_signature_says_what_goes_in_and_what_comes_out(tmp_path: Path) -> N
 def test_the_graph_is_that_of_mxnets_own_export(tmp_path: Path) -> None:
     net, train = trainer(*CASES["one input"])
     train(2)
-    stage_model(str(tmp_path / "ours"), net, bundle((IMAGE,)), "model", 2, 1)
+    stage_model(str(tmp_path / "ours"), net, spec((IMAGE,)), "model", step=2, epoch=1)
     net.export(str(tmp_path / "theirs"))
     ours = mx.nd.load(str(tmp_path / "ours" / "model-0000.params"))
     theirs = mx.nd.load(str(tmp_path / "theirs-0000.params"))

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import role_jobs
 from mxnet import autograd, gluon
-from role_harness import digits, make_bundle, run_group
+from role_harness import digits, make_spec, run_group
 
 from mxspark.data.reader import Reader
 from mxspark.job.spec import Component, Function
@@ -53,14 +53,14 @@ class Beyond:
         return self.passed and self.staged
 
 
-def plain_loop(bundle, build, optimizer, epochs):
+def plain_loop(spec, build, optimizer, epochs):
     """Train with nothing but Gluon and its stock Trainer, on the batches of the plan."""
-    networks.seed_all(bundle.training.seed)
+    networks.seed_all(spec.training.seed)
     net = build()
     net.initialize(mx.init.Xavier())
     loss_of = gluon.loss.SoftmaxCrossEntropyLoss()
     trainer = None
-    reader = Reader(bundle.training_data, bundle.features, bundle.labels, 0, 1)
+    reader = Reader(spec.training_data, spec.features, spec.labels, 0, 1)
     for batch in reader.all_batches(range(epochs)):
         rows = slice(0, batch.real_rows)
         with autograd.record():
@@ -76,12 +76,12 @@ def plain_loop(bundle, build, optimizer, epochs):
     ("name", "optimizer", "bound"), [("lenet", SGD, 1e-6), ("mlp", SGD, 1e-6), ("lenet", ADAM, 1e-4)]
 )
 def test_any_number_of_workers_trains_what_one_machine_trains(tmp_path, name, optimizer, bound):
-    bundle = make_bundle(
+    spec = make_spec(
         tmp_path, counts=(90, 0, 93, 47), batch_size=24, network=name, optimizer=optimizer, epochs=4, every_epochs=99
     )
-    assert bundle.training_data.plan.steps * 4 == 40
-    plain = plain_loop(bundle, getattr(role_jobs, name), optimizer, epochs=4)
-    outcomes = {size: run_group(bundle, size) for size in (1, 2, 4)}
+    assert spec.training_data.plan.steps * 4 == 40
+    plain = plain_loop(spec, getattr(role_jobs, name), optimizer, epochs=4)
+    outcomes = {size: run_group(spec, size) for size in (1, 2, 4)}
     distances = {size: distance(final(outcome), plain) for size, outcome in outcomes.items()}
     assert max(distances.values()) < bound, distances
     losses = [[e.training["loss"] for e in outcome.of(events.EpochEnd)] for outcome in outcomes.values()]
@@ -100,7 +100,7 @@ def test_checkpoints_of_a_network_with_batch_norm_are_the_same_bytes_in_every_ru
 
     On a busy machine a copy taken while the step was still out differed in half of the runs.
     """
-    bundle = make_bundle(
+    spec = make_spec(
         tmp_path,
         counts=(90, 110, 57),
         batch_size=25,
@@ -112,7 +112,7 @@ def test_checkpoints_of_a_network_with_batch_norm_are_the_same_bytes_in_every_ru
     )
     busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(os.cpu_count() or 2)]
     try:
-        runs = [run_group(bundle, 1) for _ in range(5)]
+        runs = [run_group(spec, 1) for _ in range(5)]
     finally:
         for process in busy:
             process.kill()
@@ -124,7 +124,7 @@ def test_checkpoints_of_a_network_with_batch_norm_are_the_same_bytes_in_every_ru
 
 @pytest.mark.parametrize("size", [1, 2])
 def test_a_killed_run_resumes_bit_for_bit(tmp_path, size):
-    bundle = make_bundle(
+    spec = make_spec(
         tmp_path,
         counts=(90, 110, 57),
         batch_size=25,
@@ -136,17 +136,17 @@ def test_a_killed_run_resumes_bit_for_bit(tmp_path, size):
         every_steps=7,
         every_epochs=2,
     )
-    whole = run_group(bundle, size)
+    whole = run_group(spec, size)
     assert whole.returncodes == [0] * size, whole.logs
     # one kill in the middle of an epoch, one after its end
     steps = [staged.step for staged in whole.staged("checkpoint")]
     within = next(s.step for s in whole.staged("checkpoint") if s.meta["step_in_epoch"] and s.epoch == 1)
     after = next(s.step for s in whole.staged("checkpoint") if not s.meta["step_in_epoch"] and s.epoch == 2)
     for at in (within, after):
-        killed = run_group(bundle, size, stop=Beyond(at + 1, at))
+        killed = run_group(spec, size, stop=Beyond(at + 1, at))
         assert killed.returncodes == [-9] * size
         assert not killed.of(events.Done)
-        resumed = run_group(replace(bundle, restore=killed.restore(at)), size)
+        resumed = run_group(replace(spec, restore=killed.restore(at)), size)
         assert resumed.of(events.Started)[0].step == at
         assert resumed.of(events.Done)[0].digest == whole.of(events.Done)[0].digest
         assert [s.step for s in resumed.staged("checkpoint")] == [step for step in steps if step > at]
@@ -159,9 +159,9 @@ def test_a_killed_run_resumes_bit_for_bit(tmp_path, size):
 
 
 def test_a_finished_job_has_nothing_left_to_train(tmp_path):
-    bundle = make_bundle(tmp_path, epochs=1, every_epochs=1)
-    whole = run_group(bundle, 1)
-    again = run_group(replace(bundle, restore=whole.restore(whole.of(events.Done)[0].step)), 1)
+    spec = make_spec(tmp_path, epochs=1, every_epochs=1)
+    whole = run_group(spec, 1)
+    again = run_group(replace(spec, restore=whole.restore(whole.of(events.Done)[0].step)), 1)
     assert again.of(events.Done)[0].digest == whole.of(events.Done)[0].digest
     assert not again.of(events.EpochEnd) and not again.staged("checkpoint")
     assert len(again.staged("model")) == 1
@@ -169,7 +169,7 @@ def test_a_finished_job_has_nothing_left_to_train(tmp_path):
 
 def test_padding_weighs_nothing_even_where_zeros_would_be_infinite(tmp_path):
     def run(size):
-        bundle = make_bundle(
+        spec = make_spec(
             tmp_path / str(size),
             counts=(31, 30),
             batch_size=5,
@@ -180,7 +180,7 @@ def test_padding_weighs_nothing_even_where_zeros_would_be_infinite(tmp_path):
             epochs=1,
             every_epochs=1,
         )
-        return final(run_group(bundle, size))
+        return final(run_group(spec, size))
 
     one, two = run(1), run(2)
     assert all(np.isfinite(value.asnumpy()).all() for value in two.values())
@@ -188,8 +188,8 @@ def test_padding_weighs_nothing_even_where_zeros_would_be_infinite(tmp_path):
 
 
 def test_random_operators_draw_by_step_and_rank(tmp_path):
-    bundle = make_bundle(tmp_path, network="with_dropout", epochs=2, every_epochs=9)
-    first, second = run_group(bundle, 2), run_group(bundle, 2)
+    spec = make_spec(tmp_path, network="with_dropout", epochs=2, every_epochs=9)
+    first, second = run_group(spec, 2), run_group(spec, 2)
     assert first.of(events.Done)[0].digest == second.of(events.Done)[0].digest
     masks = set()
     for step in range(2):
@@ -201,19 +201,19 @@ def test_random_operators_draw_by_step_and_rank(tmp_path):
 
 
 def test_checkpoints_wait_for_the_commit_of_the_one_before(tmp_path):
-    bundle = make_bundle(tmp_path, epochs=3, every_steps=4)
+    spec = make_spec(tmp_path, epochs=3, every_steps=4)
 
     def waiting(rank, event):
         return isinstance(event, events.Beat) and event.doing.startswith("waiting for the commit")
 
-    outcome = run_group(bundle, 2, stop=waiting, commit=lambda staged: False)
+    outcome = run_group(spec, 2, stop=waiting, commit=lambda staged: False)
     assert [staged.step for staged in outcome.staged("checkpoint")] == [4]
     assert outcome.of(events.Beat)[-1].doing == "waiting for the commit of a checkpoint"
 
 
 def test_the_best_epoch_is_staged_when_it_comes(tmp_path):
-    bundle = make_bundle(tmp_path, epochs=5, fraction=0.25, every_epochs=1, counts=(150, 150))
-    outcome = run_group(bundle, 2)
+    spec = make_spec(tmp_path, epochs=5, fraction=0.25, every_epochs=1, counts=(150, 150))
+    outcome = run_group(spec, 2)
     values, best = [e.validation["accuracy"] for e in outcome.of(events.EpochEnd)], []
     for epoch, value in enumerate(values):
         if value > max(values[:epoch], default=-1.0):
@@ -253,11 +253,11 @@ def by_path(folder):
 )
 def test_any_metric_names_the_best_epoch(tmp_path, metric, best_by, highest):
     metric = by_path(tmp_path) if metric == "by path" else metric
-    bundle = make_bundle(
+    spec = make_spec(
         tmp_path, epochs=4, fraction=0.25, counts=(150,), network="probabilities", metrics=[metric], best_by=best_by
     )
-    outcome = run_group(bundle, 1, path=tmp_path)
-    name = bundle.training.best_by.metric
+    outcome = run_group(spec, 1, path=tmp_path)
+    name = spec.training.best_by.metric
     values, best = [e.validation[name] for e in outcome.of(events.EpochEnd)], []
     for epoch, value in enumerate(values):
         if all(value > before if highest else value < before for before in values[:epoch]):
@@ -267,8 +267,8 @@ def test_any_metric_names_the_best_epoch(tmp_path, metric, best_by, highest):
 
 def test_validation_counts_every_row_once_on_any_number_of_workers(tmp_path):
     def validated(size):
-        bundle = make_bundle(tmp_path / str(size), epochs=1, fraction=0.3, counts=(50, 0, 40))
-        (end,) = run_group(bundle, size).of(events.EpochEnd)
+        spec = make_spec(tmp_path / str(size), epochs=1, fraction=0.3, counts=(50, 0, 40))
+        (end,) = run_group(spec, size).of(events.EpochEnd)
         return end.validation
 
     one, three = validated(1), validated(3)
@@ -277,14 +277,14 @@ def test_validation_counts_every_row_once_on_any_number_of_workers(tmp_path):
 
 
 def test_a_network_used_before_training_can_be_trained(tmp_path):
-    bundle = make_bundle(tmp_path, network="pretrained", epochs=1, counts=(48,))
-    outcome = run_group(bundle, 2)
+    spec = make_spec(tmp_path, network="pretrained", epochs=1, counts=(48,))
+    outcome = run_group(spec, 2)
     assert outcome.returncodes == [0, 0], outcome.logs
 
 
 def failing(tmp_path, size=1, **changes):
     start = time.monotonic()
-    outcome = run_group(make_bundle(tmp_path, **changes), size)
+    outcome = run_group(make_spec(tmp_path, **changes), size)
     assert time.monotonic() - start < 60
     raised = [event for rank in range(size) for event in outcome.of(events.Raised, rank)]
     return raised[0], outcome
@@ -313,7 +313,7 @@ def test_an_unimportable_network_is_the_users(tmp_path):
 
 
 def test_code_that_raises_at_a_step_names_the_step(tmp_path):
-    raised, _ = failing(tmp_path, network="raises_later", hybridize=False)
+    raised, _ = failing(tmp_path, network="raises_later")
     assert (raised.who, raised.type, raised.message) == ("training", "ValueError", "the fourth pass")
     assert raised.step in (2, 3)
     assert "in forward" in raised.traceback
@@ -354,17 +354,17 @@ def test_negative_labels_are_refused(tmp_path):
 
 
 def test_a_checkpoint_of_another_network_is_refused(tmp_path):
-    bundle = make_bundle(tmp_path / "a", epochs=1, every_epochs=1)
-    restore = run_group(bundle, 1).restore(11)
-    other = replace(make_bundle(tmp_path / "b", network="with_dropout"), restore=restore)
+    spec = make_spec(tmp_path / "a", epochs=1, every_epochs=1)
+    restore = run_group(spec, 1).restore(11)
+    other = replace(make_spec(tmp_path / "b", network="with_dropout"), restore=restore)
     (raised,) = run_group(other, 1).of(events.Raised)
     assert raised.who == "input" and "the network is not the one of the checkpoint" in raised.message
 
 
 def test_a_resumed_job_may_ask_for_other_metrics(tmp_path):
-    bundle = make_bundle(tmp_path / "a", epochs=1, every_steps=4, fraction=0.2)
-    restore = run_group(bundle, 1).restore(4)
-    other = make_bundle(tmp_path / "b", epochs=1, every_steps=4, fraction=0.2, metrics=("cross_entropy", "accuracy"))
+    spec = make_spec(tmp_path / "a", epochs=1, every_steps=4, fraction=0.2)
+    restore = run_group(spec, 1).restore(4)
+    other = make_spec(tmp_path / "b", epochs=1, every_steps=4, fraction=0.2, metrics=("cross_entropy", "accuracy"))
     outcome = run_group(replace(other, restore=restore), 1)
     (end,) = outcome.of(events.EpochEnd)
     assert set(end.training) == {"loss", "cross_entropy", "accuracy"}

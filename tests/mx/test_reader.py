@@ -10,21 +10,21 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from role_harness import digits, make_bundle
+from role_harness import digits, make_spec
 
 from mxspark.data.dataset import DataSet
 from mxspark.data.reader import Prefetch, Reader, SpooledRows, shared_bytes
 from mxspark.errors import DataError, InternalError
 
 
-def reader_of(bundle, rank=0, size=1):
-    return Reader(bundle.training_data, bundle.features, bundle.labels, rank, size)
+def reader_of(spec, rank=0, size=1):
+    return Reader(spec.training_data, spec.features, spec.labels, rank, size)
 
 
 @pytest.fixture(scope="module")
 def uneven(tmp_path_factory):
     """Seven partitions, two of them empty, one the last."""
-    return make_bundle(tmp_path_factory.mktemp("uneven"), counts=(5, 0, 40, 1, 33, 16, 0), batch_size=13)
+    return make_spec(tmp_path_factory.mktemp("uneven"), counts=(5, 0, 40, 1, 33, 16, 0), batch_size=13)
 
 
 @settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -72,8 +72,8 @@ def test_gathered_rows_keep_the_order_asked_for(uneven):
 
 def test_mapped_pages_are_let_go_before_they_count_as_much_memory(tmp_path):
     """YARN kills a container by its resident memory, to which mapped files belong."""
-    bundle = make_bundle(tmp_path, counts=(200_000,), batch_size=1000)  # 51 MB
-    rows = Reader(bundle.training_data, bundle.features, bundle.labels, 0, 1, mapped_bytes=8 * 2**20)
+    spec = make_spec(tmp_path, counts=(200_000,), batch_size=1000)  # 51 MB
+    rows = Reader(spec.training_data, spec.features, spec.labels, 0, 1, mapped_bytes=8 * 2**20)
     before, most = shared_bytes(), 0
     for batch in rows.batches(0):
         most = max(most, shared_bytes() - before)
@@ -82,18 +82,18 @@ def test_mapped_pages_are_let_go_before_they_count_as_much_memory(tmp_path):
 
 
 def test_a_truncated_file_is_named(tmp_path):
-    bundle = make_bundle(tmp_path, counts=(10, 20))
-    path = Path(bundle.training_data.spools[1].path) / "pixels.bin"
+    spec = make_spec(tmp_path, counts=(10, 20))
+    path = Path(spec.training_data.spools[1].path) / "pixels.bin"
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(DataError, match=r"partition 1 are damaged: .*pixels.bin has 5119 bytes, 20 rows need 5120"):
-        reader_of(bundle)
+        reader_of(spec)
 
 
 def test_a_missing_file_is_named(tmp_path):
-    bundle = make_bundle(tmp_path, counts=(10, 20))
-    (Path(bundle.training_data.spools[0].path) / "digit.bin").unlink()
+    spec = make_spec(tmp_path, counts=(10, 20))
+    (Path(spec.training_data.spools[0].path) / "digit.bin").unlink()
     with pytest.raises(DataError, match=r"partition 0 cannot be read: .*digit.bin: No such file.*spark.local.dir"):
-        reader_of(bundle)
+        reader_of(spec)
 
 
 def test_a_plan_of_other_counts_is_refused(uneven):
@@ -104,9 +104,9 @@ def test_a_plan_of_other_counts_is_refused(uneven):
 
 def test_rows_are_mapped_not_loaded(tmp_path):
     rows = {"pixels": np.ones((4000, 64, 64), np.float32), "digit": np.zeros(4000, np.int32)}
-    bundle = make_bundle(tmp_path, counts=(4000,), arrays=rows)
+    spec = make_spec(tmp_path, counts=(4000,), arrays=rows)
     before = _anonymous_bytes()
-    reader = reader_of(bundle)
+    reader = reader_of(spec)
     assert sum(len(batch.ids) for batch in reader.batches(0)) == 4000
     assert _anonymous_bytes() - before < 8e6, "64 MB of rows were read"
 

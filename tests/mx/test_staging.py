@@ -18,7 +18,7 @@ from mxspark.errors import InputError, TrainingCodeError
 from mxspark.job.spec import Component
 from mxspark.mx.runtime.attribution import Blamed
 from mxspark.mx.state import checkpoint_files
-from mxspark.mx.state.checkpoint_writer import Stager
+from mxspark.mx.state.checkpoint_writer import CheckpointWriter
 from mxspark.mx.state.optimizer import Updater
 from mxspark.protocol import events
 
@@ -67,7 +67,7 @@ def updater_of(net: Any, name: str = "adam") -> Updater:
 
 
 def stage(tmp_path: Path, given: dict[str, gluon.Parameter], updater: Updater, meta: dict[str, Any]) -> events.Staged:
-    return checkpoint_files.write(str(tmp_path / "c"), checkpoint_files.snapshot(given, updater, meta))
+    return checkpoint_files.snapshot(given, updater, meta).write(str(tmp_path / "c"))
 
 
 def test_a_snapshot_is_of_its_moment_whatever_is_trained_while_it_is_written(tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_a_snapshot_is_of_its_moment_whatever_is_trained_while_it_is_written(tmp
     before = checkpoint_files.digest(params(net))
     copy = checkpoint_files.snapshot(params(net), updater, META)
     train(net, updater, 3)
-    staged = checkpoint_files.write(str(tmp_path / "c"), copy)
+    staged = copy.write(str(tmp_path / "c"))
     other = network()
     again = updater_of(other)
     checkpoint_files.apply(checkpoint_files.restore_checkpoint(staged.path), params(other), again)
@@ -86,30 +86,30 @@ def test_a_snapshot_is_of_its_moment_whatever_is_trained_while_it_is_written(tmp
     assert checkpoint_files.digest(params(other)) == checkpoint_files.digest(params(net))
 
 
-def test_the_stager_tells_what_it_wrote_and_raises_in_the_loop_what_went_wrong(tmp_path: Path) -> None:
+def test_the_writer_tells_what_it_wrote_and_raises_in_the_loop_what_went_wrong(tmp_path: Path) -> None:
     net, said, beats = network(), [], []
     updater = updater_of(net)
     train(net, updater, 1)
-    stager = Stager(said.append)
-    stager.begin(str(tmp_path / "a"), params(net), updater, META)
-    stager.wait(lambda: beats.append(1))
+    writer = CheckpointWriter(said.append)
+    writer.begin(str(tmp_path / "a"), checkpoint_files.snapshot(params(net), updater, META))
+    writer.wait(lambda: beats.append(1))
     assert [event.path for event in said] == [str(tmp_path / "a")]
     params(net)["2.bias"].data()[0] = float("nan")
-    stager.begin(str(tmp_path / "b"), params(net), updater, META)
+    writer.begin(str(tmp_path / "b"), checkpoint_files.snapshot(params(net), updater, META))
     with pytest.raises(TrainingCodeError, match="not finite"):
-        stager.wait(lambda: beats.append(1))
+        writer.wait(lambda: beats.append(1))
     with pytest.raises(TrainingCodeError, match="not finite"):
-        stager.check()
+        writer.check()
     assert len(said) == 1 and not (tmp_path / "b").exists()
 
 
 def test_a_full_disk_in_the_thread_is_told_as_one_in_the_loop_was(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     net = network()
-    stager = Stager(lambda _event: None)
-    stager.begin(str(tmp_path / "file" / "below"), params(net), updater_of(net), META)
+    writer = CheckpointWriter(lambda _event: None)
+    writer.begin(str(tmp_path / "file" / "below"), checkpoint_files.snapshot(params(net), updater_of(net), META))
     with pytest.raises(Blamed) as caught:
-        stager.wait(lambda: None)
+        writer.wait(lambda: None)
     assert isinstance(caught.value.error, NotADirectoryError)
 
 

@@ -17,7 +17,7 @@ ENTRIES = {**specs.ENTRIES, "worker": "mx_worker:main"}
 def test_thin_roles_sum_and_end_and_unpickle_nothing(tmp_path: Path, servers: int, on_driver: int) -> None:
     marker = tmp_path / "marker"
     with Gang(tmp_path, servers=servers, on_driver=on_driver, entries=ENTRIES) as gang:
-        gang.bundle = {"marker": str(marker)}
+        gang.spec = {"marker": str(marker)}
         gang.start()
         ended = gang.end()
         assert ended.cause is None, ended.cause.describe()
@@ -44,7 +44,7 @@ def test_the_marker_would_have_been_left(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_thin_roles_are_ready_soon(tmp_path: Path) -> None:
     with Gang(tmp_path, entries=ENTRIES) as gang:
-        gang.bundle = {"marker": str(tmp_path / "marker")}
+        gang.spec = {"marker": str(tmp_path / "marker")}
         gang.start()
         gang.until_all(events.Formed, 4)
     loaded = [

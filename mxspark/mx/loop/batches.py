@@ -1,4 +1,4 @@
-"""Batches of NDArrays, as MXNet's Module API (:class:`SpoolIter`) and Gluon loops (:class:`GluonBatches`) take them."""
+"""Batches of NDArrays, as Gluon loops take them."""
 
 from __future__ import annotations
 
@@ -11,9 +11,6 @@ import numpy as np
 from mxnet.base import _LIB, check_call
 
 from mxspark.data.reader import Array, Batch, Prefetch, Reader
-from mxspark.errors import InputError
-
-_DTYPES = ("float16", "float32", "float64", "uint8", "int8", "int32", "int64", "bool")
 
 
 def to_ndarray(array: Array) -> mx.nd.NDArray:
@@ -29,14 +26,6 @@ def to_ndarray(array: Array) -> mx.nd.NDArray:
     check_call(_LIB.MXNDArrayGetData(fresh.handle, ctypes.byref(address)))
     ctypes.memmove(address, source.ctypes.data, source.nbytes)
     return fresh
-
-
-def check_dtypes(reader: Reader) -> None:
-    """Refuse element types MXNet has no array of."""
-    for name, (_, dtype) in reader.rows.layout.items():
-        if dtype.name not in _DTYPES:
-            known = ", ".join(_DTYPES)
-            raise InputError(f"{name!r} has dtype {dtype.name}; MXNet knows {known}: set its dtype in the job's data")
 
 
 class GluonBatch(NamedTuple):
@@ -71,7 +60,6 @@ class GluonBatches:
     """
 
     def __init__(self, reader: Reader) -> None:
-        check_dtypes(reader)
         self.reader = reader
         self.waited_s = 0.0
 
@@ -89,56 +77,3 @@ class GluonBatches:
             for batch in prefetch:
                 self.waited_s = before + prefetch.waited_s
                 yield to_gluon(batch)
-
-
-class SpoolIter(mx.io.DataIter):  # type: ignore[misc]
-    """The rows of one rank as an ``mx.io.DataIter``; :meth:`reset` starts the next epoch of the plan.
-
-    Parameters
-    ----------
-    reader : Reader
-        Where batches come from.
-    epoch : int
-        Epoch the first pass goes through.
-    """
-
-    def __init__(self, reader: Reader, epoch: int = 0) -> None:
-        super().__init__(reader.local_rows)
-        check_dtypes(reader)
-        self._reader = reader
-        self._epoch = epoch
-        self._prefetch = self._start()
-        self.provide_data = self._describe(reader.features)
-        self.provide_label = self._describe(reader.labels)
-
-    def _describe(self, names: tuple[str, ...]) -> list[mx.io.DataDesc]:
-        layouts = [(name, *self._reader.rows.layout[name]) for name in names]
-        return [mx.io.DataDesc(name, (self.batch_size, *shape), dtype) for name, shape, dtype in layouts]
-
-    def _start(self) -> Prefetch:
-        prefetch = Prefetch(self._reader.batches(self._epoch))
-        self._batches = iter(prefetch)
-        return prefetch
-
-    def reset(self) -> None:
-        """Go on to the next epoch."""
-        self.close()
-        self._epoch += 1
-        self._prefetch = self._start()
-
-    def next(self) -> mx.io.DataBatch:
-        """Return the next batch: `pad` rows at its end repeat others, `index` holds row ids, -1 for those."""
-        batch = next(self._batches)
-        pad = self.batch_size - batch.real_rows
-        return mx.io.DataBatch(
-            data=[to_ndarray(array) for array in batch.inputs],
-            label=[to_ndarray(array) for array in batch.labels],
-            pad=pad,
-            index=np.concatenate([batch.ids, np.full(pad, -1, dtype=np.int64)]),
-            provide_data=self.provide_data,
-            provide_label=self.provide_label,
-        )
-
-    def close(self) -> None:
-        """Stop reading ahead."""
-        self._prefetch.close()

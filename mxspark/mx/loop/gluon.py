@@ -1,278 +1,211 @@
-"""The training loop of a worker: steps, epochs, validation, checkpoints.
-
-Every rank makes the same calls of the exchange in the same order; only rank 0 writes.
-"""
+"""Gluon under the common loop: a network, its steps, its metrics, and the model that leaves training."""
 
 from __future__ import annotations
 
 import logging
-import math
-import os
 import time
-from dataclasses import dataclass
-from typing import Any, Optional
+from collections.abc import Iterator, Mapping
+from typing import Any, Callable, Optional
 
 import numpy as np
 
+from mxspark.data.dataset import DataSet
 from mxspark.data.reader import Reader
 from mxspark.errors import InputError
-from mxspark.job.spec import WorkerBundle
+from mxspark.job.spec import Restore, WorkerSpec
 from mxspark.mx.exchange.base import Exchange
-from mxspark.mx.loop.batches import GluonBatches
-from mxspark.mx.loop.metrics import Metrics
+from mxspark.mx.loop.base import EpochLoop
+from mxspark.mx.loop.batches import GluonBatch, GluonBatches
+from mxspark.mx.loop.metrics import Array, Metrics
 from mxspark.mx.loop.step import Stepper
-from mxspark.mx.loop.validation import evaluate
+from mxspark.mx.loop.validation import Validation
 from mxspark.mx.model import network as networks
 from mxspark.mx.model.export import stage_model
+from mxspark.mx.model.network import Network
 from mxspark.mx.runtime.agent_channel import AgentChannel
 from mxspark.mx.runtime.attribution import training_code
 from mxspark.mx.state import checkpoint_files
-from mxspark.mx.state.checkpoint_writer import Stager
+from mxspark.mx.state.checkpoint_files import Snapshot
 from mxspark.mx.state.optimizer import Updater
 from mxspark.protocol import events
 
 LOG = logging.getLogger(__name__)
 
 
-@dataclass
-class Position:
-    """Where training stands: steps done in all, the epoch it is in, steps done of that epoch."""
-
-    step: int = 0
-    epoch: int = 0
-    step_in_epoch: int = 0
-
-
-@dataclass
-class Best:
-    """The best epoch so far by ``training.best_by``."""
-
-    value: Optional[float] = None
-    epoch: Optional[int] = None
+def make(spec: WorkerSpec, exchange: Exchange, line: AgentChannel, seconds: dict[str, float]) -> EpochLoop:
+    """Return the loop of a job whose network is a Gluon block; as `loops.LOOPS` names it."""
+    start = time.monotonic()
+    trained = GluonTrainable(spec, exchange)
+    seconds["build"] = time.monotonic() - start
+    return EpochLoop(spec, trained, exchange, line, seconds)
 
 
-class GluonLoop:
-    """One attempt at training, on one rank.
+class EpochMetrics:
+    """Metrics of an epoch: what this rank has counted since it was last gathered, and what all had until then."""
+
+    def __init__(self, spec: WorkerSpec, exchange: Exchange) -> None:
+        self.own = Metrics(spec.training.metrics)
+        self._names = [metric.name for metric in spec.training.metrics]
+        self._exchange = exchange
+        self._gathered = np.zeros_like(self.own.sums())
+
+    def gather(self) -> None:
+        """Add the sums of all ranks to those carried from earlier in the epoch: float64, the same on every rank."""
+        self._gathered = self._gathered + self._exchange.sum(self.own.sums())
+        self.own.reset()
+
+    def finish(self) -> dict[str, float]:
+        """Return the values of the epoch, gathered before, and begin the next."""
+        values = self.own.finish(self._gathered)
+        self._gathered = np.zeros_like(self._gathered)
+        return values
+
+    def running(self) -> dict[str, float]:
+        """Return this rank's values since it was last gathered; nothing where no row was counted."""
+        sums: Array = self.own.sums()
+        return self.own.finish(sums) if sums[0] else {}
+
+    def state(self) -> dict[str, Any]:
+        """Return the sums so far, every bit of them."""
+        return {"metrics": self._names, "sums": [float(value).hex() for value in self._gathered]}
+
+    def restore(self, state: Mapping[str, Any]) -> bool:
+        """Go on counting where a checkpoint stood; False if the job now asks for other metrics."""
+        if state["metrics"] != self._names:
+            return False
+        self._gathered = np.array([float.fromhex(value) for value in state["sums"]])
+        return True
+
+
+class GluonTrainable:
+    """A Gluon network on the rows of one rank: a `base.Trainable`.
 
     Parameters
     ----------
-    bundle : WorkerBundle
+    spec : WorkerSpec
         The job.
     exchange : Exchange
         The other workers.
-    line : AgentChannel
-        Where events go and commits come from.
-    seconds : dict of str to float
-        Phases of the start so far, completed here and reported.
     """
 
-    def __init__(self, bundle: WorkerBundle, exchange: Exchange, line: AgentChannel, seconds: dict[str, float]) -> None:
-        self.bundle, self.exchange, self.line, self.seconds = bundle, exchange, line, seconds
-        self.position, self.best = Position(), Best()
-        start = time.monotonic()
-        self._open()
-        self.seconds["build"] = time.monotonic() - start
-        self._restore()
-        start = time.monotonic()
-        exchange.broadcast(tuple(self.network.parameters.values()))
-        exchange.agree(checkpoint_files.digest(self.network.parameters), "before the first step")
-        self.seconds["broadcast"] = time.monotonic() - start
-        training = bundle.training
-        self.stepper = Stepper(self.network, exchange, self.updater, self.metrics, training.seed, self.position.step)
-        self._began, self._last_beat = time.monotonic(), -math.inf
-        self._first = self.position.step
-        self._staged_step: Optional[int] = None
-        self.stager = Stager(line.send)
-
-    def _open(self) -> None:
-        """Map the data and build the network for it."""
-        bundle, training = self.bundle, self.bundle.training
-        rank, size = self.exchange.rank, self.exchange.size
-        reading = (bundle.features, bundle.labels, rank, size, bundle.mapped_bytes)
-        reader = Reader(bundle.training_data, *reading)
-        if not reader.plan.rows:
+    def __init__(self, spec: WorkerSpec, exchange: Exchange) -> None:
+        training = spec.training
+        self._spec = spec
+        self._exchange = exchange
+        self._batches = _open(spec, exchange, spec.training_data)
+        if not self.rows_per_epoch:
             raise InputError("there is no row to train on: check data.path and data.validation")
-        self.batches, self.validation = GluonBatches(reader), None
-        if bundle.validation_data is not None and bundle.validation_data.plan.rows:
-            self.validation = GluonBatches(Reader(bundle.validation_data, *reading))
-        shapes = [(reader.local_rows, *reader.rows.layout[name][0]) for name in reader.features]
-        self.network = networks.prepare(training, shapes)
-        for data in filter(None, (bundle.training_data, bundle.validation_data)):
-            networks.check_labels(training, self.network.output_shapes[0], bundle.labels, data)
+        self._network = _build(spec, self._batches.reader)
         with training_code():
-            parameters = tuple(self.network.parameters.values())
-            self.updater = Updater(training.optimizer, training.schedule, parameters)
-            self.metrics, self.validation_metrics = Metrics(training.metrics), Metrics(training.metrics)
-        self._carried = np.zeros_like(self.metrics.sums())
+            self._updater = Updater(training.optimizer, training.schedule, tuple(self._network.parameters.values()))
+            self._metrics = EpochMetrics(spec, exchange)
+            self._validation = _validation(spec, exchange)
+        self._stepper = Stepper(self._network, exchange, self._updater, self._metrics.own, seed=training.seed)
 
-    def _restore(self) -> None:
-        restore = self.bundle.restore
-        if restore is None:
-            return
-        start = time.monotonic()
+    @property
+    def steps_per_epoch(self) -> int:
+        """Of all ranks together, as those of one: every rank makes the same."""
+        return self._batches.reader.plan.steps
+
+    @property
+    def rows_per_epoch(self) -> int:
+        """Of all ranks together."""
+        return self._batches.reader.plan.rows
+
+    @property
+    def size(self) -> int:
+        """Number of trained values."""
+        return self._network.size
+
+    @property
+    def done(self) -> int:
+        """Steps whose numbers have been read, since the start of the job."""
+        return self._stepper.done
+
+    @property
+    def rows(self) -> int:
+        """Real rows of this rank in those of this process."""
+        return self._stepper.rows
+
+    @property
+    def waited_s(self) -> float:
+        """Seconds this rank has waited for rows."""
+        return self._batches.waited_s
+
+    def broadcast(self) -> None:
+        """Give every rank the values of rank 0."""
+        self._exchange.broadcast(tuple(self._network.parameters.values()))
+
+    def batches(self, epochs: range, first_step: int) -> Iterator[GluonBatch]:
+        """Yield the batches of some epochs; the first of an epoch is read while the last of the one before runs."""
+        return self._batches.through(epochs, first_step)
+
+    def step(self, batch: GluonBatch) -> None:
+        """Issue one step, and read the numbers of the one before."""
+        self._stepper.step(batch)
+
+    def settle(self) -> None:
+        """Read the numbers of the step still out."""
+        self._stepper.settle()
+
+    def gather(self) -> None:
+        """Average running statistics, which each rank has of its own rows, and add up the metrics."""
+        self._exchange.average(self._network.statistics)
+        self._metrics.gather()
+
+    def metrics(self) -> dict[str, float]:
+        """Return this rank's metrics since the epoch began or was last gathered."""
+        return self._metrics.running()
+
+    def end_epoch(self, beat: Callable[[str], None]) -> dict[str, dict[str, float]]:
+        """Return the metrics of all ranks, after a pass over the validation rows where there are any."""
+        training, validation = self._metrics.finish(), {}
+        if self._validation is not None:
+            validation = self._validation.evaluate(self._network, self._exchange, lambda: beat("validation"))
+        return {"training": training, "validation": validation}
+
+    def digest(self) -> str:
+        """Return the sha256 of all parameters."""
+        return checkpoint_files.digest(self._network.parameters)
+
+    def state(self, meta: Mapping[str, Any]) -> Snapshot:
+        """Return a copy of parameters, statistics, optimizer, schedule and metrics so far."""
+        with training_code():
+            # MXNet's engine makes the copies, after the updates that are out and before those to come
+            all_of_it = {**meta, **self._metrics.state()}
+            return checkpoint_files.snapshot(self._network.parameters, self._updater, all_of_it)
+
+    def restore(self, restore: Restore) -> Mapping[str, Any]:
+        """Put a checkpoint into the network, its updater and its metrics."""
         checkpoint = checkpoint_files.restore_checkpoint(restore.path)
-        checkpoint_files.apply(checkpoint, self.network.parameters, self.updater)
-        self.position = Position(restore.step, restore.epoch, restore.step_in_epoch)
-        self._restore_metrics(checkpoint.state)
-        self.seconds["restore"] = time.monotonic() - start
+        checkpoint_files.apply(checkpoint, self._network.parameters, self._updater)
+        self._stepper.done = restore.step
+        if not self._metrics.restore(checkpoint.state) and restore.step_in_epoch:
+            LOG.warning("the metrics are others than before: those of epoch %d leave out its start", restore.epoch)
+        return checkpoint.state
 
-    def _restore_metrics(self, state: dict[str, Any]) -> None:
-        """Go on counting where the checkpoint stood, unless the job now asks for other metrics."""
-        training = self.bundle.training
-        best_by = training.best_by
-        # the first checkpoints did not say the direction
-        if (state["best_by"], state.get("direction", best_by.direction)) == (best_by.metric, best_by.direction):
-            self.best = Best(**state["best"])
-        if state["metrics"] == [metric.name for metric in training.metrics]:
-            self._carried = np.array([float.fromhex(value) for value in state["sums"]])
-        elif self.position.step_in_epoch:
-            epoch = self.position.epoch
-            LOG.warning("the metrics are others than before: those of epoch %d leave out its start", epoch)
+    def write_model(self, folder: str, kind: str, step: int, epoch: int) -> events.Staged:
+        """Export the network as it is now."""
+        return stage_model(folder, self._network.block, self._spec, kind, step=step, epoch=epoch)
 
-    def run(self) -> events.Done:
-        """Train to the end; returns what to report once the exchange may be closed."""
-        self.line.send(events.Started(self.position.step, self.position.epoch, self.network.size, dict(self.seconds)))
-        epochs = range(self.position.epoch, self.bundle.training.epochs)
-        self._epoch_began = time.monotonic()
-        for batch in self.batches.through(epochs, self.position.step_in_epoch):
-            if not self.line.goes_on(self.position.step):
-                return self._end_early()
-            self.stager.check()
-            self.stepper.step(batch)
-            self.position.step += 1
-            self.position.step_in_epoch += 1
-            self._beat("training")
-            if self.position.step_in_epoch == self.batches.reader.plan.steps:
-                self._end_epoch()
-            elif self._due(self.bundle.checkpoint.every_steps, self.position.step):
-                self._checkpoint_within_epoch()
-        return self._end()
 
-    def _end_epoch(self) -> None:
-        self.stepper.settle()
-        self.exchange.average(self.network.statistics)
-        training = self.metrics.finish(self._fold())
-        self._carried[:] = 0
-        validation: dict[str, float] = {}
-        if self.validation is not None:
-            validation = evaluate(
-                self.network, self.validation, self.validation_metrics, self.exchange, lambda: self._beat("validation")
-            )
-        epoch, now = self.position.epoch, time.monotonic()
-        rows, seconds = self.batches.reader.plan.rows, now - self._epoch_began
-        self.line.send(events.EpochEnd(epoch, self.position.step, rows, seconds, training, validation))
-        self._keep_best({"training": training, "validation": validation})
-        self.position.epoch, self.position.step_in_epoch = epoch + 1, 0
-        spec = self.bundle.checkpoint
-        if self._due(spec.every_epochs, epoch + 1) or self._due(spec.every_steps, self.position.step):
-            self._stage_checkpoint()
-        self._epoch_began = time.monotonic()
+def _open(spec: WorkerSpec, exchange: Exchange, data: DataSet) -> GluonBatches:
+    """Map the rows of this rank."""
+    share = (exchange.rank, exchange.size)
+    return GluonBatches(Reader(data, spec.features, spec.labels, *share, mapped_bytes=spec.mapped_bytes))
 
-    def _fold(self) -> Any:
-        """Add the sums of all ranks to those carried from earlier in the epoch: float64, the same on every rank."""
-        self._carried = self._carried + self.exchange.sum(self.metrics.sums())
-        self.metrics.reset()
-        return self._carried
 
-    def _checkpoint_within_epoch(self) -> None:
-        self.stepper.settle()
-        self.exchange.average(self.network.statistics)
-        self._fold()
-        self._stage_checkpoint()
+def _validation(spec: WorkerSpec, exchange: Exchange) -> Optional[Validation]:
+    data = spec.validation_data
+    if data is None or not data.plan.rows:
+        return None
+    return Validation(_open(spec, exchange, data), Metrics(spec.training.metrics))
 
-    def _end_early(self) -> events.Done:
-        """Keep what was done so far; every rank comes here at the same step."""
-        self.stepper.settle()
-        if self._is_news():
-            self._checkpoint_within_epoch()
-        return self._done()
 
-    def _end(self) -> events.Done:
-        if self._is_news():
-            self._stage_checkpoint()
-        self.stager.wait(lambda: self._beat("saving"))  # which finds out whether the network can be used
-        self._stage_model("model", max(0, self.position.epoch - 1))
-        return self._done()
-
-    def _is_news(self) -> bool:
-        """Whether the state of now is in no checkpoint yet, where checkpoints are wanted at all."""
-        spec = self.bundle.checkpoint
-        restored = self.bundle.restore.step if self.bundle.restore is not None else 0
-        return bool(spec.every_epochs or spec.every_steps) and self.position.step not in (self._staged_step, restored)
-
-    def _done(self) -> events.Done:
-        digest = checkpoint_files.digest(self.network.parameters)
-        self.exchange.agree(digest, "at the end of training")
-        self.stager.wait(lambda: self._beat("saving"))
-        self.line.drain()
-        seconds = {**self.seconds, "training": time.monotonic() - self._began}
-        return events.Done(self.position.step, digest, seconds)
-
-    def _keep_best(self, seen: dict[str, dict[str, float]]) -> None:
-        """Stage the model if this epoch is the best so far by validation."""
-        if self.validation is None:
-            return
-        best_by = self.bundle.training.best_by
-        value = seen[best_by.side][best_by.metric]
-        if math.isnan(value) or not best_by.is_better(value, self.best.value):
-            return
-        self.best = Best(value, self.position.epoch)
-        self._stage_model("best", self.position.epoch)
-
-    def _stage_model(self, kind: str, epoch: int) -> None:
-        if self.exchange.rank:
-            return
-        folder = self._folder(kind)
-        with training_code():
-            staged = stage_model(folder, self.network.block, self.bundle, kind, self.position.step, epoch)
-        self.line.send(staged)
-
-    def _stage_checkpoint(self) -> None:
-        """Let rank 0 write a checkpoint, once the one before is committed."""
-        self._staged_step = self.position.step
-        if self.exchange.rank:
-            return
-        self.stager.wait(lambda: self._beat("saving"))
-        self.line.wait_committed(lambda: self._beat("waiting for the commit of a checkpoint"))
-        meta = {
-            "step": self.position.step,
-            "epoch": self.position.epoch,
-            "step_in_epoch": self.position.step_in_epoch,
-            "seed": self.bundle.training.seed,
-            "best_by": self.bundle.training.best_by.metric,
-            "direction": self.bundle.training.best_by.direction,
-            "metrics": [metric.name for metric in self.bundle.training.metrics],
-            "best": {"value": self.best.value, "epoch": self.best.epoch},
-            "sums": [float(value).hex() for value in self._carried],
-        }
-        self.stager.begin(self._folder("checkpoint"), self.network.parameters, self.updater, meta)
-        self._beat("saving")
-
-    def _folder(self, kind: str) -> str:
-        """Name a new folder; what an earlier attempt staged at this step may still lie there."""
-        os.makedirs(self.bundle.staging, mode=0o700, exist_ok=True)
-        return os.path.join(self.bundle.staging, f"{kind}-s{self.position.step:08d}-{os.getpid()}")
-
-    @staticmethod
-    def _due(every: Optional[int], number: int) -> bool:
-        return every is not None and number % every == 0
-
-    def _beat(self, doing: str) -> None:
-        now = time.monotonic()
-        if self.stepper.done == self._first or now - self._last_beat < self.bundle.beat_s:
-            return  # the first beat is that of the first step, at once
-        self._last_beat = now
-        self.line.drain()
-        sums = self.metrics.sums()
-        self.line.send(
-            events.Beat(
-                step=self.stepper.done,
-                epoch=self.position.epoch,
-                rows=self.stepper.rows,
-                seconds=now - self._began,
-                waiting_s=self.batches.waited_s,
-                meeting_s=self.exchange.waited_s,
-                doing=doing,
-                metrics=self.metrics.finish(sums) if sums[0] else {},
-            )
-        )
+def _build(spec: WorkerSpec, reader: Reader) -> Network:
+    """Build the network for the rows there are, and hold the labels against its output."""
+    shapes = [(reader.local_rows, *reader.rows.layout[name][0]) for name in reader.features]
+    network = networks.prepare(spec.training, shapes)
+    for data in filter(None, (spec.training_data, spec.validation_data)):
+        networks.check_labels(spec.training, network.output_shapes[0], spec.labels, data)
+    return network

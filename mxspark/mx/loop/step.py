@@ -70,11 +70,14 @@ class Stepper:
     """
 
     def __init__(
-        self, network: Network, exchange: Exchange, updater: Updater, metrics: Metrics, seed: int, done: int
+        self, network: Network, exchange: Exchange, updater: Updater, metrics: Metrics, *, seed: int, done: int = 0
     ) -> None:
         self.done = done
         self.rows = 0
-        self._network, self._exchange, self._updater, self._metrics = network, exchange, updater, metrics
+        self._network = network
+        self._exchange = exchange
+        self._updater = updater
+        self._metrics = metrics
         self._seed = seed
         self._issued: Optional[_Issued] = None
 

@@ -12,7 +12,7 @@ import numpy as np
 from mxnet import gluon
 
 from mxspark.errors import TrainingCodeError
-from mxspark.job.spec import WorkerBundle
+from mxspark.job.spec import WorkerSpec
 from mxspark.mx.state.checkpoint_files import staged
 from mxspark.protocol import events
 from mxspark.version import __version__
@@ -44,7 +44,7 @@ def trace(net: gluon.HybridBlock, inputs: int) -> mx.sym.Symbol:
 
 
 def stage_model(
-    folder: str, net: gluon.HybridBlock, bundle: WorkerBundle, kind: str, step: int, epoch: int
+    folder: str, net: gluon.HybridBlock, spec: WorkerSpec, kind: str, *, step: int, epoch: int
 ) -> events.Staged:
     """Write the network as it is now.
 
@@ -54,12 +54,12 @@ def stage_model(
         Made here if need be; holds nothing else. Gets ``model-symbol.json``, ``model-0000.params``, ``signature.json``.
     net : gluon.HybridBlock
         Initialized; training can go on with it as if nothing had happened.
-    bundle : WorkerBundle
+    spec : WorkerSpec
         Its features are the network's inputs.
     kind : str
         ``model`` or ``best``.
     """
-    symbol = trace(net, len(bundle.features))
+    symbol = trace(net, len(spec.features))
     auxiliary, arguments = set(symbol.list_auxiliary_states()), set(symbol.list_arguments())
     arrays = {}
     for name, param in net.collect_params().items():
@@ -69,7 +69,7 @@ def stage_model(
     symbol.save(os.path.join(folder, f"{MODEL}-symbol.json"))
     mx.nd.save(os.path.join(folder, f"{MODEL}-0000.params"), arrays)
     with open(os.path.join(folder, SIGNATURE), "w", encoding="utf-8") as file:
-        json.dump(_signature(symbol, bundle, kind, step, epoch), file, indent=1)
+        json.dump(_signature(symbol, spec, kind, step, epoch), file, indent=1)
     return staged(kind, folder, step, epoch, {})
 
 
@@ -77,8 +77,8 @@ def _input_names(inputs: int) -> list[str]:
     return ["data"] if inputs == 1 else [f"data{place}" for place in range(inputs)]
 
 
-def _signature(symbol: mx.sym.Symbol, bundle: WorkerBundle, kind: str, step: int, epoch: int) -> dict[str, Any]:
-    loss = bundle.training.loss
+def _signature(symbol: mx.sym.Symbol, spec: WorkerSpec, kind: str, step: int, epoch: int) -> dict[str, Any]:
+    loss = spec.training.loss
     return {
         "format": FORMAT,
         "kind": kind,
@@ -93,9 +93,9 @@ def _signature(symbol: mx.sym.Symbol, bundle: WorkerBundle, kind: str, step: int
                 "dtype": feature.dtype,
                 "scale": feature.scale,
             }
-            for name, feature in zip(_input_names(len(bundle.features)), bundle.features)
+            for name, feature in zip(_input_names(len(spec.features)), spec.features)
         ],
-        "outputs": _outputs(symbol, bundle),
+        "outputs": _outputs(symbol, spec),
         "labels": [
             {
                 "array": label.name,
@@ -105,7 +105,7 @@ def _signature(symbol: mx.sym.Symbol, bundle: WorkerBundle, kind: str, step: int
                 "scale": label.scale,
                 "classes": label.classes,
             }
-            for label in bundle.labels
+            for label in spec.labels
         ],
         "loss": {"name": loss.name, "options": loss.options},
         "mxspark": __version__,
@@ -113,10 +113,10 @@ def _signature(symbol: mx.sym.Symbol, bundle: WorkerBundle, kind: str, step: int
     }
 
 
-def _outputs(symbol: mx.sym.Symbol, bundle: WorkerBundle) -> list[dict[str, Any]]:
+def _outputs(symbol: mx.sym.Symbol, spec: WorkerSpec) -> list[dict[str, Any]]:
     """Name, shape and dtype of each output; an axis that follows the number of rows is None."""
     used = set(symbol.list_inputs())
-    named = zip(_input_names(len(bundle.features)), bundle.features)
+    named = zip(_input_names(len(spec.features)), spec.features)
     features = {name: feature for name, feature in named if name in used}
     shapes = [
         symbol.infer_shape(**{name: (rows, *(feature.shape or ())) for name, feature in features.items()})[1]

@@ -75,10 +75,9 @@ def prepare(training: TrainingSpec, inputs: Sequence[tuple[int, ...]]) -> Networ
         block = components.build_network(training)
         loss = components.build_loss(training.loss)
         initializer = components.build_initializer(training.initializer)
-        if training.hybridize:
-            block.hybridize(static_alloc=True, static_shape=True)
-            if training.loss.function is None:
-                loss.hybridize(static_alloc=True, static_shape=True)  # type: ignore[attr-defined]
+        block.hybridize(static_alloc=True, static_shape=True)
+        if training.loss.function is None:
+            loss.hybridize(static_alloc=True, static_shape=True)  # type: ignore[attr-defined]
         graph = export.trace(block, len(inputs))
         shapes = _infer_shapes(graph, inputs)
         parameters = _initialize(block, initializer, graph, shapes)

@@ -60,6 +60,25 @@ class Snapshot:
     state: dict[str, Any]
     meta: dict[str, Any]
 
+    def write(self, folder: str) -> events.Staged:
+        """Write it into `folder`, which is made if need be and holds nothing else.
+
+        Raises
+        ------
+        TrainingCodeError
+            If a parameter or an optimizer state is NaN or infinite.
+        """
+        step = int(self.meta["step"])
+        _refuse_not_finite(self.params, step, "parameter")
+        _refuse_not_finite(self.optimizer, step, "optimizer state")
+        os.makedirs(folder, exist_ok=True)
+        mx.nd.save(os.path.join(folder, PARAMETERS), self.params)
+        if self.optimizer:
+            mx.nd.save(os.path.join(folder, OPTIMIZER), self.optimizer)
+        with open(os.path.join(folder, STATE), "w", encoding="utf-8") as file:
+            json.dump(self.state, file, indent=1)
+        return staged("checkpoint", folder, step, int(self.meta["epoch"]), self.meta)
+
 
 def snapshot(params: Mapping[str, gluon.Parameter], updater: Updater, meta: Mapping[str, Any]) -> Snapshot:
     """Have MXNet's engine copy parameters and optimizer states; returns before it has copied those that it trains.
@@ -90,26 +109,6 @@ def snapshot(params: Mapping[str, gluon.Parameter], updater: Updater, meta: Mapp
         "parameters": {name: [list(a.shape), str(np.dtype(a.dtype))] for name, a in values.items()},
     }
     return Snapshot(values, {name: array.copy() for name, array in arrays.items()}, state, dict(meta))
-
-
-def write(folder: str, copy: Snapshot) -> events.Staged:
-    """Write a checkpoint into `folder`, which is made if need be and holds nothing else.
-
-    Raises
-    ------
-    TrainingCodeError
-        If a parameter or an optimizer state is NaN or infinite.
-    """
-    step = int(copy.meta["step"])
-    _refuse_not_finite(copy.params, step, "parameter")
-    _refuse_not_finite(copy.optimizer, step, "optimizer state")
-    os.makedirs(folder, exist_ok=True)
-    mx.nd.save(os.path.join(folder, PARAMETERS), copy.params)
-    if copy.optimizer:
-        mx.nd.save(os.path.join(folder, OPTIMIZER), copy.optimizer)
-    with open(os.path.join(folder, STATE), "w", encoding="utf-8") as file:
-        json.dump(copy.state, file, indent=1)
-    return staged("checkpoint", folder, step, int(copy.meta["epoch"]), copy.meta)
 
 
 def restore_checkpoint(path: str) -> Checkpoint:

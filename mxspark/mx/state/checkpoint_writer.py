@@ -1,22 +1,28 @@
-"""Checkpoints written beside the training: a copy is taken at once, a thread checks, writes and hashes it."""
+"""Checkpoints written beside the training: a copy is taken at once, a thread checks, writes and hashes it.
+
+The thread touches nothing that training uses: the copy is its own, and MXNet's engine makes it in the order of its
+queue. So the loop goes on after milliseconds, and what is written is still of one moment.
+"""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
-from typing import Any, Callable, Optional
-
-from mxnet import gluon
+from typing import Callable, Optional, Protocol
 
 from mxspark.mx.runtime.attribution import training_code
-from mxspark.mx.state import checkpoint_files
-from mxspark.mx.state.optimizer import Updater
 from mxspark.protocol import events
 
 _POLL_S = 0.2
 
 
-class Stager:
+class Snapshot(Protocol):
+    """All that belongs to a checkpoint, of one moment."""
+
+    def write(self, folder: str) -> events.Staged:
+        """Write it into a new folder, and describe that; raises if it is not worth keeping."""
+
+
+class CheckpointWriter:
     """Writes one checkpoint after the other; what goes wrong is raised in the training loop.
 
     Parameters
@@ -31,15 +37,12 @@ class Stager:
         self._idle.set()
         self._error: Optional[BaseException] = None
 
-    def begin(
-        self, folder: str, params: Mapping[str, gluon.Parameter], updater: Updater, meta: Mapping[str, Any]
-    ) -> None:
-        """Take a copy of all that belongs to a checkpoint and have it written; the one before must be written."""
-        with training_code():
-            # MXNet's engine makes the copies, after the updates that are out and before those to come
-            copy = checkpoint_files.snapshot(params, updater, meta)
+    def begin(self, folder: str, copy: Snapshot) -> None:
+        """Have a copy written; the one before must be."""
+        # Cleared here and not in the thread, which may not have started yet when the loop next waits for it.
         self._idle.clear()
-        threading.Thread(target=self._write, args=(folder, copy), name="mxspark-stager", daemon=True).start()
+        # A daemon: a worker that ends for another reason must not wait for a slow disk.
+        threading.Thread(target=self._write, args=(folder, copy), name="mxspark-checkpoint", daemon=True).start()
 
     def check(self) -> None:
         """Raise what went wrong."""
@@ -50,13 +53,14 @@ class Stager:
     def wait(self, beat: Callable[[], None]) -> None:
         """Return once nothing is being written, calling `beat` now and then; raises what went wrong."""
         while not self._idle.wait(_POLL_S):
-            beat()
+            beat()  # without one a large checkpoint on a slow disk would be taken for a worker that hangs
         self.check()
 
-    def _write(self, folder: str, copy: checkpoint_files.Snapshot) -> None:
+    def _write(self, folder: str, copy: Snapshot) -> None:
         try:
-            self._send(checkpoint_files.write(folder, copy))
-        except BaseException as error:
+            self._send(copy.write(folder))
+        except BaseException as error:  # nobody looks at this thread: the loop raises it, at its next step or wait
             self._error = error
         finally:
+            # After the error is set: whoever waits looks at that next.
             self._idle.set()

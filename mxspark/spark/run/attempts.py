@@ -11,7 +11,7 @@ from typing import Optional
 
 from mxspark.errors import ClusterError, JobDirRemoved, MXSparkError, TakenOver, cause, restart
 from mxspark.errors.restart import IN_PLACE, STAGE, STOP, Failed, Next, Policy
-from mxspark.job.spec import WorkerBundle
+from mxspark.job.spec import WorkerSpec
 from mxspark.jobdir.lease import Lease
 from mxspark.protocol.events import Reported, Restarting
 from mxspark.result import Attempt, Result
@@ -43,7 +43,7 @@ class Attempts:
         On the job dir; a run that has lost it ends.
     gang : Gang
         Started, not begun.
-    bundle : WorkerBundle
+    bundle : WorkerSpec
         For the first attempt.
     gangs : ExitStack
         Ends the gangs of new stages. It is the caller's, because what a run has reached is written before that: ending
@@ -57,7 +57,7 @@ class Attempts:
         spooled: Spooled,
         lease: Lease,
         gang: Gang,
-        bundle: WorkerBundle,
+        bundle: WorkerSpec,
         *,
         gangs: contextlib.ExitStack,
     ) -> None:

@@ -17,7 +17,7 @@ from mxspark.agent import launch
 from mxspark.config.job_config import JobConfig
 from mxspark.errors import MXSparkError, NotStarted
 from mxspark.errors.cause import Cause
-from mxspark.job.spec import AgentSpec, DriverAgentSpec, Limits, WorkerBundle
+from mxspark.job.spec import AgentSpec, DriverAgentSpec, Limits, WorkerSpec
 from mxspark.protocol import codec, commands, events
 from mxspark.protocol.events import Ended, Listening, Placed, Reported
 from mxspark.protocol.specs import GroupSpec
@@ -103,7 +103,7 @@ class Gang:
             self._stage.cancel(_STOP_S)
         self._agent.stop()
 
-    def begin(self, bundle: WorkerBundle) -> None:
+    def begin(self, bundle: WorkerSpec) -> None:
         """Hand the driver's agent its orders and start the barrier stage."""
         address = self._listening()
         self._send_begin(bundle)
@@ -123,7 +123,7 @@ class Gang:
         description = f"mxspark {self._job.job.name}: {self.size} workers"
         self._stage = SparkCall(context, f"mxspark-{self._run_id}-gang", description, stage.collect)
 
-    def again(self, bundle: WorkerBundle) -> None:
+    def again(self, bundle: WorkerSpec) -> None:
         """Begin the next attempt on the agents that are there."""
         self._send_begin(bundle)
 
@@ -193,7 +193,7 @@ class Gang:
             environment=dict(cluster.environment),
         )
 
-    def _send_begin(self, bundle: WorkerBundle) -> None:
+    def _send_begin(self, bundle: WorkerSpec) -> None:
         self.attempt += 1
         self._tell(commands.Begin(self.attempt, self._wanted(), codec.encode(bundle)))
 

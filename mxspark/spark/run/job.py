@@ -15,7 +15,7 @@ from pyspark.sql import SparkSession
 from mxspark.config import resolve
 from mxspark.config.job_config import JobConfig
 from mxspark.job.record import JobRecord
-from mxspark.job.spec import Restore, WorkerBundle
+from mxspark.job.spec import Restore, WorkerSpec
 from mxspark.jobdir.layout import JobDir
 from mxspark.jobdir.lease import Lease
 from mxspark.report import progress as displays
@@ -142,8 +142,8 @@ def _own(context: RunContext, checked: Checked, spooled: Spooled) -> JobDir:
     return JobDir.acquire(checked.storage, checked.path, record, context.run_info(checked.path), checked.claim)
 
 
-def _bundle(context: RunContext, spooled: Spooled, restore: Optional[Restore]) -> WorkerBundle:
-    return resolve.worker_bundle(
+def _bundle(context: RunContext, spooled: Spooled, restore: Optional[Restore]) -> WorkerSpec:
+    return resolve.worker_spec(
         context.job,
         run_id=context.run_id,
         columns=spooled.columns,
