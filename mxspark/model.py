@@ -5,29 +5,39 @@ from __future__ import annotations
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 from mxspark.storage.base import Storage
+from mxspark.storage.local import LocalStorage
 
 
 @dataclass(frozen=True)
 class Model:
     """A trained network in a folder: ``model-symbol.json``, ``model-0000.params``, ``signature.json``.
 
+    A handle is a path and a way to open the filesystem it is on; it can be copied and pickled, and used after the run
+    that made it has ended, in another process too. What lies on Hadoop's filesystem needs a Spark session there, of
+    whatever run; what lies on a local disk needs nothing.
+
     Attributes
     ----------
     path : str
-        The folder, on the job dir's filesystem.
+        The folder, on the job dir's filesystem; one of this machine unless a run made the handle.
+
+    Examples
+    --------
+    >>> net = Model("runs/digits/model").load()          # doctest: +SKIP
     """
 
     path: str
-    _storage: Storage = field(repr=False, compare=False)
+    _open: Callable[[], Storage] = field(default=LocalStorage, repr=False, compare=False)
 
     def fetch(self, folder: str) -> str:
         """Copy the files into a local `folder`, made if missing, and return it."""
+        storage = self._open()
         Path(folder).mkdir(parents=True, exist_ok=True)
-        for entry in self._storage.list(self.path):
-            self._storage.get(f"{self.path}/{entry.name}", Path(folder) / entry.name)
+        for entry in storage.list(self.path):
+            storage.get(f"{self.path}/{entry.name}", Path(folder) / entry.name)
         return folder
 
     def load(self) -> Any:

@@ -19,7 +19,7 @@ TERMINATED = "terminated"
 
 
 @dataclass(frozen=True)
-class Attempt:
+class FailedAttempt:
     """One attempt of a run that failed.
 
     Attributes
@@ -86,7 +86,7 @@ class Result:
         After a failure, what failed first.
     remedy : str
         After a failure, what to do about it.
-    attempts : tuple of Attempt
+    attempts : tuple of FailedAttempt
         Those that failed, with their causes and the seconds they cost; empty for an undisturbed run.
     warnings : tuple of str
         What did not keep the run from going on, and should be known: a slow worker, a container that is too small.
@@ -108,7 +108,7 @@ class Result:
     events: Optional[str] = None
     cause: Optional[Cause] = None
     remedy: str = ""
-    attempts: tuple[Attempt, ...] = ()
+    attempts: tuple[FailedAttempt, ...] = ()
     warnings: tuple[str, ...] = ()
 
     @classmethod

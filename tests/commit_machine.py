@@ -36,6 +36,9 @@ class Faulty:
         self.sleeps: tuple[int, Callable[[], None]] = (0, lambda: None)
         self.dead = False
 
+    def opener(self) -> Callable[[], Storage]:
+        return self._inner.opener()
+
     def qualify(self, path: str) -> str:
         return self._inner.qualify(path)
 

@@ -55,6 +55,11 @@ class StorageContract:
             storage.make_folder(join(root, "gone", "folder"))
         assert storage.stat(join(root, "gone")) is None
 
+    def test_what_opens_it_again_finds_what_is_there(self, place: Place) -> None:
+        storage, root = place
+        storage.create(join(root, "file"), b"mine")
+        assert storage.opener()().read(join(root, "file"), 100) == b"mine"
+
     def test_folders(self, place: Place) -> None:
         storage, root = place
         storage.make_folder(join(root, "a", "b", "c"), parents=True)

@@ -14,8 +14,8 @@ from mxspark.data.spool import ColumnSpec
 
 
 @dataclass(frozen=True)
-class Bad:
-    """Rows of a batch that are not numbers: offsets in the batch, int64, shape (rows,)."""
+class BadRows:
+    """Rows of a block with one kind of problem: offsets in the block, int64, shape (rows,)."""
 
     kind: str
     rows: NDArray[np.int64]
@@ -32,13 +32,13 @@ class Cells:
         Any numeric dtype, shape (good rows,) for a scalar or (good rows, width).
     rows : ndarray or None
         Offsets in the batch of the good rows, int64; None where every row is good.
-    bad : tuple of Bad
+    bad : tuple of BadRows
         The other rows.
     """
 
     values: NDArray[Any]
     rows: Optional[NDArray[np.int64]] = None
-    bad: tuple[Bad, ...] = ()
+    bad: tuple[BadRows, ...] = ()
 
 
 def expected_widths(specs: Sequence[ColumnSpec]) -> list[list[Optional[int]]]:

@@ -9,19 +9,12 @@ from typing import TYPE_CHECKING, Any, Optional
 
 import numpy as np
 
+from mxspark.data.cells import BadRows
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Mask = NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class Fault:
-    """Rows of a block with one kind of problem: a bool mask, shape (rows,)."""
-
-    kind: str
-    rows: Mask
-    detail: str
 
 
 @dataclass(frozen=True)
@@ -72,7 +65,7 @@ class Target:
             return None
         return Converted(converted, float(narrowed[0]), float(narrowed[1]))
 
-    def faults(self, block: NDArray[Any]) -> Iterator[Fault]:
+    def bad_rows(self, block: NDArray[Any]) -> Iterator[BadRows]:
         """Yield the bad rows of a block, shape (rows, width), by kind; a row counts once, by its worst value."""
         if not block.size:
             return
@@ -81,7 +74,7 @@ class Target:
         for kind, mask, detail in self._masks(scaled):
             rows = mask.any(axis=1) & ~seen
             if rows.any():
-                yield Fault(kind, rows, detail)
+                yield BadRows(kind, np.flatnonzero(rows), detail)
             seen |= rows
 
     def _scaled(self, block: NDArray[Any]) -> NDArray[Any]:

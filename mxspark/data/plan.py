@@ -25,8 +25,13 @@ if TYPE_CHECKING:
 
     Ids = NDArray[np.int64]
 
-EVERY, TRAINING, VALIDATION = "every", "training", "validation"
-_ORDER_OF_BLOCKS, _ORDER_OF_ROWS, _VALIDATION_DRAW = 1, 2, 3
+EVERY = "every"
+TRAINING = "training"
+VALIDATION = "validation"
+# Salts of the hash, so that the three draws know nothing of each other; checkpoints of jobs rely on them.
+_ORDER_OF_BLOCKS = 1
+_ORDER_OF_ROWS = 2
+_VALIDATION_DRAW = 3
 
 
 def mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:

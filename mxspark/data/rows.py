@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Optional, Union
 
 import numpy as np
 
-from mxspark.data.cells import Bad, Cells, expected_widths
+from mxspark.data.cells import BadRows, Cells, expected_widths
 from mxspark.data.spool import ColumnSpec
 
 if TYPE_CHECKING:
@@ -25,12 +25,12 @@ _ABSENT = object()
 
 
 @dataclass(frozen=True)
-class Batch:
+class RowBlock:
     """Some rows in their order: for each array its source columns, and the rows unusable as a whole."""
 
     cells: tuple[tuple[Cells, ...], ...]
     rows: int
-    bad: tuple[Bad, ...] = ()
+    bad: tuple[BadRows, ...] = ()
 
 
 class ArrowReader:
@@ -40,7 +40,7 @@ class ArrowReader:
         self._places = [[positions[column] for column in spec.columns] for spec in specs]
         self._widths = expected_widths(specs)
 
-    def read(self, batch: pa.RecordBatch) -> Batch:
+    def read(self, batch: pa.RecordBatch) -> RowBlock:
         """Return the batch as numpy blocks, views of it where nothing has to be converted."""
         cells = []
         for places, widths in zip(self._places, self._widths):
@@ -51,7 +51,7 @@ class ArrowReader:
                     widths[index] = int(np.prod(part.values.shape[1:]))
                 parts.append(part)
             cells.append(tuple(parts))
-        return Batch(tuple(cells), batch.num_rows)
+        return RowBlock(tuple(cells), batch.num_rows)
 
 
 def _arrow_cells(array: pa.Array, width: Optional[int]) -> Cells:
@@ -63,7 +63,7 @@ def _arrow_cells(array: pa.Array, width: Optional[int]) -> Cells:
         return Cells(_values(array))
     null = array.is_null().to_numpy(zero_copy_only=False)
     good = np.flatnonzero(~null)
-    return Cells(_values(array.drop_null()), good, (Bad("null", np.flatnonzero(null), "no value"),))
+    return Cells(_values(array.drop_null()), good, (BadRows("null", np.flatnonzero(null), "no value"),))
 
 
 def _list_cells(array: pa.Array, width: Optional[int]) -> Cells:
@@ -81,9 +81,9 @@ def _list_cells(array: pa.Array, width: Optional[int]) -> Cells:
         width = int(some[0]) if len(some) else 0
     good = whole & (lengths == width) & (lengths > 0)
     ragged = np.flatnonzero(whole & ~good)
-    bad = [Bad("null", np.flatnonzero(null), "no value"), Bad("null", np.flatnonzero(hole), "null inside")]
+    bad = [BadRows("null", np.flatnonzero(null), "no value"), BadRows("null", np.flatnonzero(hole), "null inside")]
     if len(ragged):
-        bad.append(Bad("ragged", ragged, _unexpected(int(lengths[ragged[0]]), width)))
+        bad.append(BadRows("ragged", ragged, _unexpected(int(lengths[ragged[0]]), width)))
     values = _values(child.fill_null(0))[np.repeat(good, lengths)].reshape(int(good.sum()), width)
     return Cells(values, np.flatnonzero(good), tuple(part for part in bad if len(part.rows)))
 
@@ -134,11 +134,12 @@ class ElementReader:
         self._cuts: list[Union[int, slice]] = []
         self._length = 0
 
-    def read(self, elements: Iterable[Any]) -> Iterator[Batch]:
+    def read(self, elements: Iterable[Any]) -> Iterator[RowBlock]:
         """Yield batches of bounded rows and bytes."""
         cells: list[list[Any]] = [[] for _ in self._columns]
         bad: dict[tuple[str, str], list[int]] = {}
-        rows = held = 0
+        rows = 0
+        held = 0
         for element in elements:
             found = self._split(element)
             if isinstance(found, tuple):
@@ -151,14 +152,17 @@ class ElementReader:
             rows += 1
             if rows >= _BATCH_ROWS or held >= _BATCH_BYTES:
                 yield self._batch(cells, rows, bad)
-                cells, bad, rows, held = [[] for _ in self._columns], {}, 0, 0
+                cells = [[] for _ in self._columns]
+                bad = {}
+                rows = 0
+                held = 0
         if rows:
             yield self._batch(cells, rows, bad)
 
-    def _batch(self, cells: list[list[Any]], rows: int, bad: Mapping[tuple[str, str], list[int]]) -> Batch:
+    def _batch(self, cells: list[list[Any]], rows: int, bad: Mapping[tuple[str, str], list[int]]) -> RowBlock:
         parts = iter([self._column(index, column) for index, column in enumerate(cells)])
         arrays = tuple(tuple(itertools.islice(parts, size)) for size in self._sizes)
-        return Batch(arrays, rows, tuple(Bad(kind, np.array(at), detail) for (kind, detail), at in bad.items()))
+        return RowBlock(arrays, rows, tuple(BadRows(kind, np.array(at), detail) for (kind, detail), at in bad.items()))
 
     def _column(self, index: int, cells: list[Any]) -> Cells:
         """Stack the cells of one column, bad ones aside; the first good one decides an open width."""
@@ -175,7 +179,7 @@ class ElementReader:
             if cell is not _ABSENT:
                 bad.setdefault(cell, []).append(row)
         values = _stack([cells[row] for row in good], self._widths[index] or 0)
-        problems = tuple(Bad(kind, np.array(rows), detail) for (kind, detail), rows in bad.items())
+        problems = tuple(BadRows(kind, np.array(rows), detail) for (kind, detail), rows in bad.items())
         return Cells(values, None if len(good) == len(cells) else np.array(good, dtype=np.int64), problems)
 
     def _split(self, element: Any) -> Union[Sequence[Any], tuple[str, str]]:

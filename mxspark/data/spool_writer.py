@@ -11,12 +11,13 @@ import shutil
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from mxspark.data.cells import Bad, Cells
+from mxspark.data.cells import BadRows, Cells
 from mxspark.data.convert import Target
 from mxspark.data.spool import ColumnSpec, RowProblem, SpoolFile
 from mxspark.errors import ClusterError, InternalError
@@ -89,8 +90,8 @@ class ArrayWriter:
             block = part.values.reshape(len(part.values), -1) if len(part.values) else part.values
             step = max(1, _CHUNK_BYTES * len(block) // max(1, block.nbytes))
             for start in range(0, len(block), step):
-                for fault in self._target.faults(block[start : start + step]):
-                    self._add(column, Bad(fault.kind, rows[start : start + step][fault.rows], fault.detail), first_row)
+                for bad in self._target.bad_rows(block[start : start + step]):
+                    self._add(column, replace(bad, rows=rows[start : start + step][bad.rows]), first_row)
 
     def finish(self) -> SpoolFile:
         """Close the file and describe it."""
@@ -128,7 +129,7 @@ class ArrayWriter:
             self._file.write(data)
         return True
 
-    def _add(self, column: str, bad: Bad, first_row: int) -> None:
+    def _add(self, column: str, bad: BadRows, first_row: int) -> None:
         self.tally.add(column, bad.kind, len(bad.rows), first_row + int(bad.rows[0]), bad.detail)
 
 
@@ -144,7 +145,7 @@ class PartitionWriter:
             for spec in (*features, *labels):
                 self._arrays.append(ArrayWriter(folder, spec, label=spec in labels))
 
-    def add(self, cells: Sequence[Sequence[Cells]], rows: int, bad: Sequence[Bad] = ()) -> None:
+    def add(self, cells: Sequence[Sequence[Cells]], rows: int, bad: Sequence[BadRows] = ()) -> None:
         """Append a batch of `rows` rows.
 
         Parameters
@@ -153,7 +154,7 @@ class PartitionWriter:
             For each array its source columns.
         rows : int
             Rows of the batch, bad ones included.
-        bad : sequence of Bad
+        bad : sequence of BadRows
             Rows that are unusable as a whole.
         """
         with self._closed_on_error():

@@ -27,7 +27,7 @@ def models(owned: JobDir) -> dict[str, Model]:
         names = {entry.name for entry in owned.storage.list(owned.path)}
     except (OSError, MXSparkError):
         return {}
-    return {name: Model(f"{owned.path}/{name}", owned.storage) for name in MODELS if name in names}
+    return {name: Model(f"{owned.path}/{name}", owned.storage.opener()) for name in MODELS if name in names}
 
 
 def unless_gone(storage: Storage, path: Optional[str]) -> Optional[str]:

@@ -15,7 +15,7 @@ import posixpath
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Optional, Protocol, Union
+from typing import Callable, Optional, Protocol, Union
 
 from mxspark.errors import ClusterError, JobDirError
 
@@ -49,6 +49,9 @@ class Entry:
 
 class Storage(Protocol):
     """A filesystem that can hold a job dir. Paths are plain or qualified strings with ``/`` between the parts."""
+
+    def opener(self) -> Callable[[], Storage]:
+        """Return what opens this filesystem again, later and elsewhere: it holds nothing open and can be pickled."""
 
     def qualify(self, path: str) -> str:
         """Return the absolute URI of `path`; the same folder gives the same text in every run."""

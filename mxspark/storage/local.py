@@ -27,6 +27,10 @@ class LocalStorage:
     Hadoop's own local filesystem checks first and writes then, which two runs at once can slip through.
     """
 
+    def opener(self) -> Callable[[], LocalStorage]:
+        """Return what opens it again: every process has its own way to a local disk."""
+        return LocalStorage
+
     def qualify(self, path: str) -> str:
         """Return ``file://`` and the absolute path; a relative one starts at the working directory."""
         return "file://" + os.path.abspath(_local(path))

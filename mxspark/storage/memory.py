@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Optional, Union
 
-from mxspark.storage.base import Entry, failed
+from mxspark.storage.base import Entry, Storage, failed
 
 
 class Killed(BaseException):
@@ -51,6 +51,13 @@ class InMemoryStorage:
         self.writes = 0
         self._tree: dict[str, Optional[bytes]] = {"/": None}
         self._touched: dict[str, int] = {}
+
+    def opener(self) -> Callable[[], Storage]:
+        """Return what opens it again, in this process: there is no other way to it."""
+        return self._itself
+
+    def _itself(self) -> Storage:
+        return self
 
     def qualify(self, path: str) -> str:
         """Return ``memory://`` and the absolute path."""

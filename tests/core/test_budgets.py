@@ -50,11 +50,7 @@ NOT_YET: set[str] = {
     "agent/slot.py SlotAgent._start",
     "agent/slot.py module",
     # data
-    "data/plan.py module",
-    "data/rows.py ElementReader.read",
     # mx
-    "mx/exchange/hierarchical.py HierarchicalExchange.broadcast",
-    "mx/exchange/shared_memory.py Layout.of",
     "mx/runtime/agent_channel.py AgentChannel",
     "mx/runtime/agent_channel.py AgentChannel.__init__",
     # spark

@@ -96,7 +96,7 @@ def training(**changes: str) -> dict[str, str]:
 def test_a_job_dir_of_an_earlier_version_is_recognised() -> None:
     """Its record had network, loss and optimizer as fields of their own."""
     storage = InMemoryStorage()
-    JobDir.own(storage, "/job", RECORD, a_run())
+    JobDir.acquire(storage, "/job", RECORD, a_run())
     found = json.loads(RECORD.to_bytes("job"))
     labels = found["record"]["settings"].pop("training")
     assert labels.pop("loop") == "gluon"
@@ -105,10 +105,10 @@ def test_a_job_dir_of_an_earlier_version_is_recognised() -> None:
     assert JobRecord.from_bytes(before) == RECORD
     storage.remove("/job/_job.json")
     storage.create("/job/_job.json", before)
-    assert JobDir.own(storage, "/job", RECORD, a_run()).term == 2
+    assert JobDir.acquire(storage, "/job", RECORD, a_run()).term == 2
     other = dataclasses.replace(RECORD, settings=dataclasses.replace(SETTINGS, training=training(loss="l2")))
     with pytest.raises(JobDirError, match=r'training.loss: was "softmax_cross_entropy", now "l2"'):
-        JobDir.own(storage, "/job", other, a_run())
+        JobDir.acquire(storage, "/job", other, a_run())
     with pytest.raises(ValueError, match="version 1 without 'settings'"):
         JobRecord.from_bytes(b'{"version": 1, "record": {}}')
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -41,3 +43,37 @@ def test_unknown_host_is_one_clear_line(session: SparkSession) -> None:
     with pytest.raises(ClusterError, match=r"could not look at hdfs://nosuchhost\.invalid/.*UnknownHost") as caught:
         HadoopStorage(session).stat("hdfs://nosuchhost.invalid/jobs")
     assert "\n" not in str(caught.value)
+
+
+def test_a_model_is_fetched_after_the_session_that_made_it_was_replaced(tmp_path: Path) -> None:
+    """In a process of its own, which ends its sessions."""
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "signature.json").write_text("{}")
+    program = f"""
+import copy, pickle
+from pyspark.sql import SparkSession
+from mxspark.errors import ClusterError
+from mxspark.model import Model
+from mxspark.spark.hadoop.storage import HadoopStorage
+
+def session():
+    return SparkSession.builder.master("local[1]").config("spark.ui.enabled", "false").getOrCreate()
+
+first = session()
+model = Model("file://{tmp_path}/model", HadoopStorage(first).opener())
+first.stop()
+try:
+    model.fetch("{tmp_path}/never")
+except ClusterError as error:
+    print(error)
+second = session()
+for name, handle in (("same", model), ("copied", copy.deepcopy(model)), ("pickled", pickle.loads(pickle.dumps(model)))):
+    handle.fetch(f"{tmp_path}/{{name}}")
+second.stop()
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=180)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "there is no Spark session in this process to reach Hadoop's filesystem through; make one" in done.stdout
+    for name in ("same", "copied", "pickled"):
+        assert (tmp_path / name / "signature.json").read_text() == "{}"
+    assert not (tmp_path / "never").exists()

@@ -58,11 +58,13 @@ class HierarchicalExchange(SumThroughTable):
     def __init__(self, rank: int, size: int, given: Inherited, has_store: bool) -> None:
         self.rank, self.size = rank, size
         self._given = given
-        self._peers = Peers(rank, dict(given.peers))
+        self._peers = Peers(rank, dict(given.peers))  # a worker that dies is an end of file here, for all at once
         host = next(place for place, members in enumerate(given.hosts) if rank in members)
         self._members, self._several = given.hosts[host], len(given.hosts) > 1
+        # Within the servers a worker is its host: ps-lite knows of nobody but the leaders.
         self._store = KVStoreExchange(host, len(given.hosts)) if has_store else None
         self._abroad_s = 0.0  # the leader's, waiting for other hosts
+        # All of this host are there before one of them reports that it is part of the group.
         self._peers.meet()
         self._shared: Optional[_Shared] = None
         self._totals: list[Any] = []
@@ -81,7 +83,9 @@ class HierarchicalExchange(SumThroughTable):
             self._store.broadcast(parameters)
         if len(self._members) == 1:
             return
-        shared = self._shared = self._map(parameters)
+        shared = self._map(parameters)
+        self._shared = shared
+        # The totals are not needed yet: they carry the leader's values to the others of its host.
         if self.rank == self._members[0]:
             for parameter in parameters:
                 shared.layout.places[parameter.name].view(shared.totals)[...] = parameter.data().asnumpy()
@@ -90,6 +94,7 @@ class HierarchicalExchange(SumThroughTable):
             for parameter in parameters:
                 value = shared.layout.places[parameter.name].view(shared.totals)
                 parameter.set_data(mx.nd.array(value, dtype=value.dtype))
+        # Everybody has copied the values: only now may the first step write sums over them.
         mx.nd.waitall()
         self._peers.meet()
         for parameter in parameters:
@@ -98,6 +103,7 @@ class HierarchicalExchange(SumThroughTable):
 
     def _map(self, parameters: Sequence[Parameter]) -> _Shared:
         layout = Layout.of(parameters)
+        # Before anything is mapped: with another layout a worker would add one parameter's gradient to another's.
         digests = self._peers.exchange(layout.digest)
         if len(set(digests.values())) > 1:
             odd = [rank for rank in self._members if digests[rank] != digests[self._members[0]]]
@@ -106,6 +112,8 @@ class HierarchicalExchange(SumThroughTable):
                 "parameters: make training.network build the same network in every process"
             )
         place = self._members.index(self.rank)
+        # The agent made them empty, as it does not know the network. Each gives its own segment its size, and all meet
+        # before any is mapped: a page beyond the end of a file is a SIGBUS.
         os.ftruncate(self._given.segments[place], layout.nbytes)
         if place == 0:
             os.ftruncate(self._given.totals, layout.nbytes)
@@ -128,12 +136,15 @@ class HierarchicalExchange(SumThroughTable):
             return self._store.sum_gradients(parameters) if self._store else [p.grad() for p in parameters]
         if not self._totals:
             self._totals = [_in_place(shared.layout.places[p.name].view(shared.totals)) for p in parameters]
+        # An error of the network's operators comes out where their results are waited for, and is the user's.
         with training_code():
             for parameter in parameters:
                 parameter.grad().wait_to_read()
                 parameter.data().wait_to_read()  # the update before has read the totals
+        # First meeting: all gradients are in their segments, and nobody reads the totals of the step before any more.
         self._peers.meet()
         shared.gradients()
+        # Second: all shares of the totals are there. Until then nobody may read them, nor write its next gradients.
         self._peers.meet()
         if self._several:
             if self._store is not None:
@@ -142,6 +153,8 @@ class HierarchicalExchange(SumThroughTable):
                 for total in self._totals:
                     total.wait_to_read()
                 self._abroad_s += time.perf_counter() - before
+            # Third: the leader has put the sums over all hosts where the others read them. One that dies before is
+            # missed here by its host, and by the other hosts' leaders in the servers.
             self._peers.meet()
         return self._totals
 
@@ -153,6 +166,7 @@ class HierarchicalExchange(SumThroughTable):
         if shared is None:  # the only worker of its host
             self._average_alone(parameters)
             return
+        # The same meetings as for gradients, in a part of the segments of their own.
         places = [shared.layout.places[parameter.name] for parameter in parameters]
         for parameter, place in zip(parameters, places):
             place.view(shared.own)[...] = parameter.data().asnumpy()
@@ -168,6 +182,7 @@ class HierarchicalExchange(SumThroughTable):
         for parameter, place in zip(parameters, places):
             mean = place.view(shared.totals) / np.array(self.size, dtype=place.dtype)
             parameter.set_data(mx.nd.array(mean, dtype=place.dtype))
+        # Nobody begins the next sum over totals that another still reads.
         self._peers.meet()
 
     def _average_alone(self, parameters: Sequence[Parameter]) -> None:
@@ -184,6 +199,7 @@ class HierarchicalExchange(SumThroughTable):
             table[rank] = np.frombuffer(data)
         if not self._several:
             return table
+        # Rows of other hosts are zero so far; the leaders add tables that are zero wherever another's is not.
         if self._store is not None:
             before = time.perf_counter()
             table = self._store.sum_table(table)
@@ -193,6 +209,7 @@ class HierarchicalExchange(SumThroughTable):
 
     def close(self) -> None:
         """Meet for the last time; the leaders then leave the servers in order."""
+        # The leader's leaving ends in a barrier of all hosts: it goes last, when nobody of its host needs it any more.
         mx.nd.waitall()
         self._peers.meet()
         if self._store is not None:

@@ -68,9 +68,11 @@ class Layout:
         runs: list[list[Run]] = [[], []]
         for kind, chosen in enumerate(_split(parameters)):
             for dtype in sorted({np.dtype(p.dtype).name for p in chosen}):
+                # By name, not in the order seen: every process must come to the same layout.
                 start = at
                 for parameter in (p for p in chosen if np.dtype(p.dtype).name == dtype):
-                    place = places[parameter.name] = Place(at, tuple(parameter.shape), dtype)
+                    place = Place(at, tuple(parameter.shape), dtype)
+                    places[parameter.name] = place
                     at += -(-place.nbytes // ALIGNMENT) * ALIGNMENT
                 runs[kind].append(Run(start, at, dtype))
         return cls(places, tuple(runs[0]), tuple(runs[1]), max(at, ALIGNMENT))

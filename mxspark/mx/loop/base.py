@@ -39,19 +39,19 @@ class EpochLoop:
         What is trained.
     exchange : Exchange
         The other workers.
-    line : AgentChannel
+    agent : AgentChannel
         Where events go and commits come from.
     seconds : dict of str to float
         Phases of the start so far, completed here and reported.
     """
 
     def __init__(
-        self, spec: WorkerSpec, trained: Trainable, exchange: Exchange, line: AgentChannel, seconds: dict[str, float]
+        self, spec: WorkerSpec, trained: Trainable, exchange: Exchange, agent: AgentChannel, seconds: dict[str, float]
     ) -> None:
         self._spec = spec
         self._trained = trained
         self._exchange = exchange
-        self._line = line
+        self._agent = agent
         self._seconds = seconds
         self._position = Position()
         self._best = Best()
@@ -62,8 +62,8 @@ class EpochLoop:
         trained.broadcast()
         exchange.agree(trained.digest(), "before the first step")
         seconds["broadcast"] = time.monotonic() - start
-        self._beat = Beats(line, trained, exchange, self._position, spec.beat_s)
-        self._staging = Staging(spec, exchange.rank, line, self._beat)
+        self._beat = Beats(agent, trained, exchange, self._position, spec.beat_s)
+        self._staging = Staging(spec, exchange.rank, agent, self._beat)
 
     @property
     def step(self) -> int:
@@ -83,12 +83,12 @@ class EpochLoop:
     def run(self) -> events.Done:
         """Train to the end; returns what to report once the exchange may be closed."""
         position, trained = self._position, self._trained
-        self._line.send(events.Started(position.step, position.epoch, trained.size, dict(self._seconds)))
+        self._agent.send(events.Started(position.step, position.epoch, trained.size, dict(self._seconds)))
         epochs = range(position.epoch, self._spec.training.epochs)
         epoch_began = time.monotonic()
         for batch in trained.batches(epochs, position.step_in_epoch):
             # Asked before the step, which needs every rank: who begins one that another does not would wait for ever.
-            if not self._line.goes_on(position.step):
+            if not self._agent.goes_on(position.step):
                 return self._end_early()
             self._staging.check()
             trained.step(batch)
@@ -109,7 +109,7 @@ class EpochLoop:
         epoch, seconds = position.epoch, time.monotonic() - began
         training, validation = metrics["training"], metrics["validation"]
         rows = trained.rows_per_epoch
-        self._line.send(events.EpochEnd(epoch, position.step, rows, seconds, training, validation))
+        self._agent.send(events.EpochEnd(epoch, position.step, rows, seconds, training, validation))
         # Before the checkpoint, which remembers the best epoch: a run resumed from it never stages that model again.
         self._keep_best(metrics)
         position.begin_next_epoch()
@@ -140,7 +140,7 @@ class EpochLoop:
         self._exchange.agree(digest, "at the end of training")
         # Whoever reports to be done may be told to leave: what is still being written would be lost.
         self._staging.wait()
-        self._line.drain()
+        self._agent.drain()
         return events.Done(self._position.step, digest, {**self._seconds, "training": self._beat.seconds()})
 
     def _keep_best(self, metrics: Mapping[str, Mapping[str, float]]) -> None:

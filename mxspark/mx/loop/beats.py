@@ -35,9 +35,9 @@ class Beats:
     """Says how far this rank is, at most every `beat_s` seconds; whoever does not for ``failure.hang_s`` hangs."""
 
     def __init__(
-        self, line: AgentChannel, trained: Trainable, exchange: Exchange, position: Position, beat_s: float
+        self, agent: AgentChannel, trained: Trainable, exchange: Exchange, position: Position, beat_s: float
     ) -> None:
-        self._line = line
+        self._agent = agent
         self._trained = trained
         self._exchange = exchange
         self._position = position
@@ -57,8 +57,8 @@ class Beats:
         if self._trained.done == self._first or now - self._last < self._beat_s:
             return
         self._last = now
-        self._line.drain()
-        self._line.send(
+        self._agent.drain()
+        self._agent.send(
             events.Beat(
                 step=self._trained.done,
                 epoch=self._position.epoch,

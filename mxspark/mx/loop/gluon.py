@@ -32,12 +32,12 @@ from mxspark.protocol import events
 LOG = logging.getLogger(__name__)
 
 
-def make(spec: WorkerSpec, exchange: Exchange, line: AgentChannel, seconds: dict[str, float]) -> EpochLoop:
+def make(spec: WorkerSpec, exchange: Exchange, agent: AgentChannel, seconds: dict[str, float]) -> EpochLoop:
     """Return the loop of a job whose network is a Gluon block; as `loops.LOOPS` names it."""
     start = time.monotonic()
     trained = GluonTrainable(spec, exchange)
     seconds["build"] = time.monotonic() - start
-    return EpochLoop(spec, trained, exchange, line, seconds)
+    return EpochLoop(spec, trained, exchange, agent, seconds)
 
 
 class EpochMetrics:

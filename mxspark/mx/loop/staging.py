@@ -21,19 +21,19 @@ class Staging:
         Says when a checkpoint is due, and where to write.
     rank : int
         This worker.
-    line : AgentChannel
+    agent : AgentChannel
         Told what was written, tells what was committed.
     beat : callable
         Called with what is done while there is nothing to do but wait.
     """
 
-    def __init__(self, spec: WorkerSpec, rank: int, line: AgentChannel, beat: Callable[[str], None]) -> None:
+    def __init__(self, spec: WorkerSpec, rank: int, agent: AgentChannel, beat: Callable[[str], None]) -> None:
         self._due = spec.checkpoint
         self._folder = spec.staging
         self._rank = rank
-        self._line = line
+        self._agent = agent
         self._beat = beat
-        self._writer = CheckpointWriter(line.send)
+        self._writer = CheckpointWriter(agent.send)
         self._newest = spec.restore.step if spec.restore is not None else 0
 
     def is_due(self, step: int, epochs: Optional[int] = None) -> bool:
@@ -60,7 +60,7 @@ class Staging:
             return
         # In this order: what is written is uncommitted from then on, and the driver publishes one at a time.
         self.wait()
-        self._line.wait_committed(lambda: self._beat("waiting for the commit of a checkpoint"))
+        self._agent.wait_committed(lambda: self._beat("waiting for the commit of a checkpoint"))
         self._writer.begin(self._new_folder("checkpoint", step), snapshot())
         self._beat("saving")
 
@@ -70,7 +70,7 @@ class Staging:
             return
         with training_code():
             staged = write(self._new_folder(kind, step))
-        self._line.send(staged)
+        self._agent.send(staged)
 
     def _new_folder(self, kind: str, step: int) -> str:
         """Name a new folder; what an earlier attempt staged at this step may still lie there, being published."""

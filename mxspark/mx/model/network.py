@@ -14,6 +14,7 @@ from mxnet import gluon
 
 from mxspark.data import plan as plans
 from mxspark.data.dataset import DataSet
+from mxspark.data.signature import input_names
 from mxspark.data.spool import ColumnSpec
 from mxspark.errors import DataError, TrainingCodeError
 from mxspark.job.spec import TrainingSpec
@@ -112,8 +113,7 @@ def seed_step(seed: int, step: int, rank: int) -> None:
 
 
 def _infer_shapes(graph: mx.sym.Symbol, inputs: Sequence[tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
-    names = ["data"] if len(inputs) == 1 else [f"data{place}" for place in range(len(inputs))]
-    known = {name: shape for name, shape in zip(names, inputs) if name in graph.list_inputs()}
+    known = {name: shape for name, shape in zip(input_names(len(inputs)), inputs) if name in graph.list_inputs()}
     try:
         arguments, outputs, auxiliary = graph.infer_shape(**known)
     except mx.MXNetError as error:

@@ -38,14 +38,14 @@ class PlainSGD(mx.optimizer.SGD):  # type: ignore[misc]
 
     def __init__(self, **options: Any) -> None:
         super().__init__(lazy_update=False, **options)
-        self.aggregate_num = 0
+        self.aggregate_num = 0  # MXNet's updater then hands over one parameter at a time
 
     def _update_impl(
         self, indices: int, weights: mx.nd.NDArray, grads: mx.nd.NDArray, states: Any, multi_precision: bool = False
     ) -> None:
-        self._update_count(indices)
+        self._update_count(indices)  # before the rate is asked for: a schedule counts this update in
         options = {"lr": self._get_lr(indices), "wd": self._get_wd(indices), "rescale_grad": self.rescale_grad}
-        if self.clip_gradient:
+        if self.clip_gradient:  # None is unknown to the kernels, and 0 is off, as in stock SGD
             options["clip_gradient"] = self.clip_gradient
         momentum, master = states if multi_precision else (states, None)
         arrays = [array for array in (momentum, master) if array is not None]
@@ -67,10 +67,12 @@ class Adamax(mx.optimizer.Adamax):  # type: ignore[misc]
         grad = grad * self.rescale_grad + self._get_wd(index) * weight
         if self.clip_gradient is not None:
             grad = mx.nd.clip(grad, -self.clip_gradient, self.clip_gradient)
+        # In place all the way: `Updater.state` hands out these very arrays.
         mean, norm = state
         mean[:] *= self.beta1
         mean[:] += (1.0 - self.beta1) * grad
         norm[:] = mx.nd.maximum(self.beta2 * norm, mx.nd.abs(grad))
+        # Where the gradient has always been zero so is the mean: any divisor will do that is not zero itself.
         weight[:] -= lr * mean / mx.nd.maximum(norm, float(np.finfo(norm.dtype).tiny))
 
 
@@ -101,8 +103,9 @@ class Updater:
         self._optimizer = build_optimizer(component)
         self._optimizer.param_dict = dict(enumerate(self._params))
         self._schedule = _attach_schedule(self._optimizer, schedule)
-        self._scale = self._optimizer.rescale_grad
+        self._scale = self._optimizer.rescale_grad  # the user's, by which the division by rows is multiplied
         self._stock = mx.optimizer.get_updater(self._optimizer)
+        # Watched from here on, after everything that is wired once: what differs later is progress.
         self._progress = Progress(self._optimizer, f"optimizer {component.name}", _NOT_PROGRESS)
         self._schedule_progress = Progress(self._schedule, "schedule " + (schedule.name if schedule else ""))
 
@@ -115,6 +118,7 @@ class Updater:
         """
         if rows < 1:
             raise InternalError(f"an update over {rows} rows was asked for; a step has at least one")
+        # Rows of all ranks, known before the sums are there: the last batch of an epoch is smaller.
         self._optimizer.rescale_grad = self._scale / rows
         trained = self._trained()
         self._stock(
@@ -171,12 +175,14 @@ class Updater:
                 f"the checkpoint was made by the optimizer {meta['optimizer']} and the job now asks for "
                 f"{_stock_name(self._optimizer)}: change it back, or start in another job.dir"
             )
-        if meta["num_update"]:
+        if meta["num_update"]:  # before the first update there is no state, and stock makes it then
             self._restore_arrays(arrays)
         self._optimizer.num_update = meta["num_update"]
         self._optimizer._all_index_update_counts[0].update({int(k): count for k, count in meta["counts"].items()})
         self._progress.restore(meta["progress"])
         self._schedule_progress.restore(meta["schedule"])
+        # MXNet's schedules keep where they are in what they were asked last. Stored numbers would pin the old options;
+        # asked again for every update so far, a schedule with new ones is where it would be had it always been so.
         if self._replays:
             for done in range(1, meta["num_update"] + 1):
                 self._optimizer.lr_scheduler(done)
@@ -189,6 +195,8 @@ class Updater:
         return [(index, param) for index, param in enumerate(self._params) if param.grad_req != "null"]
 
     def _restore_arrays(self, arrays: Mapping[str, mx.nd.NDArray]) -> None:
+        # Made anew by this optimizer and then filled, so that an option changed between runs (momentum on or off) has
+        # the state it needs; names tell which of the stored arrays is which.
         fresh: dict[str, mx.nd.NDArray] = {}
         for index, param in self._trained():
             weight = param.list_data()[0]

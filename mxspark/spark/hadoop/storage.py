@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Optional, Union
+from typing import TYPE_CHECKING, Any, Callable, Optional, Union
 
 from py4j.protocol import Py4JError, Py4JJavaError, Py4JNetworkError
 from pyspark.errors.exceptions.captured import CapturedException
@@ -39,6 +39,25 @@ _SAFE_MODE = ("SafeModeException",)
 _CORRUPT = ("ChecksumException",)
 
 
+def of_this_process() -> HadoopStorage:
+    """Return the storage of the session that this process has now, whichever that is.
+
+    Raises
+    ------
+    ClusterError
+        If it has none.
+    """
+    from pyspark import SparkContext
+    from pyspark.sql import SparkSession
+
+    if SparkContext._active_spark_context is None:
+        raise ClusterError(
+            "there is no Spark session in this process to reach Hadoop's filesystem through; make one with "
+            "SparkSession.builder.getOrCreate(), or copy the folder yourself: hdfs dfs -get"
+        )
+    return HadoopStorage(SparkSession.builder.getOrCreate())
+
+
 class HadoopStorage:
     """A Hadoop filesystem, reached as Spark itself reaches it: its configuration, user and Kerberos ticket.
 
@@ -60,6 +79,10 @@ class HadoopStorage:
         self._no_parent = gateway.new_array(self._hadoop.Options.CreateOpts, 1)
         self._no_parent[0] = self._hadoop.Options.CreateOpts.donotCreateParent()
         self._create = jvm.java.util.EnumSet.of(self._hadoop.CreateFlag.CREATE)
+
+    def opener(self) -> Callable[[], HadoopStorage]:
+        """Return what opens it again through the session there will be then; this one's may have ended."""
+        return of_this_process
 
     def qualify(self, path: str) -> str:
         """Return the absolute URI of `path`; a relative one starts at the user's home."""

@@ -14,7 +14,7 @@ from mxspark.errors.restart import IN_PLACE, STAGE, STOP, Failed, Next, Policy
 from mxspark.job.spec import WorkerSpec
 from mxspark.jobdir.lease import Lease
 from mxspark.protocol.events import Reported, Restarting
-from mxspark.result import Attempt, Result
+from mxspark.result import FailedAttempt, Result
 from mxspark.spark.run import memory
 from mxspark.spark.run.advisor import Advisor
 from mxspark.spark.run.context import RunContext
@@ -224,7 +224,7 @@ class Attempts:
         self._listen_to(self._gangs.enter_context(Gang.of(self._context, size, self._gang.attempt + 1)))
         self._gang.begin(self._bundle)
 
-    def _announce(self, attempt: Attempt, wait_s: float) -> None:
+    def _announce(self, attempt: FailedAttempt, wait_s: float) -> None:
         """Tell the journal, the screen and the user's hook of the attempt that comes."""
         event = Restarting(
             attempt=attempt.number + 1,

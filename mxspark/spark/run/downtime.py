@@ -7,7 +7,7 @@ from typing import Callable, Optional
 
 from mxspark.errors.cause import Cause
 from mxspark.errors.restart import Next
-from mxspark.result import Attempt
+from mxspark.result import FailedAttempt
 
 
 class Downtime:
@@ -24,7 +24,7 @@ class Downtime:
         self._kept_at = clock()  # what was done before need not be done again
         self._failed_at: Optional[float] = None
         self._open: Optional[tuple[float, float]] = None  # when the last failure was seen, and what it went back to
-        self.attempts: list[Attempt] = []
+        self.attempts: list[FailedAttempt] = []
 
     def note_checkpoint(self, at: float) -> None:
         """What was done until `at` is in a committed checkpoint."""
@@ -42,11 +42,11 @@ class Downtime:
         if self._open is not None:  # this attempt did not come to a step
             self._close(self._failed_at)
             self._kept_at = self._failed_at
-        self.attempts.append(Attempt(number, workers, cause, reached, 0, "", ""))
+        self.attempts.append(FailedAttempt(number, workers, cause, reached, 0, "", ""))
         self._open = (self._failed_at, self._kept_at)
         self._failed_at = None
 
-    def note_decision(self, step: Next, resumed: int) -> Attempt:
+    def note_decision(self, step: Next, resumed: int) -> FailedAttempt:
         """Note what follows, and return all that is known of the attempt that failed last."""
         self.attempts[-1] = replace(self.attempts[-1], how=step.action, reason=step.reason, resumed=resumed)
         return self.attempts[-1]

@@ -9,7 +9,7 @@ from mxspark.errors.cause import Cause
 from mxspark.errors.restart import STOP, Failed, Next
 from mxspark.job.spec import Restore
 from mxspark.protocol.events import Beat, Done, EpochEnd, Raised, Reported, RoleEnded, Staged, Started
-from mxspark.result import Attempt
+from mxspark.result import FailedAttempt
 from mxspark.spark.run.downtime import Downtime
 
 
@@ -45,7 +45,7 @@ class Standing:
         return self._restored.epoch if self._restored is not None else 0
 
     @property
-    def failed_attempts(self) -> tuple[Attempt, ...]:
+    def failed_attempts(self) -> tuple[FailedAttempt, ...]:
         """All about the attempts that failed."""
         return tuple(self._downtime.attempts)
 
@@ -86,7 +86,7 @@ class Standing:
         began = self._restored.step if self._restored is not None else 0
         return Failed(cause, began, self._has_progressed, is_whole)
 
-    def follow(self, step: Next, restore: Optional[Restore]) -> Attempt:
+    def follow(self, step: Next, restore: Optional[Restore]) -> FailedAttempt:
         """Note what follows the attempt that failed last, and return all about that one."""
         attempt = self._downtime.note_decision(step, restore.step if restore is not None else 0)
         if step.action != STOP:  # the result of a run that stops says how far it had come

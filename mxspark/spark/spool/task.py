@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pyspark import TaskContext
 
 from mxspark.data.columns import sources
-from mxspark.data.rows import ArrowReader, Batch, ElementReader
+from mxspark.data.rows import ArrowReader, ElementReader, RowBlock
 from mxspark.data.spool import ColumnSpec, SpoolReady, run_folder_name
 from mxspark.data.spool_writer import PartitionWriter
 from mxspark.errors import ClusterError
@@ -60,7 +60,7 @@ class SpoolTask:
         """For ``mapPartitions``."""
         yield self._spool(lambda: ElementReader(self.features, self.labels).read(elements))
 
-    def _spool(self, read: Callable[[], Iterator[Batch]]) -> str:
+    def _spool(self, read: Callable[[], Iterator[RowBlock]]) -> str:
         context = TaskContext.get()
         assert context is not None
         partition = context.partitionId()
