@@ -23,16 +23,16 @@ class StorageContract:
     def test_create_never_overwrites(self, place: Place) -> None:
         storage, root = place
         storage.create(join(root, "term"), b"first")
-        with pytest.raises(FileExistsError):
+        with pytest.raises(FileExistsError, match="term"):
             storage.create(join(root, "term"), b"second")
         storage.make_folder(join(root, "folder"))
-        with pytest.raises(FileExistsError):
+        with pytest.raises(FileExistsError, match="folder"):
             storage.create(join(root, "folder"), b"second")
         assert storage.read(join(root, "term"), 100) == b"first"
 
     def test_touch_is_seen(self, place: Place) -> None:
         storage, root = place
-        with pytest.raises(FileNotFoundError):
+        with pytest.raises(FileNotFoundError, match="term"):
             storage.touch(join(root, "term"))
         storage.create(join(root, "term"), b"mine")
         seen = set()
@@ -47,11 +47,11 @@ class StorageContract:
         storage, root = place
         local = tmp_path / "local"
         local.write_bytes(b"part")
-        with pytest.raises(FileNotFoundError):
+        with pytest.raises(FileNotFoundError, match="gone"):
             storage.create(join(root, "gone", "file"), b"x")
-        with pytest.raises(FileNotFoundError):
+        with pytest.raises(FileNotFoundError, match="gone"):
             storage.put(local, join(root, "gone", "file"))
-        with pytest.raises(FileNotFoundError):
+        with pytest.raises(FileNotFoundError, match="gone"):
             storage.make_folder(join(root, "gone", "folder"))
         assert storage.stat(join(root, "gone")) is None
 
@@ -66,7 +66,7 @@ class StorageContract:
         storage.make_folder(join(root, "a", "b", "c"), parents=True)
         storage.make_folder(join(root, "a", "b"))
         storage.create(join(root, "a", "file"), b"")
-        with pytest.raises(FileExistsError):
+        with pytest.raises(FileExistsError, match="file"):
             storage.make_folder(join(root, "a", "file"))
         with pytest.raises((NotADirectoryError, FileExistsError)):
             storage.make_folder(join(root, "a", "file", "below"), parents=True)
@@ -83,9 +83,9 @@ class StorageContract:
         assert storage.stat(join(root, "zero")) == Entry("zero", 0, True)
         assert storage.stat(join(root, "three")) is None
         assert storage.stat(join(root, "two", "below")) is None
-        with pytest.raises(FileNotFoundError):
+        with pytest.raises(FileNotFoundError, match="three"):
             storage.list(join(root, "three"))
-        with pytest.raises(NotADirectoryError):
+        with pytest.raises(NotADirectoryError, match="two"):
             storage.list(join(root, "two"))
 
     def test_read_has_a_limit(self, place: Place) -> None:
@@ -96,7 +96,7 @@ class StorageContract:
             storage.read(join(root, "file"), 255)
         storage.make_folder(join(root, "folder"))
         for name in ("none", "folder"):
-            with pytest.raises(FileNotFoundError):
+            with pytest.raises(FileNotFoundError, match=name):
                 storage.read(join(root, name), 1)
 
     def test_put_and_get_keep_every_byte(self, place: Place, tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ class StorageContract:
         content = os.urandom(3_000_001)
         (tmp_path / "out").write_bytes(content)
         storage.put(tmp_path / "out", join(root, "file"))
-        with pytest.raises(FileExistsError):
+        with pytest.raises(FileExistsError, match="file"):
             storage.put(tmp_path / "out", join(root, "file"))
         assert storage.list(root) == (Entry("file", len(content), False),)
         storage.get(join(root, "file"), str(tmp_path / "back"))
@@ -112,7 +112,7 @@ class StorageContract:
         assert hashlib.sha256((tmp_path / "back").read_bytes()).digest() == hashlib.sha256(content).digest()
         storage.make_folder(join(root, "folder"))
         for name in ("none", "folder"):
-            with pytest.raises(FileNotFoundError):
+            with pytest.raises(FileNotFoundError, match=name):
                 storage.get(join(root, name), tmp_path / name)
 
     def test_rename_moves_a_whole_folder(self, place: Place) -> None:
@@ -130,7 +130,7 @@ class StorageContract:
             storage.make_folder(join(root, name))
         storage.create(join(root, "full", "file"), b"theirs")
         storage.create(join(root, "file"), b"theirs")
-        with pytest.raises(FileExistsError):
+        with pytest.raises(FileExistsError, match=what):
             storage.rename(join(root, "draft"), join(root, what))
         assert [entry.name for entry in storage.list(root)] == ["draft", "empty", "file", "full"]
         assert storage.list(join(root, "empty")) == ()
@@ -140,7 +140,7 @@ class StorageContract:
         storage, root = place
         storage.create(join(root, "mine"), b"mine")
         storage.create(join(root, "theirs"), b"theirs")
-        with pytest.raises(FileExistsError):
+        with pytest.raises(FileExistsError, match="theirs"):
             storage.rename(join(root, "mine"), join(root, "theirs"))
         storage.rename(join(root, "mine"), join(root, "free"))
         assert storage.read(join(root, "free"), 100) == b"mine"
@@ -149,9 +149,9 @@ class StorageContract:
     def test_rename_needs_the_source_and_the_folder_above_the_target(self, place: Place) -> None:
         storage, root = place
         storage.make_folder(join(root, "draft"))
-        with pytest.raises(FileNotFoundError):
+        with pytest.raises(FileNotFoundError, match="none"):
             storage.rename(join(root, "none"), join(root, "published"))
-        with pytest.raises(FileNotFoundError):
+        with pytest.raises(FileNotFoundError, match="gone"):
             storage.rename(join(root, "draft"), join(root, "gone", "published"))
         assert [entry.name for entry in storage.list(root)] == ["draft"]
 

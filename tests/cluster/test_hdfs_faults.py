@@ -171,7 +171,7 @@ def test_a_name_node_that_is_killed_and_another_takes_over(pair: Pair, session: 
     rig.assert_holds(10, 20, into=tmp_path)
     rig.publisher.close(5)
     later = JobDir.acquire(rig.storage, f"{pair.uri}/job", RECORD, a_run())
-    with pytest.raises(TakenOver):
+    with pytest.raises(TakenOver, match="another run owns the job dir"):
         rig.job_dir.check_owner()
     assert later.term == 2
 

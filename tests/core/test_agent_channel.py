@@ -112,5 +112,5 @@ def test_an_unknown_order_is_an_error() -> None:
     agent.channel.send({"do": "Dance"})
     with pytest.raises(UnknownCommand, match="knows no command 'Dance'"):
         agent.line.wait_finish()
-    with pytest.raises(InternalError):
+    with pytest.raises(InternalError, match="knows no command 'Dance'"):
         agent.line.drain()

@@ -72,9 +72,9 @@ def test_a_file_in_its_place_is_no_job_dir(place: Place, tmp_path: Path) -> None
     owned = place.own()
     place.remove()
     place.storage.create(place.path, b"")
-    with pytest.raises(JobDirRemoved):
+    with pytest.raises(JobDirRemoved, match="was removed or moved away while this run was at work"):
         owned.check_owner()
-    with pytest.raises(JobDirRemoved):
+    with pytest.raises(JobDirRemoved, match="was removed or moved away while this run was at work"):
         CheckpointStore(owned, 3).commit(stage(tmp_path / "staged", 10))
 
 
@@ -84,7 +84,7 @@ def test_the_lease_finds_out_within_the_lease_and_leaves_no_trace(place: Place) 
         held.sleep(0.3)
         place.remove()
         start = time.monotonic()
-        with pytest.raises(JobDirRemoved):
+        with pytest.raises(JobDirRemoved, match="was removed or moved away while this run was at work"):
             held.sleep(10)
         assert time.monotonic() - start < 0.6, "within its lease"
     assert_nothing_made(place)
@@ -97,9 +97,9 @@ def test_one_that_was_made_anew_is_not_ours(place: Place, tmp_path: Path) -> Non
         place.remove()
         new = place.own()
         assert new.term == owned.term
-        with pytest.raises(JobDirRemoved):
+        with pytest.raises(JobDirRemoved, match="was removed or moved away while this run was at work"):
             CheckpointStore(owned, 3).commit(stage(tmp_path / "staged", 10))
-        with pytest.raises(JobDirRemoved):
+        with pytest.raises(JobDirRemoved, match="was removed or moved away while this run was at work"):
             held.sleep(10)
     new.check_owner()
     assert place.storage.list(new.checkpoints) == ()
@@ -190,5 +190,5 @@ def test_a_local_disk_that_cannot_be_read_is_not_one_that_is_gone(
         owned.check_owner()
     monkeypatch.undo()
     shutil.rmtree(tmp_path / "job")
-    with pytest.raises(JobDirRemoved):
+    with pytest.raises(JobDirRemoved, match="was removed or moved away while this run was at work"):
         owned.check_owner()

@@ -25,7 +25,7 @@ EXCEPTIONS = {
     "config/components.py: expected a name, a mapping with a name, or a function; found {}": "it expects",
     "config/sections.py: expected a list of metrics, found {}": "it expects",
     "config/sections.py: {}": "dtypes.refusal, which names those there are; see test_dtypes.py",
-    "config/components.py: {}": "lines of the catalog; see test_names.py",
+    "config/components.py: {}": "lines of the catalog; see test_catalog.py",
     "mx/model/components.py: {}": "the same, asked again in the worker",
     "mx/model/components.py: training.network {} returned {} where a gluon HybridBlock is needed: {}": "it follows",
     "mx/loop/metrics.py: {}": "_shapes, which names the options to choose the arrays with",

@@ -95,7 +95,7 @@ def test_an_owner_that_woke_up_after_it_was_looked_at_lives() -> None:
     claim = Claim(storage, "/job", run, False, say=clock.said.append, now=clock.now, sleep=clock.sleep)
     assert claim.wait_until_free() == 1
     ownership.touch(storage, "/job", old.term)
-    with pytest.raises(OwnerLives):
+    with pytest.raises(OwnerLives, match="belongs to a run that lives"):
         claim.acquire()
 
 
@@ -106,7 +106,7 @@ def test_who_comes_between_the_look_and_the_term_is_looked_at_too() -> None:
     assert claim.wait_until_free() == 0
     other = own(storage, a_run("nightly"))
     clock.meanwhile[10.0] = touched(storage, other)
-    with pytest.raises(OwnerLives):
+    with pytest.raises(OwnerLives, match="belongs to a run that lives"):
         JobDir.acquire(storage, "/job", RECORD, run, claim)
     other.check_owner()
 
@@ -155,7 +155,7 @@ def test_the_lease_shows_that_its_owner_lives_and_finds_out_that_it_was_replaced
     storage = InMemoryStorage()
     old = own(storage, a_run("nightly", lease_s=0.6))
     with Lease(old) as held:
-        with pytest.raises(OwnerLives):
+        with pytest.raises(OwnerLives, match="belongs to a run that lives"):
             JobDir.acquire(storage, "/job", RECORD, run := a_run("mine"), Claim(storage, "/job", run))
         held.sleep(0.3)
         start = time.monotonic()

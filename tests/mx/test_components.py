@@ -39,7 +39,7 @@ def test_mxnet_takes_every_option_of_the_tables_and_no_other(kind: str, name: st
         if kind == "optimizer":
             attribute = {"learning_rate": "learning_rate", "eps": "eps" if name == "lars" else "float_stable_eps"}
             assert getattr(made, attribute.get(key, key)) == option(each), "an option that is dropped is no option"
-    with pytest.raises(TypeError):
+    with pytest.raises(TypeError, match="unexpected keyword argument 'no_such_option'"):
         target(**needed(known), no_such_option=1)
 
 

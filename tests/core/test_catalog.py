@@ -55,8 +55,10 @@ def test_every_option_takes_a_right_value_and_refuses_a_wrong_one(kind: str, nam
     assert catalog.check(kind, name, {**options, **extra}) == []
     wrongs: list[Any] = ["nonsense", None, float("nan"), [3, 2], {}]
     for wrong in wrongs:
-        (line,) = [text for text in catalog.check(kind, name, {**options, **extra, key: wrong}) if f" {key} is" in text]
-        assert repr(wrong) in line and option.wanted in line
+        lines = catalog.check(kind, name, {**options, **extra, key: wrong})
+        about = [line for line in lines if f" {key} is" in line]
+        assert len(about) == 1, f"one line on one wrong value, of {lines}"
+        assert repr(wrong) in about[0] and option.wanted in about[0]
 
 
 @pytest.mark.parametrize(

@@ -54,5 +54,5 @@ def test_a_task_that_cannot_be_reached(listener, monkeypatch):
 
 def test_it_ends(listener):
     listener.close()
-    with pytest.raises(ConnectionRefusedError):
+    with pytest.raises(ConnectionRefusedError, match="Connection refused"):
         socket.create_connection(listener.address, 1)
