@@ -25,6 +25,7 @@ from mxspark.config.sections import (
 )
 from mxspark.data.spool import ColumnSpec
 from mxspark.errors import ConfigError
+from mxspark.job import losses
 
 _SECTIONS: dict[str, type[Section]] = {
     "job": JobSection,
@@ -132,12 +133,16 @@ def _servers(cluster: ClusterSection, exchange: str, workers: int) -> int:
 
 
 def _across(sections: Mapping[str, Section]) -> list[str]:
-    cluster, training, transport = (sections.get(name) for name in ("cluster", "training", "transport"))
+    data, cluster, training, transport = (sections.get(name) for name in ("data", "cluster", "training", "transport"))
     if not isinstance(cluster, ClusterSection) or not isinstance(training, TrainingSection):
         return []
     if not isinstance(transport, TransportSection):
         return []
     problems = []
+    labels = list(data.label) if isinstance(data, DataSection) else []
+    too_many = losses.too_many_labels(training.loss, labels)
+    if too_many is not None:
+        problems.append(too_many)
     if training.batch_size < cluster.num_workers:
         problems.append(
             f"training.batch_size: {training.batch_size} rows cannot be divided over "

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any, Optional
 import numpy as np
 
 from mxspark.data.cells import BadRows
+from mxspark.data.label_content import content_of
+from mxspark.data.rounding import Rounding
+from mxspark.data.spool import Content
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -19,11 +22,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Converted:
-    """A block in the target type and its extremes; of an empty one infinity and minus infinity."""
+    """A block in the target type, its extremes (of an empty one infinity and minus infinity), a label's content."""
 
     values: NDArray[Any]
     minimum: float
     maximum: float
+    content: Optional[Content] = None
 
 
 class Target:
@@ -38,7 +42,7 @@ class Target:
     classes : int or None
         Values must be whole numbers in ``[0, classes)``.
     label : bool
-        Whether the array is a label, which only names the problem differently.
+        Whether the array is a label: its problems have another name, and what it holds is described.
     """
 
     def __init__(self, dtype: str, scale: float, classes: Optional[int], label: bool) -> None:
@@ -47,6 +51,7 @@ class Target:
         self._classes = classes
         self._kind = "label" if label else "type"
         self._whole = self.dtype.kind in "iu"
+        self._rounding = None if self._whole or scale != 1.0 else Rounding(self.dtype)
 
     def convert(self, block: NDArray[Any]) -> Optional[Converted]:
         """Return the block in the target type, C-contiguous, uncopied if it is that; None if a value is bad."""
@@ -63,7 +68,15 @@ class Target:
             narrowed = np.array([low, high], dtype=self.dtype)
         if not self._whole and not np.isfinite(narrowed).all():
             return None
-        return Converted(converted, float(narrowed[0]), float(narrowed[1]))
+        if self._rounding is not None:
+            self._rounding.look(block, converted, low, high)
+        content = content_of(converted) if self._kind == "label" else None
+        return Converted(converted, float(narrowed[0]), float(narrowed[1]), content)
+
+    @property
+    def rounded(self) -> int:
+        """Rows so far with a whole number that the type cannot hold."""
+        return 0 if self._rounding is None else self._rounding.rows
 
     def bad_rows(self, block: NDArray[Any]) -> Iterator[BadRows]:
         """Yield the bad rows of a block, shape (rows, width), by kind; a row counts once, by its worst value."""

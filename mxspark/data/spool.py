@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
@@ -37,6 +38,34 @@ class ColumnSpec:
 
 
 @dataclass(frozen=True)
+class Content:
+    """What the extremes of a label do not tell.
+
+    Attributes
+    ----------
+    is_whole, has_zero : bool
+        Whether all values are whole numbers, and whether 0 is one of them.
+    sums : tuple of float
+        Smallest and largest sum of the values of a row.
+    """
+
+    is_whole: bool
+    has_zero: bool
+    sums: tuple[float, float]
+
+    @classmethod
+    def of_all(cls, parts: Sequence[Content]) -> Optional[Content]:
+        """Return what several parts hold together; None of no part."""
+        if not parts:
+            return None
+        return cls(
+            is_whole=all(part.is_whole for part in parts),
+            has_zero=any(part.has_zero for part in parts),
+            sums=(min(part.sums[0] for part in parts), max(part.sums[1] for part in parts)),
+        )
+
+
+@dataclass(frozen=True)
 class SpoolFile:
     """One array of one spooled partition: a plain C-contiguous file ``<path of the spool>/<name>.bin``.
 
@@ -53,6 +82,10 @@ class SpoolFile:
         Checksum of the file's bytes (zlib.crc32).
     minimum, maximum : float or None
         Over all elements after scaling; None where there is no row.
+    content : Content or None
+        Of a label that has rows.
+    rounded : int
+        Rows with a whole number that the dtype cannot hold, and rounds.
     """
 
     name: str
@@ -61,6 +94,8 @@ class SpoolFile:
     crc32: int
     minimum: Optional[float]
     maximum: Optional[float]
+    content: Optional[Content] = None
+    rounded: int = 0
 
 
 @dataclass(frozen=True)

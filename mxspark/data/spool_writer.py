@@ -13,13 +13,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Optional
 
 import numpy as np
 
 from mxspark.data.cells import BadRows, Cells
 from mxspark.data.convert import Target
-from mxspark.data.spool import ColumnSpec, RowProblem, SpoolFile
+from mxspark.data.spool import ColumnSpec, Content, RowProblem, SpoolFile
 from mxspark.errors import ClusterError, InternalError
 
 if TYPE_CHECKING:
@@ -66,6 +66,7 @@ class ArrayWriter:
         self._crc = 0
         self._minimum = math.inf
         self._maximum = -math.inf
+        self._content: Optional[Content] = None
         with _disk(folder):
             self._file: BinaryIO = open(folder / f"{spec.name}.bin", "xb", opener=_private)  # noqa: SIM115
 
@@ -105,6 +106,8 @@ class ArrayWriter:
             crc32=self._crc,
             minimum=self._minimum if found else None,
             maximum=self._maximum if found else None,
+            content=self._content,
+            rounded=self._target.rounded,
         )
 
     def close(self) -> None:
@@ -123,6 +126,8 @@ class ArrayWriter:
             return False
         self._minimum = min(self._minimum, converted.minimum)
         self._maximum = max(self._maximum, converted.maximum)
+        # kept as one: a partition may have any number of chunks
+        self._content = Content.of_all([part for part in (self._content, converted.content) if part is not None])
         data = converted.values.reshape(-1).view(np.uint8).data
         self._crc = zlib.crc32(data, self._crc)
         with _disk(Path(self._file.name)):

@@ -17,6 +17,7 @@ from mxspark.data.dataset import DataSet
 from mxspark.data.signature import input_names
 from mxspark.data.spool import ColumnSpec
 from mxspark.errors import DataError, TrainingCodeError
+from mxspark.job import losses
 from mxspark.job.spec import TrainingSpec
 from mxspark.mx.model import components, export
 from mxspark.mx.runtime.attribution import training_code
@@ -180,6 +181,11 @@ def check_labels(training: TrainingSpec, output: Sequence[int], labels: Sequence
         Shape of the network's output for one batch.
     """
     loss = training.loss
+    if labels:
+        name = labels[0].name
+        unmeant = losses.against_output(loss, name, losses.seen(name, data.spools), output)
+        if unmeant is not None:
+            raise DataError(unmeant)
     by_index = loss.options.get("sparse_label", True) and loss.function is None
     if loss.name != "softmax_cross_entropy" or not by_index or not labels:
         return

@@ -122,6 +122,8 @@ def _train(context: RunContext, given: Frames, on_event: Optional[Hook] = None) 
             recorder = Recorder(context, owned, spooled.data[0].plan, phases, on_event)
         # named inside too: the run's folder shall say what the caller is told
         with recorder.keeping(), jvm.named():
+            for line in spooled.warnings:
+                recorder.warn(line)
             with phases("resume"):
                 restore = recorder.resume(context.folder("restore"))
             if recorder.is_complete():

@@ -15,7 +15,7 @@ from mxspark.job.record import DataRecord
 from mxspark.spark.run.context import RunContext
 from mxspark.spark.session import session
 from mxspark.spark.session.call import SparkCall
-from mxspark.spark.spool import inputs, stage
+from mxspark.spark.spool import inputs, meaning, stage
 from mxspark.spark.spool.watch import SpoolWatch
 
 log = logging.getLogger(__name__)
@@ -82,6 +82,11 @@ class Spooled:
         validation = self._spools.validation
         return DataRecord.of(self._spools.training), None if validation is None else DataRecord.of(validation)
 
+    @property
+    def warnings(self) -> list[str]:
+        """What the job has wanted to be done to the rows, and may not have meant."""
+        return meaning.warnings(self._context.job, self._spools.training)
+
     def ensure_there(self) -> Data:
         """Return the data for a new stage; what was lost with an executor is read once more.
 
@@ -128,10 +133,7 @@ class Spooled:
     def _settle(self, spools: _Spools) -> Columns:
         """Return the columns with the shapes of the rows; raise what is wrong with any row of both."""
         features, labels = self._context.job.features(), self._context.job.labels()
-        problems = stage.problems(spools.training, features, labels)
-        if spools.validation is not None:
-            found = stage.problems(spools.validation, features, labels)
-            problems += [f"validation data: {line}" for line in found]
+        problems = meaning.problems(self._context.job, spools.training, spools.validation)
         if problems:
             raise DataError("the data cannot be trained on:\n" + "\n".join(f"  - {line}" for line in problems))
         inputs.check_one_host([*spools.training, *(spools.validation or [])])

@@ -1,0 +1,202 @@
+"""What each named loss takes for a label: MXNet computes a number for any label, and trains something else.
+
+One row of `TABLE` a loss; where an option changes what a label means, one row for each of its values.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Optional
+
+from mxspark.data.spool import Content, SpoolReady
+from mxspark.job.spec import Component
+
+_SUM_TOLERANCE = 0.02
+"""Probabilities that were rounded to two digits, or are float16."""
+
+
+@dataclass(frozen=True)
+class Takes:
+    """The labels that a loss can mean.
+
+    Attributes
+    ----------
+    words : str
+        The same for people.
+    low, high : float
+        All values lie between them.
+    is_whole, has_zero : bool
+        All values are whole numbers; 0 may be one of them.
+    is_distribution : bool
+        A row has a value for each class, and they add up to 1.
+    is_list : bool
+        A row has several values.
+    """
+
+    words: str
+    low: float = -math.inf
+    high: float = math.inf
+    is_whole: bool = False
+    has_zero: bool = True
+    is_distribution: bool = False
+    is_list: bool = False
+
+
+_ANY = Takes("any numbers")
+_INDICES = Takes("whole numbers from 0 on: the index of the class", low=0.0, is_whole=True)
+_UNIT = Takes("0 and 1, or probabilities between them", 0.0, 1.0)
+_SIGNED = Takes("-1 and 1", -1.0, 1.0, is_whole=True, has_zero=False)
+_BINARY = Takes("0 and 1", 0.0, 1.0, is_whole=True)
+_DISTRIBUTION = Takes("one probability a class, adding up to 1 in every row", 0.0, 1.0, is_distribution=True)
+_SEQUENCE = Takes("a list of class indices from 0 on in every row, then -1", -1.0, is_whole=True, is_list=True)
+
+#: The option of a loss that changes what a label means, with its default.
+MEANING: dict[str, tuple[str, Any]] = {
+    "softmax_cross_entropy": ("sparse_label", True),
+    "logistic": ("label_format", "signed"),
+}
+
+#: By the name of the loss and the value of that option.
+TABLE: dict[tuple[str, Any], Takes] = {
+    ("softmax_cross_entropy", True): _INDICES,
+    ("softmax_cross_entropy", False): _DISTRIBUTION,
+    ("sigmoid_binary_cross_entropy", None): _UNIT,
+    ("l1", None): _ANY,
+    ("l2", None): _ANY,
+    ("huber", None): _ANY,
+    ("hinge", None): _SIGNED,
+    ("squared_hinge", None): _SIGNED,
+    ("logistic", "signed"): _SIGNED,
+    ("logistic", "binary"): _BINARY,
+    ("kl_div", None): _DISTRIBUTION,
+    ("ctc", None): _SEQUENCE,
+}
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the rows of a label hold.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Of one row.
+    low, high : float
+        Extremes of all values.
+    content : Content
+        What else is known of them.
+    """
+
+    shape: tuple[int, ...]
+    low: float
+    high: float
+    content: Content
+
+    def fits(self, takes: Takes) -> bool:
+        """Tell whether a loss can mean these labels."""
+        in_range = takes.low <= self.low and self.high <= takes.high
+        is_whole = self.content.is_whole or not takes.is_whole
+        has_zero = takes.has_zero or not self.content.has_zero
+        is_list = bool(self.shape) or not (takes.is_list or takes.is_distribution)
+        return in_range and is_whole and has_zero and is_list and (self._adds_up or not takes.is_distribution)
+
+    @property
+    def _adds_up(self) -> bool:
+        low, high = self.content.sums
+        return len(self.shape) != 1 or (low >= 1 - _SUM_TOLERANCE and high <= 1 + _SUM_TOLERANCE)
+
+    def __str__(self) -> str:
+        text = f"values from {self.low:g} to {self.high:g}"
+        if not self.content.is_whole:
+            text += ", not all of them whole"
+        elif self.content.has_zero and self.low < 0 < self.high:
+            text += ", 0 among them"
+        if not self.shape:
+            return text
+        low, high = self.content.sums
+        return f"{text}, {' x '.join(map(str, self.shape))} in a row, which add up to {low:g}" + (
+            f" to {high:g}" if high > low else ""
+        )
+
+
+def takes(loss: Component) -> Optional[Takes]:
+    """Return what a named loss takes; None for a function of the user's."""
+    if loss.function is not None:
+        return None
+    option, default = MEANING.get(loss.name, ("", None))
+    return TABLE[loss.name, loss.options.get(option, default)]
+
+
+def seen(name: str, spools: Sequence[SpoolReady]) -> Optional[Seen]:
+    """Return what the spooled rows of a label hold; None where there is no row."""
+    files = [file for spool in spools if spool.rows for file in spool.files if file.name == name]
+    contents = [file.content for file in files if file.content is not None]
+    lows = [file.minimum for file in files if file.minimum is not None]
+    highs = [file.maximum for file in files if file.maximum is not None]
+    content = Content.of_all(contents)
+    if content is None or not lows or not highs:
+        return None
+    return Seen(files[0].shape, min(lows), max(highs), content)
+
+
+def problem(loss: Component, name: str, found: Optional[Seen]) -> Optional[str]:
+    """Return why a loss cannot mean the labels that were seen, with what to change; None if it can."""
+    wanted = takes(loss)
+    if wanted is None or found is None or found.fits(wanted):
+        return None
+    return (
+        f"label {name!r} has {found}, but training.loss {loss.name} takes {wanted.words}: {_advice(loss, name, found)}"
+    )
+
+
+def too_many_labels(loss: Component, names: Sequence[str]) -> Optional[str]:
+    """Return why a loss cannot take so many labels; MXNet takes the second for the weight of the rows, by position."""
+    if loss.function is not None or len(names) < 2:
+        return None
+    listed = ", ".join(names)
+    return (
+        f"data.label: {listed} are {len(names)} labels, but training.loss {loss.name} takes one, and would take "
+        f"{names[1]!r} for a weight or a length; leave one, or give a function (output, {listed}) that returns one "
+        "value a row"
+    )
+
+
+def against_output(loss: Component, name: str, found: Optional[Seen], output: Sequence[int]) -> Optional[str]:
+    """Return why a loss cannot mean the labels with a network of such an output, shape (rows, ...); None if it can."""
+    if loss.function is not None or found is None:
+        return None
+    if loss.name == "ctc" and len(output) == 3 and found.high > output[2] - 2:
+        return (
+            f"label {name!r} has values to {found.high:g}, but the network has {output[2]} outputs, the last of which "
+            f"is the blank of ctc: give it {int(found.high) + 2} outputs, or mend the labels"
+        )
+    is_sparse = loss.name == "softmax_cross_entropy" and takes(loss) is _INDICES
+    if is_sparse and len(output) == 2 and math.prod(found.shape) > 1:
+        words = (
+            f"label {name!r} has {found.shape[0]} values in a row, but training.loss {loss.name} takes one class index"
+        )
+        advice = "set its sparse_label: false" if found.fits(_DISTRIBUTION) else "give one label a row"
+        return f"{words} for an output of {output[1]} classes: {advice}"
+    return None
+
+
+def _advice(loss: Component, name: str, found: Seen) -> str:
+    """Return what to change, so that what was seen is what is meant."""
+    option, _ = MEANING.get(loss.name, ("", None))
+    for (other, value), wanted in TABLE.items():
+        if other == loss.name and found.fits(wanted):
+            return f"set {option}: {str(value).lower()} beside its name"
+    if found.fits(_SIGNED):
+        mapped = "map the labels to 0 and 1, by (y + 1) / 2"
+        return f"set training.loss: logistic, or {mapped}" if loss.name == "sigmoid_binary_cross_entropy" else mapped
+    if found.fits(_BINARY) and takes(loss) is _SIGNED:
+        return "map the labels to -1 and 1, by 2 * y - 1"
+    if found.fits(_DISTRIBUTION) and found.shape:
+        return "set training.loss: {name: softmax_cross_entropy, sparse_label: false}"
+    if found.fits(_UNIT) and not found.shape:
+        return "set training.loss: sigmoid_binary_cross_entropy, for a network of one output"
+    if found.fits(_INDICES) and not found.shape:
+        return "set training.loss: softmax_cross_entropy for classes, or l2 for amounts"
+    return f"map the labels to that, correct data.label.{name}, or set training.loss: l2 for amounts"

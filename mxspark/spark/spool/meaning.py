@@ -1,0 +1,67 @@
+"""Whether spooled rows are what the job says they are: nothing is trained on that would mean something else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Optional
+
+from mxspark.config.job_config import JobConfig
+from mxspark.data.spool import SpoolReady
+from mxspark.job import losses
+from mxspark.spark.spool import stage
+
+_INT32 = 2**31
+
+
+def problems(job: JobConfig, training: Sequence[SpoolReady], validation: Optional[Sequence[SpoolReady]]) -> list[str]:
+    """Return why the spooled rows cannot be trained on, one line each; empty where they can."""
+    found = _of(job, training)
+    if validation is not None:
+        found += [f"validation data: {line}" for line in _of(job, validation)]
+    return found
+
+
+def warnings(job: JobConfig, training: Sequence[SpoolReady]) -> list[str]:
+    """Return what a declared dtype does to the numbers, which the user may want."""
+    return [
+        f"{text}, as {key}.dtype says; set {advice} where each number counts"
+        for key, text, advice, is_declared in _rounded(job, training)
+        if is_declared
+    ]
+
+
+def _of(job: JobConfig, ready: Sequence[SpoolReady]) -> list[str]:
+    found = stage.problems(ready, job.features(), job.labels())
+    if found:  # what was not spooled has no extremes
+        return found
+    label = job.labels()[0].name
+    unmeant = losses.problem(job.training.loss, label, losses.seen(label, ready))
+    return ([unmeant] if unmeant else []) + [
+        f"{text}: set {advice}, or {key}.dtype: float32 where that does no harm"
+        for key, text, advice, is_declared in _rounded(job, ready)
+        if not is_declared
+    ]
+
+
+def _rounded(job: JobConfig, ready: Sequence[SpoolReady]) -> Iterator[tuple[str, str, str, bool]]:
+    """Yield for each array whose dtype cannot hold its numbers: key, what is seen, what to set, if it is declared."""
+    for section, specs, declared in (
+        ("features", job.features(), job.data.features),
+        ("label", job.labels(), job.data.label),
+    ):
+        for spec in specs:
+            files = [file for part in ready if part.rows for file in part.files if file.name == spec.name]
+            rows = sum(file.rounded for file in files)
+            if not rows:
+                continue
+            low = min(file.minimum for file in files if file.minimum is not None)
+            high = max(file.maximum for file in files if file.maximum is not None)
+            key = f"data.{section}.{spec.name}"
+            whole = "int32" if low >= -_INT32 and high < _INT32 else "int64"
+            # a loss computes in the type of the network, whatever that of the label is
+            advice = f"{key}.dtype: {whole}" if section == "features" else f"a {key}.scale that makes them small"
+            text = (
+                f"column {', '.join(spec.columns)}: {rows:,} row{'s have' if rows > 1 else ' has'} whole numbers (from "
+                f"{low:,.0f} to {high:,.0f}) that {spec.dtype} rounds to others"
+            )
+            yield key, text, advice, "dtype" in declared[spec.name].model_fields_set

@@ -1,0 +1,254 @@
+"""Labels that a loss cannot mean are refused, with the key to change; what it can mean passes."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, Optional
+
+import numpy as np
+import pytest
+
+from mxspark.config.job_config import JobConfig
+from mxspark.data.cells import Cells
+from mxspark.data.spool import ColumnSpec, Content, SpoolFile, SpoolReady
+from mxspark.data.spool_writer import PartitionWriter
+from mxspark.errors import ConfigError
+from mxspark.job import catalog, losses
+from mxspark.job.spec import Component, Function
+from mxspark.spark.spool import meaning
+
+
+def spooled(folder: Path, label: Any, dtype: str = "float32", feature: Any = None, **spec: Any) -> SpoolReady:
+    """Spool a label ``y`` and a feature ``x``, in two batches."""
+    labels = np.asarray(label)
+    rows = np.zeros(len(labels)) if feature is None else np.asarray(feature)
+    x = ColumnSpec("x", ("x",), None, spec.pop("feature_dtype", "float32"))
+    writer = PartitionWriter(folder, [x], [ColumnSpec("y", ("y",), None, dtype, **spec)])
+    for part in (slice(0, 1), slice(1, None)):
+        if len(labels[part]):
+            writer.add([[Cells(rows[part])], [Cells(labels[part].reshape(len(labels[part]), -1).squeeze())]
+                        if labels.ndim == 1 else [Cells(labels[part])]], len(labels[part]))  # fmt: skip
+    files, problems = writer.finish()
+    assert not problems
+    return SpoolReady("here", 0, str(folder), len(labels), files)
+
+
+def problem(folder: Path, loss: dict[str, Any], label: Any, dtype: str = "float32") -> Optional[str]:
+    name = loss["name"]
+    component = Component(name, {key: value for key, value in loss.items() if key != "name"})
+    return losses.problem(component, "y", losses.seen("y", [spooled(folder, label, dtype)]))
+
+
+def test_every_named_loss_with_every_meaning_has_its_row() -> None:
+    for name, known in catalog.LOSSES.items():
+        option, default = losses.MEANING.get(name, ("", None))
+        values = {True, False} if option == "sparse_label" else set(known.options[option].choices) if option else {None}
+        assert {value for other, value in losses.TABLE if other == name} == values and default in values
+    assert {name for name, _ in losses.TABLE} == set(catalog.LOSSES)
+
+
+INDICES, SIGNED, BINARY, AMOUNTS = [0.0, 2.0, 1.0], [-1.0, 1.0, 1.0], [0.0, 1.0, 1.0], [12.5, -3.0, 40.0]
+UNIT, COUNTS, ONE_HOT = [0.05, 0.95, 0.95], [3.0, 7.0, 900.0], [[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]
+SHARES, HALVES = [[0.2, 0.3, 0.5], [0.1, 0.1, 0.8]], [[0.5, 0.0, 0.0], [0.5, 0.0, 0.0]]
+SOFTMAX, DENSE = {"name": "softmax_cross_entropy"}, {"name": "softmax_cross_entropy", "sparse_label": False}
+BCE, HINGE, SQUARED = {"name": "sigmoid_binary_cross_entropy"}, {"name": "hinge"}, {"name": "squared_hinge"}
+LOGISTIC, LOGISTIC_01 = {"name": "logistic"}, {"name": "logistic", "label_format": "binary"}
+KL, CTC = {"name": "kl_div"}, {"name": "ctc"}
+
+
+@pytest.mark.parametrize(
+    ("loss", "label"),
+    [
+        (SOFTMAX, INDICES), (SOFTMAX, BINARY), (SOFTMAX, [[0.0, 4.0], [1.0, 2.0]]), (SOFTMAX, [0.0, 0.0]),
+        (DENSE, ONE_HOT), (DENSE, SHARES), (DENSE, [[0.33, 0.33, 0.33]] * 2), (KL, SHARES), (KL, ONE_HOT),
+        (BCE, BINARY), (BCE, UNIT), (BCE, [[0.0, 1.0], [1.0, 1.0]]), (BCE, [1.0, 1.0]),
+        (HINGE, SIGNED), (SQUARED, SIGNED), (LOGISTIC, SIGNED), (LOGISTIC, [1.0, 1.0]), (LOGISTIC_01, BINARY),
+        (CTC, [[0.0, 3.0, -1.0], [1.0, 1.0, 2.0]]),
+        *(({"name": name}, label) for name in ("l1", "l2", "huber") for label in (AMOUNTS, UNIT, SIGNED, SHARES)),
+    ],
+)  # fmt: skip
+def test_labels_that_a_loss_can_mean_pass(tmp_path: Path, loss: dict[str, Any], label: Any) -> None:
+    assert problem(tmp_path, loss, label) is None
+
+
+@pytest.mark.parametrize(
+    ("loss", "label", "message"),
+    [
+        (SOFTMAX, UNIT, "values from 0.05 to 0.95, not all of them whole, but training.loss softmax_cross_entropy takes"
+                        " whole numbers from 0 on.*: set training.loss: sigmoid_binary_cross_entropy, .* one output"),
+        (SOFTMAX, SIGNED, r"values from -1 to 1, but .*: map the labels to 0 and 1, by \(y \+ 1\) / 2"),
+        (SOFTMAX, AMOUNTS, "values from -3 to 40, not all of them whole, .*: .* set training.loss: l2 for amounts"),
+        (SOFTMAX, SHARES, "3 in a row, which add up to 1.*: set sparse_label: false beside its name"),
+        (DENSE, INDICES, "takes one probability a class, .*: set sparse_label: true beside its name"),
+        (DENSE, HALVES, "which add up to 0.5, but training.loss softmax_cross_entropy takes one probability a class"),
+        (DENSE, [[1.0, 1.0, 0.0], [1.0, 0.0, 0.0]], "which add up to 1 to 2, but"),
+        (BCE, SIGNED, r"takes 0 and 1, or .*: set training.loss: logistic, or map the labels to 0 and 1"),
+        (BCE, COUNTS, "values from 3 to 900, but .*: set training.loss: softmax_cross_entropy for classes, or l2"),
+        (BCE, AMOUNTS, "set training.loss: l2 for amounts"),
+        (HINGE, BINARY, r"takes -1 and 1: map the labels to -1 and 1, by 2 \* y - 1"),
+        (SQUARED, BINARY, r"takes -1 and 1: map the labels to -1 and 1, by 2 \* y - 1"),
+        (HINGE, [-1.0, 0.0, 1.0], "values from -1 to 1, 0 among them, but training.loss hinge takes -1 and 1"),
+        (HINGE, [-1.0, 0.5, 1.0], "not all of them whole"),
+        (HINGE, UNIT, "set training.loss: sigmoid_binary_cross_entropy"),
+        (LOGISTIC, BINARY, "takes -1 and 1: set label_format: binary beside its name"),
+        (LOGISTIC, [0.0, 0.0], "takes -1 and 1: set label_format: binary beside its name"),
+        (LOGISTIC_01, SIGNED, "takes 0 and 1: set label_format: signed beside its name"),
+        (LOGISTIC_01, UNIT, "takes 0 and 1: set training.loss: sigmoid_binary_cross_entropy"),
+        (KL, INDICES, "takes one probability a class, .*: set training.loss: softmax_cross_entropy for classes"),
+        (KL, HALVES, "which add up to 0.5"),
+        (KL, [[-0.5, 1.5], [0.5, 0.5]], "values from -0.5 to 1.5"),
+        (CTC, INDICES, "takes a list of class indices"),
+        (CTC, [[0.5, 1.0], [1.0, 1.0]], "not all of them whole"),
+        (CTC, [[0.0, -2.0], [1.0, -1.0]], "values from -2 to 1"),
+    ],
+)  # fmt: skip
+def test_labels_that_a_loss_cannot_mean_are_refused(
+    tmp_path: Path, loss: dict[str, Any], label: Any, message: str
+) -> None:
+    found = problem(tmp_path, loss, label)
+    assert found is not None and found.startswith("label 'y' has values from ")
+    assert re.search(message, found), found
+
+
+@pytest.mark.parametrize("dtype", ["int32", "int64", "uint8", "float16", "float64"])
+def test_every_dtype_of_a_label_is_judged(tmp_path: Path, dtype: str) -> None:
+    assert problem(tmp_path, HINGE, [0, 1, 1], dtype) is not None
+
+
+def test_a_loss_of_the_users_takes_what_it_takes(tmp_path: Path) -> None:
+    mine = Component("mine", function=Function("mine", path="a:mine"))
+    assert losses.problem(mine, "y", losses.seen("y", [spooled(tmp_path, AMOUNTS)])) is None
+    assert losses.too_many_labels(mine, ["y", "w"]) is None
+
+
+def file(low: float, high: float, content: Content) -> SpoolReady:
+    return SpoolReady("here", 0, "/x", 3, (SpoolFile("y", "float32", (), 0, low, high, content),))
+
+
+def test_what_one_partition_holds_is_enough() -> None:
+    ones, zero = Content(True, False, (1.0, 1.0)), Content(True, True, (0.0, 0.0))
+    empty = SpoolReady("here", 2, "/x", 0, (SpoolFile("y", "float32", (), 0, None, None),))
+    logistic = Component("logistic")
+    assert losses.problem(logistic, "y", losses.seen("y", [file(1, 1, ones), empty])) is None
+    assert losses.problem(logistic, "y", losses.seen("y", [file(1, 1, ones), empty, file(0, 0, zero)])) is not None
+    assert losses.seen("y", [empty]) is None
+
+
+def test_a_second_label_of_a_named_loss_is_refused_by_name() -> None:
+    raw: dict[str, Any] = {
+        "data": {"features": ["x"], "label": {"y": {}, "w": {}}},
+        "training": {"network": "a:b", "loss": "l2"},
+    }
+    with pytest.raises(ConfigError) as caught:
+        JobConfig.from_dict(raw)
+    assert str(caught.value).endswith(
+        "data.label: y, w are 2 labels, but training.loss l2 takes one, and would take 'w' for a weight or a length; "
+        "leave one, or give a function (output, y, w) that returns one value a row"
+    )
+    raw["training"]["loss"] = "my.module:loss"
+    assert len(JobConfig.from_dict(raw).labels()) == 2
+
+
+def against(loss: dict[str, Any], label: Any, output: tuple[int, ...], folder: Path) -> Optional[str]:
+    component = Component(loss["name"], {key: value for key, value in loss.items() if key != "name"})
+    return losses.against_output(component, "y", losses.seen("y", [spooled(folder, label)]), output)
+
+
+def test_labels_are_held_against_the_outputs_of_the_network(tmp_path: Path) -> None:
+    cases: list[tuple[dict[str, Any], Any, tuple[int, ...], Optional[str]]] = [
+        (SOFTMAX, ONE_HOT, (8, 3), "3 values in a row, .* 3 classes: set its sparse_label: false"),
+        (SOFTMAX, [[0.0, 4.0], [1.0, 2.0]], (8, 5), "2 values in a row, .*: give one label a row"),
+        (SOFTMAX, [[0.0, 4.0], [1.0, 2.0]], (8, 2, 5), None),
+        (SOFTMAX, INDICES, (8, 3), None),
+        (DENSE, ONE_HOT, (8, 3), None),
+        (CTC, [[0.0, 3.0], [1.0, -1.0]], (8, 20, 5), None),
+        (CTC, [[0.0, 4.0], [1.0, -1.0]], (8, 20, 5), "values to 4, but .* 5 outputs, .* give it 6 outputs"),
+    ]  # fmt: skip
+    for number, (loss, label, output, message) in enumerate(cases):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        found = against(loss, label, output, folder)
+        assert (found is None) if message is None else (found is not None and re.search(message, found)), found
+
+
+def job(loss: str = "l2", **data: Any) -> JobConfig:
+    sections = {"features": {"x": {}}, "label": {"y": {}}, **data}
+    return JobConfig.from_dict({"data": sections, "training": {"network": "a:b", "loss": loss}})
+
+
+IDS = [16_777_217, 16_777_219, 5]
+
+
+@pytest.mark.parametrize(
+    "feature",
+    [
+        np.array(IDS), np.array(IDS, dtype=np.uint32), np.array(IDS, dtype=np.float64),
+        np.array([-(2**24) - 1, 0, 1]), np.array([1_700_000_001, 1_700_000_002, 1_700_000_003]),
+        np.array([[1.5, 2.0**24 + 1], [2.5, 3.0], [0.25, 7.0]]),
+    ],
+)  # fmt: skip
+def test_whole_numbers_that_the_default_dtype_rounds_are_refused(tmp_path: Path, feature: Any) -> None:
+    (line,) = meaning.problems(job(), [spooled(tmp_path, AMOUNTS, feature=feature)], None)
+    said = r"column x: \d rows? ha(s|ve) whole numbers \(from .* to .*\) that float32 rounds to others: set "
+    assert re.match(
+        said + "data.features.x.dtype: int32, or data.features.x.dtype: float32 where that does no harm", line
+    )
+
+
+@pytest.mark.parametrize(
+    "feature",
+    [
+        np.array([2**24, -(2**24), 0]), np.array([2**30, 2**24 + 2, 0]), np.array([1e9 + 0.25, 3.0, 1e12 + 1]),
+        np.array([0.5, 3.0, 1e12 + 1]),
+        np.array([1e9 + 1, 3.0, 7.0], dtype=np.float32), np.array([0.1, 0.2, 0.3]),
+    ],
+)  # fmt: skip
+def test_numbers_that_float32_holds_and_measurements_pass(tmp_path: Path, feature: Any) -> None:
+    assert not meaning.problems(job(), [spooled(tmp_path, AMOUNTS, feature=feature)], None)
+
+
+def test_a_declared_dtype_rounds_with_a_warning(tmp_path: Path) -> None:
+    declared = job(features={"x": {"dtype": "float16"}})
+    part = spooled(tmp_path, AMOUNTS, feature=np.array([2049, 1, 2]), feature_dtype="float16")
+    assert not meaning.problems(declared, [part], None)
+    (line,) = meaning.warnings(declared, [part])
+    assert line == (
+        "column x: 1 row has whole numbers (from 1 to 2,048) that float16 rounds to others, as data.features.x.dtype "
+        "says; set data.features.x.dtype: int32 where each number counts"
+    )
+
+
+def test_the_advised_dtype_holds_every_number(tmp_path: Path) -> None:
+    for dtype, ids in (("int32", IDS), ("int64", [2**40 + 1, 2**53 + 1, 3])):
+        folder = tmp_path / dtype
+        folder.mkdir()
+        part = spooled(folder, AMOUNTS, feature=np.array(ids), feature_dtype=dtype)
+        advised = job(features={"x": {"dtype": dtype}})
+        assert not meaning.problems(advised, [part], None) and not meaning.warnings(advised, [part])
+        assert np.fromfile(folder / "x.bin", dtype=dtype).tolist() == ids
+    (line,) = meaning.problems(job(), [spooled(tmp_path, AMOUNTS, feature=np.array([2**40 + 1, 1, 2]))], None)
+    assert "set data.features.x.dtype: int64" in line
+
+
+def test_labels_beyond_float32_are_refused_and_a_scale_mends_them(tmp_path: Path) -> None:
+    (line,) = meaning.problems(job(), [spooled(tmp_path, IDS)], None)
+    assert "column y: 2 rows have" in line and "set a data.label.y.scale that makes them small" in line
+    (tmp_path / "scaled").mkdir()
+    assert not meaning.problems(job(), [spooled(tmp_path / "scaled", IDS, scale=1e-6)], None)
+
+
+def test_validation_rows_are_judged_too(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    good, bad = spooled(tmp_path / "a", SIGNED), spooled(tmp_path / "b", BINARY)
+    (line,) = meaning.problems(job("hinge"), [good], [bad])
+    assert line.startswith("validation data: label 'y' has values from 0 to 1, but training.loss hinge takes -1 and 1")
+
+
+def test_the_documentation_shows_the_table_as_it_is() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs/silence.md").read_text()
+    for (name, value), takes in losses.TABLE.items():
+        option, default = losses.MEANING.get(name, ("", None))
+        shown = f"`{name}`" if value == default else f"`{name}`, `{option}: {str(value).lower()}`"
+        assert f"| {shown} | {takes.words} |" in page

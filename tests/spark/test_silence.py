@@ -1,0 +1,51 @@
+"""Rows that would train something else are refused by a whole run, or warned of in its result."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pyspark.sql import SparkSession
+
+import mxspark
+from mxspark.errors import DataError
+
+
+def network() -> Any:
+    from mxnet import gluon
+
+    return gluon.nn.Dense(1)
+
+
+def train(df: Any, folder: Path, loss: str, **data: Any) -> mxspark.Result:
+    return mxspark.train(
+        df,
+        job={"dir": str(folder)},
+        data={"features": {"x": {}}, "label": {"y": {}}, **data},
+        training={"network": network, "loss": loss, "initializer": "zeros"},
+        report={"progress": "off"},
+        checkpoint={"every_epochs": None},
+    )
+
+
+def test_labels_and_numbers_that_mean_something_else_are_refused(spark: SparkSession, tmp_path: Path) -> None:
+    halves = spark.range(64).selectExpr("array(cast(id as float)) as x", "cast(id % 2 as int) as y")
+    with pytest.raises(DataError, match=r"label 'y' has values from 0 to 1, but training.loss hinge takes -1 and 1"):
+        train(halves, tmp_path / "hinge", "hinge")
+    ids = spark.range(64).selectExpr("array(id + 16777216) as x", "cast(id as float) as y")
+    with pytest.raises(DataError, match=r"column x: .* rows have whole numbers .* set data.features.x.dtype: int32"):
+        train(ids, tmp_path / "ids", "l2")
+    result = train(ids, tmp_path / "said", "l2", features={"x": {"dtype": "float32", "shape": [1]}})
+    assert any("that float32 rounds to others, as data.features.x.dtype says" in line for line in result.warnings)
+
+
+def test_what_the_message_advises_trains_what_was_meant(spark: SparkSession, tmp_path: Path) -> None:
+    rows = [([float(x)], 2 * (x > 0) - 1) for x in (-2, -1, 1, 2)] * 8
+    frame = spark.createDataFrame(rows, "x array<float>, y int").coalesce(1)
+    result = train(frame, tmp_path / "advised", "hinge")
+    assert result.model is not None
+    (weight, bias) = (value.data().asnumpy() for value in result.model.load().collect_params().values())
+    # at zero weights every row's hinge pulls: the mean of y * x is 1.5, at the default rate of 0.01
+    np.testing.assert_allclose((weight.item(), bias.item()), (0.015, 0.0), atol=1e-7)
