@@ -27,7 +27,7 @@ class Channel:
     def __init__(self, sock: socket.socket, codec: Optional[Codec] = None) -> None:
         sock.setblocking(True)
         self._socket = sock
-        self._codec = codec or Plain()
+        self._codec: Codec = codec or Plain()
         self._frames: list[Message] = []
         self._sending = threading.Lock()
 
@@ -68,9 +68,8 @@ class Channel:
         ValueError
             If the frame is larger than `MAX_FRAME_BYTES`.
         """
-        data = self._codec.pack(message)
-        with self._sending:
-            self._socket.sendall(data)
+        with self._sending:  # packed in here too: a secured frame carries its number, and must be sent in that order
+            self._socket.sendall(self._codec.pack(message))
 
     def receive(self, timeout: Optional[float] = None) -> Optional[Message]:
         """Return the next frame, or None once the other end is closed.

@@ -183,3 +183,28 @@ def test_free_ports_are_free_and_ascend() -> None:
     assert ports == sorted(set(ports)) and len(ports) == 5
     with socket.create_server(("127.0.0.1", ports[0])):
         pass
+
+
+def test_frames_of_many_threads_arrive_over_a_secured_channel() -> None:
+    """They are numbered: packed outside the lock two could overtake each other, and the other end refused both."""
+    ours, theirs = socket.socketpair()
+    sender, receiver = (
+        Channel(ours, wire.Secured(SECRET, server=False)),
+        Channel(theirs, wire.Secured(SECRET, server=True)),
+    )
+    waiting = threading.Thread(target=receiver.shake_hands, args=(10,))
+    waiting.start()
+    sender.shake_hands(10)
+    waiting.join()
+    with contextlib.closing(sender), contextlib.closing(receiver):
+        count, words = 200, "x" * 20_000
+        threads = [
+            threading.Thread(target=lambda: [sender.send({"n": n, "words": words}) for n in range(count)])
+            for _ in range(4)
+        ]
+        for thread in threads:
+            thread.start()
+        received = [receiver.receive(30) for _ in range(count * len(threads))]
+        assert all(message is not None and message["words"] == words for message in received)
+        for thread in threads:
+            thread.join()
