@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import graphlib
 import itertools
+import json
 import re
 import subprocess
 import sys
@@ -177,6 +178,41 @@ def test_importing_loads_none_of_the_big_libraries(statement: str) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip() == "[]"
+
+
+# What starts on a bare interpreter: an agent, which must be up at once, and the half of the launcher that makes the
+# environment and can lean on nothing in it.
+BARE = ("mxspark.agent.__main__", "mxspark.launch.submit")
+
+
+@pytest.mark.parametrize("module", BARE)
+def test_what_starts_bare_needs_the_standard_library_alone(module: str) -> None:
+    code = f"""
+import importlib, json, sys, sysconfig
+sys.path.insert(0, {str(PACKAGE.parent)!r})
+importlib.import_module({module!r})
+files = {{name: getattr(found, "__file__", None) for name, found in sys.modules.items() if name != "__main__"}}
+print(json.dumps([files, [sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")]]))
+"""
+    # without site-packages and without what the environment says: an import of anything else fails there
+    done = subprocess.run([sys.executable, "-ISc", code], capture_output=True, text=True, timeout=60, check=True)
+    files, folders = json.loads(done.stdout)
+    loaded = {name: Path(file).resolve() for name, file in files.items() if file is not None}
+    ours = {name: path for name, path in loaded.items() if PACKAGE in path.parents}
+    standard = [Path(folder).resolve() for folder in folders]
+    strange = [name for name in loaded.keys() - ours if not any(folder in loaded[name].parents for folder in standard)]
+    assert module in ours and not strange
+    for name, path in ours.items():
+        others = {one for one in imports(ast.parse(path.read_text())) if one.partition(".")[0] in THIRD}
+        assert not others, f"{name} imports {others} later on"
+
+
+@pytest.mark.skipif(sys.version_info < (3, 10), reason="does not know the names of its standard library")
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_no_library_is_imported_that_the_table_does_not_name(path: Path) -> None:
+    known = {"mxspark", *THIRD, *sys.stdlib_module_names}
+    others = {name.partition(".")[0] for name in imports(ast.parse(path.read_text()))} - known
+    assert not others, f"{module_of(path)} imports {others}; name it in THIRD, with the packages that may"
 
 
 def test_the_public_surface() -> None:
