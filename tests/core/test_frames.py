@@ -189,8 +189,8 @@ def test_frames_of_many_threads_arrive_over_a_secured_channel() -> None:
     """They are numbered: packed outside the lock two could overtake each other, and the other end refused both."""
     ours, theirs = socket.socketpair()
     sender, receiver = (
-        Channel(ours, wire.Secured(SECRET, server=False)),
-        Channel(theirs, wire.Secured(SECRET, server=True)),
+        Channel(ours, frames.Secured(SECRET, server=False)),
+        Channel(theirs, frames.Secured(SECRET, server=True)),
     )
     waiting = threading.Thread(target=receiver.shake_hands, args=(10,))
     waiting.start()
