@@ -238,7 +238,7 @@ class Gang:
                         found.append(int(entry.name))
         return found
 
-    def assert_nothing_left(self, within_s: float = PATIENCE_S) -> None:
+    def assert_nothing_left(self, within_s: float = AT_ONCE_S) -> None:
         """Every role is gone, and every socket."""
         deadline = time.monotonic() + within_s
         while self.tagged() and time.monotonic() < deadline:

@@ -22,7 +22,7 @@ NAMES = ("a", "b", "c")
 LEASE_S = 1.5
 
 
-def race(folder: str, rounds: int, patience_s: float = 90.0) -> None:
+def race(folder: str, rounds: int, patience_s: float = 400.0) -> None:
     """Hold races in folders below `folder`; in each exactly one must own, and the others must name it."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS.parent), str(TESTS)])}
     racers = [

@@ -95,7 +95,7 @@ class Daemons:
         """Kill one and wait for its end."""
         process = self.processes.pop(name)
         process.kill()
-        process.wait(timeout=30)
+        process.wait(timeout=120)
 
     def stop(self) -> None:
         """Kill what was started, by pid."""

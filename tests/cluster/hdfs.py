@@ -16,7 +16,7 @@ from typing import Any, Optional
 from daemons import Daemons, Missing, free_ports, write_xml
 
 __all__ = ["Hdfs", "Missing"]
-START_S = 90
+START_S = 300
 _SERVER = "org.apache.hadoop.hdfs.server"
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 

@@ -14,11 +14,10 @@ from typing import Any, Optional
 import psutil
 import yaml
 from hdfs import Hdfs
-from spark.drivers import ROOT, TESTS, running, wait_for
+from spark.drivers import LIMIT_S, ROOT, TESTS, running, wait_for
 from spark.jobs import DIGITS, digits
 from yarn import Yarn, variables
 
-LIMIT_S = 240
 SMALL = {
     "spark.executor.instances": "2",
     "spark.executor.cores": "1",
@@ -144,7 +143,7 @@ def submitted(folder: Path, yarn: Yarn, *arguments: Any, **sections: Any) -> Ite
         with contextlib.suppress(psutil.Error):
             for child in [*psutil.Process(run.popen.pid).children(recursive=True), psutil.Process(run.popen.pid)]:
                 child.kill()
-        run.popen.wait(10)
+        run.popen.wait(60)
 
 
 def with_digits(hdfs: Hdfs) -> None:

@@ -19,7 +19,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from job_records import RECORD, a_run, stage
 from pyspark.sql import SparkSession
 from racers import race
-from spark.drivers import driver, wait_for
+from spark.drivers import LIMIT_S, driver, wait_for
 
 from mxspark.errors import JobDirError, TakenOver
 from mxspark.jobdir import manifest as manifests
@@ -29,8 +29,6 @@ from mxspark.jobdir.publisher import Delayed, Outcome, Published, Publisher, set
 from mxspark.protocol.events import Staged
 from mxspark.spark.hadoop.storage import HadoopStorage
 from mxspark.storage.base import Storage, join
-
-LIMIT_S = 90.0
 
 
 class Rig:
@@ -230,7 +228,7 @@ def test_a_run_goes_on_while_hdfs_is_in_safe_mode(session: SparkSession, root: s
             wait_for("the warning", lambda: "HDFS is in safe mode" in run.log)
             behind = len(run.log)
             wait_for("the last epoch", lambda: "epoch 3" in run.log[behind:])
-        assert run.popen.wait(60) == 0, run.log
+        assert run.popen.wait(LIMIT_S) == 0, run.log
         outcome = run.outcome()
     assert (outcome["status"], outcome["steps"], outcome["attempts"]) == ("succeeded", 36, [])
     assert (
@@ -250,7 +248,7 @@ def test_a_run_whose_job_dir_is_removed_ends_with_one_error(session: SparkSessio
         run.reached()
         wait_for("a checkpoint", lambda: storage.stat(f"{root}/job/checkpoints/s00000008-t000001"))
         storage.remove(f"{root}/job", recursive=True)
-        assert run.popen.wait(30) == 2, run.log
+        assert run.popen.wait(LIMIT_S) == 2, run.log
     outcome = run.outcome()
     assert f"the job dir {root}/job was removed or moved away" in outcome["message"]
     assert [outcome[name] for name in ("checkpoint", "events", "model", "best_model")] == [None] * 4

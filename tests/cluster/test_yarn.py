@@ -41,12 +41,12 @@ def local_model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[bytes]:
     """The parameters that the same job gives in local mode."""
     folder = tmp_path_factory.mktemp("local")
     with driver(folder, "none") as run:
-        assert run.popen.wait(120) == 0, run.log
+        assert run.popen.wait(LIMIT_S) == 0, run.log
         yield (folder / "job/model/model-0000.params").read_bytes()
 
 
 def nothing_runs(run: Submitted) -> None:
-    wait_for("the end of every role", lambda: not run.roles(), 20)
+    wait_for("the end of every role", lambda: not run.roles())
 
 
 @pytest.mark.parametrize("shipped", ["python", pytest.param("all", marks=LONG)])
@@ -106,7 +106,7 @@ def test_a_killed_application_is_told_and_the_next_run_resumes(tmp_path: Path, r
         application = run.application
         assert application is not None and len(run.roles()) == 5
         ready.kill_application(application["id"])
-        assert run.wait(60) == 4, run.explain()
+        assert run.wait() == 4, run.explain()
         nothing_runs(run)
         assert run.application is not None and run.application["finalStatus"] == "KILLED"
     assert run.outcome()["status"] == "failed" and run.outcome()["cause"]["message"]
@@ -133,7 +133,7 @@ def test_a_container_killed_for_its_memory_is_named_as_such(tmp_path: Path, read
 def test_a_lost_task_executor_or_node_is_healed(
     tmp_path: Path, hdfs: Hdfs, ready: Yarn, victim: str, local_model: bytes
 ) -> None:
-    failure = {"start_s": 90.0, "max_restarts": 3}
+    failure = {"start_s": 240.0, "max_restarts": 3}
     name = f"lost-{victim}"
     with submitted(
         tmp_path / "run", ready, name, "client", "nothing", "middle", checkpoint=OFTEN, failure=failure
@@ -196,9 +196,9 @@ def test_a_killed_driver_leaves_nothing_whatever_yarn_says(tmp_path: Path, ready
         run.reached()
         (driver_process,) = [child for child in psutil.Process(run.popen.pid).children(recursive=True) if drives(child)]
         driver_process.kill()
-        assert run.wait(60) not in (0, 2, 3), run.explain()
+        assert run.wait() not in (0, 2, 3), run.explain()
         nothing_runs(run)
-        wait_for("YARN's last word", lambda: run.application and run.application["state"] == "FINISHED", 60)
+        wait_for("YARN's last word", lambda: run.application and run.application["state"] == "FINISHED")
 
 
 @LONG
@@ -214,7 +214,7 @@ def test_a_preempted_run_keeps_every_step_and_goes_on_to_the_same_bits(
     with submitted(tmp_path / "run", ready, "preempted", "client", "nothing", **slow) as run:
         wait_for("some steps", lambda: re.search(r"step [3-9] of 24", run.log) or run.popen.poll() is not None)
         run.popen.send_signal(signal.SIGTERM)
-        assert run.wait(60) == 143, run.explain()
+        assert run.wait() == 143, run.explain()
         nothing_runs(run)
     outcome = run.outcome()
     assert outcome["status"] == "terminated" and 3 <= outcome["steps"] < 24
@@ -263,7 +263,7 @@ def test_an_interrupt_ends_an_application_in_the_cluster(tmp_path: Path, ready: 
     with submitted(tmp_path / "run", ready, "interrupted", "cluster", "nothing", "middle") as run:
         run.reached()
         run.popen.send_signal(signal.SIGINT)
-        assert run.wait(60) == 130, run.explain()
+        assert run.wait() == 130, run.explain()
         assert run.application is not None and run.application["finalStatus"] == "KILLED"
         nothing_runs(run)
     assert run.outcome()["status"] == "interrupted"
@@ -287,10 +287,10 @@ def test_an_interrupt_ends_the_launcher_when_yarn_is_gone(tmp_path: Path, ready:
         run.reached()
         with without_resource_manager(ready):
             run.popen.send_signal(signal.SIGINT)
-            wait_for("the question to YARN", lambda: "asking YARN how it ended" in run.log, 30)
+            wait_for("the question to YARN", lambda: "asking YARN how it ended" in run.log)
             if times == 2:
                 run.popen.send_signal(signal.SIGINT)
-            assert run.wait(20 if times == 2 else 100) == 130, run.log
+            assert run.wait() == 130, run.log
         outcome = run.outcome()
         assert outcome["status"] == "interrupted"
         assert "may still run: yarn application -list -appStates ALL -appTags mxspark-" in outcome["message"]

@@ -12,7 +12,7 @@ from typing import Any
 from daemons import Daemons, free_ports, write_xml
 from hdfs import Hdfs
 
-START_S = 90
+START_S = 300
 NODES = ("127.0.0.2", "127.0.0.3")
 _SERVER = "org.apache.hadoop.yarn.server"
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))

@@ -14,7 +14,7 @@ from mxspark.protocol import commands, events
 from mxspark.protocol.channel import Channel
 from mxspark.protocol.commands import UnknownCommand
 
-LIMIT_S = 10.0
+LIMIT_S = 120.0
 AGENTS: list[Any] = []  # kept, for a line whose agent is gone ends its process
 
 

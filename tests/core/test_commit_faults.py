@@ -183,7 +183,7 @@ while True:
         child.send_signal(signal.SIGKILL)
         told = int((["0", *child.stdout.read().split()])[-1]) or told
         child.stdout.close()
-        assert child.wait(timeout=30) == -signal.SIGKILL
+        assert child.wait(timeout=300) == -signal.SIGKILL
         store = CheckpointStore(JobDir.acquire(LocalStorage(), str(tmp_path / "job"), RECORD, a_run()), 2)
         found = newest(store, tmp_path)
         assert found is not None and found.restore.step in (told, told + 1)

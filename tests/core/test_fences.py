@@ -176,7 +176,7 @@ def test_importing_loads_none_of_the_big_libraries(statement: str) -> None:
     code = (
         f"{statement}; import sys; print([m for m in ('pyspark', 'mxnet', 'pydantic', 'pyarrow') if m in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=True)
     assert done.stdout.strip() == "[]"
 
 

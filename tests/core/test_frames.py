@@ -152,19 +152,19 @@ def test_the_channel() -> None:
     began = time.monotonic()
     with pytest.raises(TimeoutError, match="nothing came over the channel"):
         one.receive(0.05)
-    assert 0.04 < time.monotonic() - began < 1.0
+    assert 0.04 < time.monotonic() - began < 30
     threads = [
         threading.Thread(target=lambda n=n: [two.send({"n": n, "x": "y" * 5000}) for _ in range(50)]) for n in range(4)
     ]
     for thread in threads:
         thread.start()
-    received = [one.receive(5) for _ in range(200)]
+    received = [one.receive(60) for _ in range(200)]
     for thread in threads:
         thread.join()
     assert sorted(frame["n"] for frame in received if frame) == sorted(list(range(4)) * 50)
     two.send({"last": True})
     two.close()
-    assert one.receive(1) == {"last": True} and one.receive(1) is None
+    assert one.receive(60) == {"last": True} and one.receive(60) is None
     with pytest.raises(BrokenPipeError, match="Broken pipe"):
         one.send({})
     one.close()
@@ -174,7 +174,7 @@ def test_a_channel_that_is_closed_meanwhile_ends_the_wait() -> None:
     ours, theirs = socket.socketpair()
     channel = Channel(ours)
     threading.Timer(0.05, channel.close).start()
-    assert channel.receive(5) is None
+    assert channel.receive(60) is None
     theirs.close()
 
 

@@ -64,7 +64,7 @@ def test_a_publisher_does_not_try_again(place: Place, tmp_path: Path) -> None:
     with pytest.raises(JobDirError, match=WORDS):
         settle(publisher, publisher.outcomes, time.sleep)
     publisher.close(5.0)
-    assert time.monotonic() - start < 10
+    assert time.monotonic() - start < 50, "it was tried again"
     assert_nothing_made(place)
 
 
@@ -79,20 +79,20 @@ def test_a_file_in_its_place_is_no_job_dir(place: Place, tmp_path: Path) -> None
 
 
 def test_the_lease_finds_out_within_the_lease_and_leaves_no_trace(place: Place) -> None:
-    owned = place.own(lease_s=0.6)
+    owned = place.own(lease_s=3.0)
     with Lease(owned) as held:
         held.sleep(0.3)
         place.remove()
         start = time.monotonic()
         with pytest.raises(JobDirRemoved, match="was removed or moved away while this run was at work"):
-            held.sleep(10)
-        assert time.monotonic() - start < 0.6, "within its lease"
+            held.sleep(60)
+        assert time.monotonic() - start < 3.0, "within its lease"
     assert_nothing_made(place)
 
 
 def test_one_that_was_made_anew_is_not_ours(place: Place, tmp_path: Path) -> None:
     """Its first term has the number of ours: neither may we publish in it, nor end its owner's term."""
-    owned = place.own(lease_s=0.6)
+    owned = place.own(lease_s=3.0)
     with Lease(owned) as held:
         place.remove()
         new = place.own()
@@ -100,7 +100,7 @@ def test_one_that_was_made_anew_is_not_ours(place: Place, tmp_path: Path) -> Non
         with pytest.raises(JobDirRemoved, match="was removed or moved away while this run was at work"):
             CheckpointStore(owned, 3).commit(stage(tmp_path / "staged", 10))
         with pytest.raises(JobDirRemoved, match="was removed or moved away while this run was at work"):
-            held.sleep(10)
+            held.sleep(60)
     new.check_owner()
     assert place.storage.list(new.checkpoints) == ()
     assert [entry.name for entry in place.storage.list(join(new.path, "_terms"))] == ["t000001"]

@@ -72,7 +72,7 @@ except JobDirError as error:
     for folder in tmp_path.parents:
         if "pytest" in folder.name:
             folder.chmod(0o755)
-    done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, timeout=300)
     tmp_path.chmod(0o755)
     assert "may not make" in done.stdout, done.stderr
     assert "give that user write access, or set job.dir to a folder it can write to" in done.stdout
@@ -270,7 +270,7 @@ def racer_output(racers: list[subprocess.Popen[str]], racer: subprocess.Popen[st
             assert each.stdin is not None
             each.stdin.write("go\n")
             each.stdin.flush()
-    return racer.communicate(timeout=60)[0]
+    return racer.communicate(timeout=300)[0]
 
 
 def test_of_racing_takeovers_the_newest_owns(tmp_path: Path) -> None:
@@ -304,7 +304,7 @@ for _ in range(10):
             assert f"t{4 * number:06d}" in folders
     finally:
         for racer in racers:
-            racer.communicate(timeout=60)
+            racer.communicate(timeout=300)
     assert [racer.returncode for racer in racers] == [0] * 4
 
 

@@ -136,7 +136,7 @@ def test_an_owner_that_has_not_said_who_it_is_yet_may_still_be_of_the_same_job()
     assert clock.time < 10
 
 
-def until(condition: Callable[[], object], limit_s: float = 10.0) -> None:
+def until(condition: Callable[[], object], limit_s: float = 120.0) -> None:
     deadline = time.monotonic() + limit_s
     while not condition():
         assert time.monotonic() < deadline
@@ -153,7 +153,7 @@ def lost(held: Lease) -> bool:
 
 def test_the_lease_shows_that_its_owner_lives_and_finds_out_that_it_was_replaced() -> None:
     storage = InMemoryStorage()
-    old = own(storage, a_run("nightly", lease_s=0.6))
+    old = own(storage, a_run("nightly", lease_s=3.0))
     with Lease(old) as held:
         with pytest.raises(OwnerLives, match="belongs to a run that lives"):
             JobDir.acquire(storage, "/job", RECORD, run := a_run("mine"), Claim(storage, "/job", run))
@@ -161,7 +161,7 @@ def test_the_lease_shows_that_its_owner_lives_and_finds_out_that_it_was_replaced
         start = time.monotonic()
         new = own(storage, a_run("mine"), take_over=True)
         until(lambda: lost(held))
-        assert time.monotonic() - start < 0.6, "within its lease"
+        assert time.monotonic() - start < 3.0, "within its lease"
         with pytest.raises(TakenOver, match=new.run.run_id):
             held.sleep(60)
 

@@ -74,7 +74,7 @@ def test_the_wheel_holds_the_whole_package(tmp_path: Path) -> None:
         shutil.copy(ROOT / name, tree)
     shutil.copytree(ROOT / "mxspark", tree / "mxspark", ignore=shutil.ignore_patterns("__pycache__"))
     code = f"from setuptools.build_meta import build_wheel; build_wheel({str(tmp_path)!r})"
-    subprocess.run([sys.executable, "-c", code], cwd=tree, check=True, capture_output=True, timeout=120)
+    subprocess.run([sys.executable, "-c", code], cwd=tree, check=True, capture_output=True, timeout=300)
     with zipfile.ZipFile(tmp_path / f"mxspark-{mxspark.__version__}-py3-none-any.whl") as wheel:
         names = set(wheel.namelist())
         info = f"mxspark-{mxspark.__version__}.dist-info"
@@ -97,7 +97,7 @@ def test_the_digits_are_those_of_scikit_learn() -> None:
 @pytest.mark.skipif(not (ROOT / ".git").exists(), reason="a checkout is needed")
 def test_files_of_the_user_in_the_checkout_are_left_alone_and_all_of_ours_are_looked_at(tmp_path: Path) -> None:
     def git(*arguments: str) -> set[str]:
-        return set(subprocess.check_output(["git", *arguments], cwd=ROOT, text=True, timeout=60).split())
+        return set(subprocess.check_output(["git", *arguments], cwd=ROOT, text=True, timeout=300).split())
 
     ours = git("ls-files", "*.py")
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
@@ -105,7 +105,7 @@ def test_files_of_the_user_in_the_checkout_are_left_alone_and_all_of_ours_are_lo
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     ruff = [sys.executable, "-m", "ruff", "check", "--show-files", "."]
-    shown = subprocess.check_output(ruff, cwd=tmp_path, text=True, timeout=60).splitlines()
+    shown = subprocess.check_output(ruff, cwd=tmp_path, text=True, timeout=300).splitlines()
     assert {str(Path(line).relative_to(tmp_path)) for line in shown if line.endswith(".py")} == ours
     assert not git("ls-files", "--cached", "--ignored", "--exclude-standard"), "a file of ours is hidden"
     users = {"mynet.py", "job.yaml", "result.json", "runs/x", "try.ipynb"}

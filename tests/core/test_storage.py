@@ -77,7 +77,7 @@ for number in range(50):
                 assert sum("rename" in each for each in won) == 1, number
         finally:
             for racer in racers:
-                racer.communicate(timeout=30)
+                racer.communicate(timeout=300)
         assert [racer.returncode for racer in racers] == [0] * 8
 
 
@@ -159,7 +159,7 @@ for what in (lambda: LocalStorage().create(sys.argv[1] + "/file", b""),
     for folder in tmp_path.parents:
         if folder.stat().st_uid == os.geteuid() and str(folder).startswith("/tmp/"):
             folder.chmod(0o755)
-    done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, timeout=300)
     tmp_path.chmod(0o755)
     lines = done.stdout.splitlines()
     assert len(lines) == 3, done.stderr

@@ -137,7 +137,7 @@ def test_submit_sh_says_which_python_is_missing(tmp_path: Path) -> None:
         env={"PATH": str(tmp_path)},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=300,
         check=False,
     )
     assert done.returncode == 2
@@ -147,7 +147,7 @@ def test_submit_sh_says_which_python_is_missing(tmp_path: Path) -> None:
 def test_the_first_half_needs_nothing_but_the_standard_library() -> None:
     call = "from mxspark.launch.submit import main; sys.exit(main(['--help']))"
     code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); {call}"
-    done = subprocess.run([sys.executable, "-ISc", code], capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run([sys.executable, "-ISc", code], capture_output=True, text=True, timeout=300, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert "spark_jobs/train.py --config conf/digits.yaml" in done.stdout
 

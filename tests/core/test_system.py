@@ -27,7 +27,7 @@ def test_a_line_of_the_table_holds_whatever_a_process_calls_itself(tmp_path: Pat
     program.symlink_to("/bin/sleep")
     with subprocess.Popen([program, "60"], start_new_session=True) as child:
         try:
-            deadline = time.monotonic() + 10
+            deadline = time.monotonic() + 120
             while (found := procfs.entry(child.pid)) is None or found.name != program.name:
                 assert time.monotonic() < deadline, found
             assert (found.parent, found.group, found.session) == (os.getpid(), child.pid, child.pid)
@@ -44,7 +44,7 @@ def test_a_line_of_the_table_holds_whatever_a_process_calls_itself(tmp_path: Pat
 def test_the_first_environment_of_a_process_is_seen() -> None:
     with subprocess.Popen([sys.executable, "-c", SLEEP], env={"A": "b=c\n", "EMPTY": ""}) as child:
         try:
-            deadline = time.monotonic() + 10
+            deadline = time.monotonic() + 120
             while (found := procfs.environment(child.pid)) != {"A": "b=c\n", "EMPTY": ""}:
                 assert time.monotonic() < deadline, found
         finally:
@@ -73,8 +73,8 @@ def test_a_child_that_is_bound_to_its_parent_dies_with_it(by: signal.Signals) ->
         f"preexec_fn=lambda: prctl.die_with(me, by=signal.{by.name})); print(child.pid, flush=True); "
         "os.kill(me, signal.SIGKILL)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    deadline = time.monotonic() + 10
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    deadline = time.monotonic() + 120
     while procfs.is_alive(int(done.stdout)):
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -82,7 +82,7 @@ def test_a_child_that_is_bound_to_its_parent_dies_with_it(by: signal.Signals) ->
 
 def test_a_child_whose_parent_is_gone_before_it_is_bound_ends_itself() -> None:
     with subprocess.Popen(["sleep", "60"], preexec_fn=lambda: prctl.die_with(os.getpid())) as child:
-        assert child.wait(10) == 255
+        assert child.wait(120) == 255
 
 
 def test_a_file_is_hashed_as_it_is(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ from mxspark.topology.hosts import Groups
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-DEADLINE_S = 120.0
+DEADLINE_S = 400.0
 
 
 def write_spool(folder: Path, partition: int, arrays: dict[str, np.ndarray]) -> SpoolReady:
@@ -222,7 +222,7 @@ class Group:
         for process in self.workers + self.others:
             if process.poll() is None:
                 process.send_signal(signal.SIGKILL)
-            process.wait(10)
+            process.wait(120)
         for channel in self.channels + self.unused:
             channel.close()
         for path in filter(None, self.sockets):
@@ -274,7 +274,7 @@ def _follow(group: Group, outcome: Outcome, stop: Any, commit: Any) -> bool:
             assert time.monotonic() < deadline, "\n".join(log.read_text() for log in group.logs)
             for rank, event in _arrived(group, selector):
                 if event is None:
-                    group.workers[rank].wait(10)
+                    group.workers[rank].wait(120)
                     return False
                 outcome.events[rank].append(event)
                 if stop(rank, event):
@@ -298,4 +298,4 @@ def _finish(group: Group) -> None:
     for channel in group.channels:
         channel.send(commands.to_wire(commands.Finish()))
     for process in group.workers + group.others:
-        process.wait(20)
+        process.wait(120)

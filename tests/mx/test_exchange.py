@@ -11,9 +11,9 @@ from role_harness import Group
 def talk(tmp_path, size, function="main", servers=1, hosts=None):
     with Group(size, tmp_path, servers=servers, entry=f"exchange_program:{function}", hosts=hosts) as group:
         for process in group.workers:
-            process.wait(60)
+            process.wait(300)
         for process in group.others if function == "main" else ():
-            process.wait(20)
+            process.wait(120)
     codes = [process.returncode for process in group.workers]
     said = [json.loads(log.read_text().strip().splitlines()[-1]) for log in group.logs]
     return said, codes, [process.returncode for process in group.others]

@@ -132,7 +132,7 @@ def test_plain_mxnet_reads_it_without_mxspark_and_gives_the_same_numbers(tmp_pat
             out = net(*(mx.nd.array(each) for each in given))
             expected[folder] = [each.asnumpy() for each in (out if isinstance(out, (list, tuple)) else [out])]
     command = [sys.executable, "-I", "-W", "ignore", "-c", READER, *expected]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=tmp_path)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     for folder, wanted in expected.items():
         with np.load(folder + "-found.npz") as found:

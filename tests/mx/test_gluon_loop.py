@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from dataclasses import replace
 
 import mxnet as mx
@@ -283,9 +282,7 @@ def test_a_network_used_before_training_can_be_trained(tmp_path):
 
 
 def failing(tmp_path, size=1, **changes):
-    start = time.monotonic()
     outcome = run_group(make_spec(tmp_path, **changes), size)
-    assert time.monotonic() - start < 60
     raised = [event for rank in range(size) for event in outcome.of(events.Raised, rank)]
     return raised[0], outcome
 

@@ -21,7 +21,7 @@ def test_thin_roles_sum_and_end_and_unpickle_nothing(tmp_path: Path, servers: in
         gang.start()
         ended = gang.end()
         assert ended.cause is None, ended.cause.describe()
-        assert [slot.wait(10)["outcome"] for slot in gang.slots] == ["finished", "finished"]
+        assert [slot.wait(120)["outcome"] for slot in gang.slots] == ["finished", "finished"]
         gang.assert_nothing_left()
     formed = [(r.role, r.rank, r.event.rank) for r in gang.reported if isinstance(r.event, events.Formed)]
     assert sorted(formed) == sorted((role, rank, rank) for role, rank in gang.roles if role != "scheduler")

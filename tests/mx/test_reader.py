@@ -130,7 +130,7 @@ def test_one_batch_is_read_ahead_and_no_more(uneven):
         stream = iter(prefetch)
         assert next(stream).step == 0
         for _ in range(3):  # one taken, one in the queue, one waiting for room
-            assert ahead.acquire(timeout=10)
+            assert ahead.acquire(timeout=120)
         assert not ahead.acquire(timeout=0.3)
         assert read == [0, 1, 2]
         assert [batch.step for batch in stream] == list(range(1, 8))

@@ -29,7 +29,7 @@ def main() -> None:
     import mxnet as mx
 
     channel.send(events.to_wire(events.Loaded(time.monotonic() - began)))
-    order = commands.from_wire(channel.receive(20) or {})
+    order = commands.from_wire(channel.receive(120) or {})
     assert isinstance(order, commands.Train), order
     kv = mx.kv.create("dist_sync")
     channel.send(events.to_wire(events.Formed(kv.rank, time.monotonic() - began)))
@@ -47,7 +47,7 @@ def main() -> None:
 
         kv._send_command_to_servers(0, pickle.dumps(Marker(order.bundle["marker"]), 0).decode())
     channel.send(events.to_wire(events.Done(5, "same", {})))
-    while (frame := channel.receive(60)) is not None and frame["do"] != "Finish":
+    while (frame := channel.receive(120)) is not None and frame["do"] != "Finish":
         pass
     del kv
     sys.stdout.flush()

@@ -59,15 +59,15 @@ class Airflow:
 def airflow(folder: Path) -> Iterator[Airflow]:
     """Install Airflow and run it in a folder; end all its processes at the end."""
     python = folder / "venv/bin/python"
-    subprocess.run([sys.executable, "-m", "venv", str(folder / "venv")], check=True, timeout=120)
-    subprocess.run([python, "-m", "pip", "install", "--quiet", PINNED], check=True, timeout=600)
+    subprocess.run([sys.executable, "-m", "venv", str(folder / "venv")], check=True, timeout=600)
+    subprocess.run([python, "-m", "pip", "install", "--quiet", PINNED], check=True, timeout=1800)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = int(free.getsockname()[1])
     found = Airflow(folder, port)
     found.dags.mkdir()
     environment = {**os.environ, **_settings(folder, port), "PATH": f"{python.parent}:{os.environ['PATH']}"}
     program = str(python.with_name("airflow"))
-    subprocess.run([program, "db", "migrate"], env=environment, check=True, timeout=180, capture_output=True)
+    subprocess.run([program, "db", "migrate"], env=environment, check=True, timeout=600, capture_output=True)
     services = []
     try:
         for name in SERVICES:
@@ -75,7 +75,7 @@ def airflow(folder: Path) -> Iterator[Airflow]:
                 services.append(
                     subprocess.Popen([program, name], env=environment, stdout=log, stderr=log, start_new_session=True)
                 )
-        wait_for("Airflow's REST interface", lambda: found.ask("/api/v2/dags"), 120)
+        wait_for("Airflow's REST interface", lambda: found.ask("/api/v2/dags"))
         yield found
     finally:
         _end(services, folder)

@@ -11,7 +11,7 @@ from typing import Any
 
 FOLDER = "GATE_FOLDER"  # variables of the workers, given by cluster.environment
 MOMENT = "GATE_MOMENT"
-LIMIT_S = 240.0
+LIMIT_S = 600.0
 _calls = {"metric": 0}
 _held: list[bytearray] = []
 

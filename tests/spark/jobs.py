@@ -29,7 +29,7 @@ def digits(folder: Path, **sections: dict[str, Any]) -> dict[str, Any]:
         "job": {"dir": str(folder)},
         "data": {"path": DIGITS, "features": {"pixels": {"shape": [64]}}},
         "training": {"network": mlp, "optimizer": {"name": "sgd", "learning_rate": 0.1, "momentum": 0.9}, "epochs": 2},
-        "failure": {"start_s": 60.0, "hang_s": 60.0},
+        "failure": {"start_s": 240.0, "hang_s": 240.0},
         "report": {"progress": "off"},
     }
     job["training"]["optimizer"] = {}

@@ -192,7 +192,7 @@ def test_the_command_line_ends_with_the_right_code(tmp_path: Path) -> None:
         "--result",
         str(tmp_path / "r.json"),
     ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert done.returncode == 2 and "training: is missing" in done.stderr
     assert '"status": "failed"' in (tmp_path / "r.json").read_text()
 

@@ -86,7 +86,7 @@ def test_the_command_tells_programs(job_file: Path, override: str, code: int) ->
     environment = {**os.environ, "MXSPARK_ENVIRONMENT": sys.prefix}
     done = subprocess.run(
         [*command, "--set", override, "--json"], cwd=ROOT / "tests", env=environment,
-        capture_output=True, text=True, timeout=180, check=False,
+        capture_output=True, text=True, timeout=600, check=False,
     )  # fmt: skip
     assert done.returncode == code, done.stderr
     report = json.loads(done.stdout)

@@ -11,12 +11,11 @@ from typing import Optional
 
 import psutil
 import pytest
-from spark.drivers import GONE_S, Driver, assert_nothing_left, driver, running, wait_for
+from spark.drivers import GONE_S, LIMIT_S, Driver, assert_nothing_left, driver, running, wait_for
 from spark.test_faults_restart import HEALING, assert_equal, go, undisturbed
 
 __all__ = ["undisturbed"]
-LEASE = {"start_s": 60.0, "hang_s": 60.0, "lease_s": 3.0}
-SLACK_S = 25.0  # of a machine with other work
+LEASE = {"start_s": 240.0, "hang_s": 240.0, "lease_s": 3.0}
 # in training a run below submit.sh meets the same
 SPOOLING = [
     pytest.param("spooling.py", id="spool"),
@@ -51,7 +50,7 @@ def test_a_killed_jvm_is_named(tmp_path: Path, program: Optional[str]) -> None:
         run.reached(1 if program else 2)
         family, jvm = run.family(), jvm_of(run)
         os.kill(jvm, signal.SIGKILL)
-        assert run.popen.wait(GONE_S + 10) == 4, run.log
+        assert run.popen.wait(LIMIT_S) == 4, run.log
         assert_nothing_left(run, family, sockets=None)
     cause = run.outcome()["cause"]
     assert (cause["kind"], cause["role"], cause["pid"]) == ("killed", "jvm", jvm)
@@ -66,7 +65,7 @@ def test_a_stopped_jvm_is_named_and_ended(tmp_path: Path, program: Optional[str]
         run.reached(1 if program else 2)
         family, jvm = run.family(), jvm_of(run)
         stop(jvm)
-        assert run.popen.wait(3 + SLACK_S) == 4, run.log
+        assert run.popen.wait(LIMIT_S) == 4, run.log
         assert_nothing_left(run, family, sockets=None)
     cause = run.outcome()["cause"]
     assert (cause["kind"], cause["role"], cause["pid"]) == ("stopped", "jvm", jvm)
@@ -79,7 +78,7 @@ def test_a_stopped_process_of_the_spool_is_named(tmp_path: Path) -> None:
         family = run.family()
         victim = int(next(run.gates.glob("reached-*")).name.partition("-")[2])
         stop(victim)
-        assert run.popen.wait(3 + SLACK_S) == 4, run.log
+        assert run.popen.wait(LIMIT_S) == 4, run.log
         assert_nothing_left(run, family, sockets=None)
     cause = run.outcome()["cause"]
     assert (cause["kind"], cause["role"], cause["pid"], cause["signal"]) == ("stopped", "spark", victim, "SIGSTOP")
@@ -92,7 +91,7 @@ def test_a_slow_spool_is_told_and_not_ended(tmp_path: Path) -> None:
         run.reached(1)
         wait_for("the warning", lambda: "spooling: no task of Spark's has ended for 5 s, 1 running" in run.log)
         go(run)
-        assert run.popen.wait(90) == 0, run.log
+        assert run.popen.wait(LIMIT_S) == 0, run.log
 
 
 def test_a_stopped_driver_loses_its_roles_and_goes_on_when_it_is_continued(
@@ -104,10 +103,10 @@ def test_a_stopped_driver_loses_its_roles_and_goes_on_when_it_is_continued(
         roles = run.roles()
         assert len(roles) == 5
         stop(run.popen.pid)
-        wait_for("the end of the roles", lambda: not [pid for pid in roles.values() if running(pid)], 3 + SLACK_S)
+        wait_for("the end of the roles", lambda: not [pid for pid in roles.values() if running(pid)])
         go(run)
         os.kill(run.popen.pid, signal.SIGCONT)
-        assert run.popen.wait(60) == 0, run.log
+        assert run.popen.wait(LIMIT_S) == 0, run.log
     assert_equal(run, undisturbed)
     (attempt,) = run.outcome()["attempts"]
     assert (attempt["cause"]["kind"], attempt["cause"]["pid"]) == ("stopped", run.popen.pid)
@@ -123,7 +122,7 @@ def test_a_driver_below_submit_sh_is_named(tmp_path: Path, how: signal.Signals) 
         run.reached()
         family, pid = run.family(), python_of(run)
         os.kill(pid, how)
-        assert run.popen.wait(3 + SLACK_S) == 4, run.log
+        assert run.popen.wait(LIMIT_S) == 4, run.log
         assert_nothing_left(run, family)
         assert not list((tmp_path / "tmp").iterdir())
     cause = run.outcome()["cause"]
@@ -143,7 +142,7 @@ def test_a_jvm_of_submit_sh_is_named(tmp_path: Path, how: signal.Signals) -> Non
         run.reached()
         family, jvm = run.family(), jvm_of(run)
         os.kill(jvm, how)
-        assert run.popen.wait(3 + SLACK_S) == 4, run.log
+        assert run.popen.wait(LIMIT_S) == 4, run.log
         assert_nothing_left(run, family)
         assert not list((tmp_path / "tmp").iterdir())
     outcome = run.outcome()
@@ -159,8 +158,8 @@ def test_a_stopped_driver_whose_command_line_is_killed_ends(tmp_path: Path) -> N
         family = run.family()
         stop(python_of(run))
         run.popen.kill()
-        run.popen.wait(5)
-        wait_for("the end of every process", lambda: not [pid for pid in family if running(pid)], 3 + SLACK_S)
+        run.popen.wait(LIMIT_S)
+        wait_for("the end of every process", lambda: not [pid for pid in family if running(pid)])
         assert not run.roles()
     (folder,) = (tmp_path / "job/runs").iterdir()
     assert not (folder / "failure.json").exists(), "the driver was killed, and could not say a word"
@@ -171,7 +170,7 @@ def test_a_killed_command_line_is_named_where_the_run_is_kept(tmp_path: Path) ->
         run.reached()
         family = run.family()
         run.popen.kill()
-        run.popen.wait(5)
+        run.popen.wait(LIMIT_S)
         wait_for("the end of every process", lambda: not [pid for pid in family if running(pid)], GONE_S)
         for folder in (tmp_path / "tmp").glob("mxspark-start-*"):
             shutil.rmtree(folder)  # the next start would, later

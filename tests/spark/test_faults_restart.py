@@ -13,9 +13,9 @@ from typing import Any
 
 import psutil
 import pytest
-from spark.drivers import Driver, assert_nothing_left, driver, running, wait_for
+from spark.drivers import LIMIT_S, Driver, assert_nothing_left, driver, running, wait_for
 
-FAILURE = {"start_s": 60.0, "hang_s": 60.0, "max_restarts": 3}
+FAILURE = {"start_s": 240.0, "hang_s": 240.0, "max_restarts": 3}
 OFTEN = {"every_steps": 4, "every_epochs": 1}
 HEALING: dict[str, Any] = {"checkpoint": OFTEN, "failure": FAILURE, "report": {"progress": "lines"}}
 CLUSTER = "local-cluster[2,1,1024]"
@@ -31,7 +31,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[byte
     """What the digits job gives when nothing happens."""
     folder = tmp_path_factory.mktemp("undisturbed")
     with driver(folder, "none", checkpoint=OFTEN) as run:
-        assert run.popen.wait(120) == 0, run.log
+        assert run.popen.wait(LIMIT_S) == 0, run.log
         yield model(folder), run.outcome()
 
 
@@ -83,7 +83,7 @@ def test_a_killed_role_is_healed_in_place(
         go(run)
         second = wait_for("the second attempt", lambda: other_roles(run, roles))
         assert {psutil.Process(pid).ppid() for pid in second.values()} == agents, "the agents live on"
-        assert run.popen.wait(90) == 0, run.log
+        assert run.popen.wait(LIMIT_S) == 0, run.log
         assert_nothing_left(run, family | set(second.values()), sockets=8)
     assert_equal(run, undisturbed)
     (attempt,) = run.outcome()["attempts"]
@@ -151,7 +151,7 @@ def test_a_lost_slot_is_healed_by_a_new_stage(
             for path in spools:
                 shutil.rmtree(path)
         go(run)
-        assert run.popen.wait(150) == 0, run.log
+        assert run.popen.wait(LIMIT_S) == 0, run.log
         assert_nothing_left(run, family, sockets=None)
     assert_equal(run, undisturbed)
     (attempt,) = run.outcome()["attempts"]
@@ -166,14 +166,14 @@ def test_a_smaller_gang_goes_on_when_a_slot_is_lost_for_good(
     tmp_path: Path, undisturbed: tuple[bytes, dict[str, Any]]
 ) -> None:
     """The one worker that is left trains all rows, at the same global batch: metrics say so exactly."""
-    sections = {**HEALING, "failure": {**FAILURE, "start_s": 20.0}, "cluster": {"min_workers": 1}}
+    sections = {**HEALING, "failure": {**FAILURE, "start_s": 40.0}, "cluster": {"min_workers": 1}}
     with driver(tmp_path, "middle", CLUSTER, "shrinking.py", **sections) as run:
         run.reached()
         family = run.family()
         (run.gates / "shrink").touch()
         wait_for("the loss", lambda: len(executors(run)) == 1)
         go(run)
-        assert run.popen.wait(200) == 0, run.log
+        assert run.popen.wait(LIMIT_S) == 0, run.log
         assert_nothing_left(run, family, sockets=None)
     outcome = run.outcome()
     assert (outcome["status"], outcome["steps"]) == ("succeeded", 24)

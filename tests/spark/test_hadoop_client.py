@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from spark.drivers import ROOT
+from spark.drivers import LIMIT_S, ROOT
 
 from mxspark.errors import ClusterError
 from mxspark.spark.hadoop.client import connect
@@ -64,7 +64,7 @@ def test_a_name_node_that_is_gone_is_named(tmp_path: Path) -> None:
 def test_a_resource_manager_that_is_gone_is_told_before_spark_submit(tmp_path: Path) -> None:
     cluster(tmp_path, wait_s=2)
     launcher = submit(tmp_path)
-    assert launcher.wait(60) == 4
+    assert launcher.wait(LIMIT_S) == 4
     log, result = (tmp_path / "log").read_text(), json.loads((tmp_path / "result.json").read_text())
     assert result["status"] == "failed" and "ResourceManager cannot be asked" in result["message"]
     assert "Connection refused" in result["message"] and "HADOOP_CONF_DIR names" in result["remedy"]
@@ -77,7 +77,7 @@ def test_a_signal_before_spark_submit_is_there_ends_with_a_word(
 ) -> None:
     """While the launcher asks a ResourceManager that takes the call and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as resource_manager:
-        resource_manager.settimeout(60)
+        resource_manager.settimeout(LIMIT_S)
         cluster(tmp_path, resource_manager=f"127.0.0.1:{resource_manager.getsockname()[1]}")
         launcher = submit(tmp_path)
         try:
@@ -85,12 +85,12 @@ def test_a_signal_before_spark_submit_is_there_ends_with_a_word(
             below = psutil.Process(launcher.pid).children(recursive=True)
             assert below, "the JVM that asks"
             launcher.send_signal(number)
-            assert launcher.wait(20) == 128 + number, (tmp_path / "log").read_text()
+            assert launcher.wait(LIMIT_S) == 128 + number, (tmp_path / "log").read_text()
         finally:
             launcher.kill()
-            launcher.wait(20)
+            launcher.wait(LIMIT_S)
         call.close()
-    _, alive = psutil.wait_procs(below, timeout=10)
+    _, alive = psutil.wait_procs(below, timeout=LIMIT_S)
     assert not alive
     assert "Traceback" not in (tmp_path / "log").read_text()
     assert json.loads((tmp_path / "result.json").read_text())["status"] == status

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import sys
-import time
 from pathlib import Path
 
 import psutil
 import pytest
 from leftovers import roles_alive
-from spark.drivers import ROOT, TESTS, assert_nothing_left, driver, wait_for
+from spark.drivers import LIMIT_S, ROOT, TESTS, assert_nothing_left, driver, wait_for
 from spark.jobs import parameters, train
 
 CELL = """
@@ -31,7 +31,7 @@ def test_a_script(tmp_path: Path, moment: str, stop: signal.Signals) -> None:
         run.reached()
         family = run.family()
         os.kill(run.popen.pid, stop)
-        assert run.popen.wait(10) == (130 if stop == signal.SIGINT else 143), run.log
+        assert run.popen.wait(LIMIT_S) == (130 if stop == signal.SIGINT else 143), run.log
         assert_nothing_left(run, family)
     assert run.outcome()["status"] == ("interrupted" if stop == signal.SIGINT else "terminated")
     assert f"{'Ctrl-C' if stop == signal.SIGINT else 'SIGTERM'}" in run.outcome()["message"]
@@ -52,23 +52,25 @@ def test_an_interrupt_while_the_jvm_starts_leaves_none(tmp_path: Path, seen: str
         wait_for("the JVM", lambda: seen in " ".join(map(words, run.family())))
         family = run.family()
         os.kill(run.popen.pid, signal.SIGINT)
-        assert run.popen.wait(10) == 130, run.log
+        assert run.popen.wait(LIMIT_S) == 130, run.log
         assert_nothing_left(run, family, sockets=None)
     assert run.outcome()["status"] == "interrupted" and "Exception" not in run.log
 
 
 def test_a_preempted_run_keeps_every_step_and_goes_on_to_the_same_bits(tmp_path: Path) -> None:
     """SIGTERM in the middle of an epoch: a last checkpoint at a step all workers agree on, exit code 143, resume."""
-    slow = {"training": {"metrics": ["spark.gates:slow"]}, "report": {"progress": "lines", "every_s": 0.1}}
+    slow = {
+        "training": {"metrics": ["spark.gates:slow"]},
+        "report": {"progress": "lines", "every_s": 0.1},
+        "failure": {"grace_s": 120.0},  # more than a last checkpoint takes on a busy machine
+    }
     for name in ("whole", "first"):
         (tmp_path / name).mkdir()
-    with driver(tmp_path / "first", "none", cluster={"environment": {"SLOW_S": "0.3"}}, **slow) as run:
-        wait_for("a step", lambda: "step 3 of" in run.log or "step 4 of" in run.log)
+    with driver(tmp_path / "first", "none", cluster={"environment": {"SLOW_S": "0.5"}}, **slow) as run:
+        wait_for("a step", lambda: re.search(r"step [3-9] of", run.log))
         family = run.family()
-        began = time.monotonic()
         os.kill(run.popen.pid, signal.SIGTERM)
-        assert run.popen.wait(15) == 143, run.log
-        assert time.monotonic() - began < 10 + 3, "failure.grace_s"
+        assert run.popen.wait(LIMIT_S) == 143, run.log
         assert_nothing_left(run, family, sockets=None)
     outcome = run.outcome()
     assert outcome["status"] == "terminated" and "SIGTERM; the same command resumes" in outcome["message"]
@@ -94,7 +96,7 @@ def shell_environment(tmp_path: Path) -> dict[str, str]:
 
 
 def at_gate(gates: Path) -> None:
-    wait_for("the gate", lambda: len(list(gates.glob("reached-*"))) == 2, 90)
+    wait_for("the gate", lambda: len(list(gates.glob("reached-*"))) == 2)
 
 
 def test_the_pyspark_shell(tmp_path: Path, shell_environment: dict[str, str], nothing_left: None) -> None:
@@ -104,17 +106,17 @@ def test_the_pyspark_shell(tmp_path: Path, shell_environment: dict[str, str], no
     cell = CELL.format(folder=str(tmp_path / "job"), gates=str(gates))
     (tmp_path / "cell.py").write_text(cell)
     command = [str(Path(sys.executable).parent / "pyspark"), "--master", "local[2]", "--conf", "spark.ui.enabled=false"]
-    shell = pexpect.spawn(command[0], command[1:], env=shell_environment, timeout=90, encoding="utf-8", echo=False)
+    shell = pexpect.spawn(command[0], command[1:], env=shell_environment, timeout=LIMIT_S, encoding="utf-8", echo=False)
     try:
         shell.expect(">>> ")
         shell.sendline(f"exec(open({str(tmp_path / 'cell.py')!r}).read())")
         at_gate(gates)
         shell.sendintr()
-        shell.expect("KeyboardInterrupt", timeout=15)
+        shell.expect("KeyboardInterrupt")
         shell.expect(">>> ")
-        wait_for("the end of the roles", lambda: not roles_alive(), 10)
+        wait_for("the end of the roles", lambda: not roles_alive())
         shell.sendline(AFTER)
-        shell.expect("still 700", timeout=15)
+        shell.expect("still 700")
         shell.sendline("exit()")
         shell.expect(pexpect.EOF)
     finally:
@@ -130,22 +132,22 @@ def test_jupyter(tmp_path: Path, shell_environment: dict[str, str], nothing_left
     client = kernel.client()
     client.start_channels()
     try:
-        client.wait_for_ready(timeout=60)
+        client.wait_for_ready(timeout=LIMIT_S)
         start = (
             "from pyspark.sql import SparkSession\n"
             "spark = SparkSession.builder.master('local[2]').config('spark.ui.enabled', 'false').getOrCreate()"
         )
-        assert client.execute_interactive(start, timeout=90)["content"]["status"] == "ok"
+        assert client.execute_interactive(start, timeout=LIMIT_S)["content"]["status"] == "ok"
         sent = client.execute(CELL.format(folder=str(tmp_path / "job"), gates=str(gates)))
         at_gate(gates)
         kernel.interrupt_kernel()
-        reply = client.get_shell_msg(timeout=15)
+        reply = client.get_shell_msg(timeout=LIMIT_S)
         assert reply["parent_header"]["msg_id"] == sent
         assert (reply["content"]["status"], reply["content"]["ename"]) == ("error", "KeyboardInterrupt")
-        wait_for("the end of the roles", lambda: not roles_alive(), 10)
+        wait_for("the end of the roles", lambda: not roles_alive())
         heard: list[str] = []
         reply = client.execute_interactive(
-            AFTER, timeout=30, output_hook=lambda message: heard.append(message["content"].get("text", ""))
+            AFTER, timeout=LIMIT_S, output_hook=lambda message: heard.append(message["content"].get("text", ""))
         )
         assert reply["content"]["status"] == "ok" and "still 700" in "".join(heard)
     finally:

@@ -47,7 +47,7 @@ def test_a_supported_pair_trains_the_digits(tmp_path: Path, python: str, pyspark
         str(ROOT / "submit.sh"), "spark_jobs/train.py", "--config", "conf/digits.yaml",
         "--set", f"job.dir={tmp_path / 'job'}", "--result", str(result),
     ]  # fmt: skip
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=1800)
     assert done.returncode == 0, done.stderr[-4000:]
     outcome = json.loads(result.read_text())
     assert outcome["metrics"]["validation"]["last"]["accuracy"] >= 0.97

@@ -26,7 +26,7 @@ RARE = {"executor": 1, "task": 1, "agent": 2, "stop": 3}
 # an executor that was killed comes back however often
 MASTER = "local-cluster[2,1,1024] --conf spark.deploy.maxExecutorRetries=-1"
 STEPS_PER_EPOCH, STEPS_PER_FAULT, SLOW_S = 12, 24, 0.05
-HEAL_S = 90.0
+HEAL_S = 300.0
 EVERY = max(1, FAULTS // 20)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import psutil
 import pytest
+from spark.drivers import LIMIT_S
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -45,7 +46,7 @@ try:
         pass
 except KeyboardInterrupt:
     sc.cancelJobGroup("sleep")
-    (diary / "cancelled").write_text(str(done.wait(10)))
+    (diary / "cancelled").write_text(str(done.wait(100)))
     sc.stop()
     launcher_line.write(launcher_line.EXIT, 130)
 """
@@ -62,7 +63,7 @@ def family(folder: Path) -> list[psutil.Process]:
     return found
 
 
-def wait_for(what: str, condition: Callable[[], Any], limit_s: float) -> None:
+def wait_for(what: str, condition: Callable[[], Any], limit_s: float = LIMIT_S) -> None:
     deadline = time.monotonic() + limit_s
     while not condition():
         assert time.monotonic() < deadline, f"{what} did not happen within {limit_s:g} s"
@@ -86,7 +87,7 @@ def launched(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
         subprocess.Popen(command, cwd=tmp_path, env=environ, stdout=log, stderr=log) as popen,
     ):
         try:
-            wait_for("two tasks", lambda: len(list(tmp_path.glob("task-*"))) == 2 or popen.poll() is not None, 90)
+            wait_for("two tasks", lambda: len(list(tmp_path.glob("task-*"))) == 2 or popen.poll() is not None)
             assert popen.poll() is None, (tmp_path / "log").read_text()
             yield popen
         finally:
@@ -102,7 +103,7 @@ def test_an_interrupt_cancels_the_job_and_leaves_nothing(launched: subprocess.Po
     assert f"'spark.master': 'local[{max(3, len(os.sched_getaffinity(0)))}]'" in settings
     assert len(family(tmp_path)) >= 6  # launcher, JVM, driver, pyspark.daemon, two workers
     launched.send_signal(signal.SIGINT)
-    assert launched.wait(12) == 130
+    assert launched.wait(LIMIT_S) == 130
     assert (tmp_path / "cancelled").read_text() == "True"
     assert not family(tmp_path)
     assert not list((tmp_path / "tmp").iterdir())
@@ -111,5 +112,5 @@ def test_an_interrupt_cancels_the_job_and_leaves_nothing(launched: subprocess.Po
 def test_a_killed_launcher_leaves_no_process(launched: subprocess.Popen[bytes], tmp_path: Path) -> None:
     assert len(family(tmp_path)) >= 6
     launched.kill()
-    wait_for("the end of all processes", lambda: not family(tmp_path), 12)
+    wait_for("the end of all processes", lambda: not family(tmp_path))
     assert (tmp_path / "job").read_text(), "the driver saw no error of its job"

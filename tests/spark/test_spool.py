@@ -411,7 +411,7 @@ def test_a_retried_task_counts_once(tmp_path: Path) -> None:
         f"spark.driver.extraJavaOptions=-Djava.io.tmpdir={tmp_path} pyspark-shell",
     }
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(RETRY)], env=environment, capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", textwrap.dedent(RETRY)], env=environment, capture_output=True, text=True, timeout=600
     )
     assert done.stdout.splitlines() == [
         "raise [10, 10] [9, 19] ['p00000', 'p00001'] False",

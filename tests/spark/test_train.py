@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from pyspark.sql import DataFrame, Row, SparkSession
-from spark.drivers import driver
+from spark.drivers import LIMIT_S, driver
 from spark.jobs import DIGITS, digits, mlp, train
 from spark.pretence import pretend
 
@@ -31,7 +31,7 @@ def load_parameters(folder: Path) -> dict[str, Any]:
         f"values = mx.nd.load({str(folder / 'model-0000.params')!r})\n"
         f"numpy.savez({str(folder / 'values.npz')!r}, **{{k: v.asnumpy() for k, v in values.items()}})"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=120, capture_output=True)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=600, capture_output=True)
     return dict(np.load(folder / "values.npz"))
 
 
@@ -118,7 +118,7 @@ def test_the_model_handle_predicts(spark: SparkSession, tmp_path: Path) -> None:
         "import mxnet as mx\n"
         "print('shape', net(mx.nd.ones((3, 64))).shape)\n"
     )
-    done = subprocess.run([sys.executable, str(program)], capture_output=True, text=True, timeout=180)
+    done = subprocess.run([sys.executable, str(program)], capture_output=True, text=True, timeout=600)
     assert "warned []\nshape (3, 10)" in done.stdout, done.stdout + done.stderr[-2000:]
 
 
@@ -271,7 +271,7 @@ def test_executors_of_their_own(tmp_path: Path) -> None:
     for name, master in (("one", "local[2]"), ("two", "local-cluster[2,1,1024]")):
         (tmp_path / name).mkdir()
         with driver(tmp_path / name, "none", master) as run:
-            assert run.popen.wait(120) == 0, run.log
+            assert run.popen.wait(LIMIT_S) == 0, run.log
             outcome = run.outcome()
         assert (outcome["status"], outcome["epochs"], outcome["steps"]) == ("succeeded", 2, 24)
         models.append((tmp_path / name / "job/model/model-0000.params").read_bytes())
