@@ -54,8 +54,6 @@ NOT_YET: set[str] = {
     "mx/runtime/agent_channel.py AgentChannel",
     "mx/runtime/agent_channel.py AgentChannel.__init__",
     # spark
-    "spark/run/gang.py Gang",
-    "spark/run/gang.py Gang.__init__",
     # topology
     "topology/memory.py module",
 }

@@ -98,7 +98,7 @@ class Attempts:
         """Do what is to be done beside listening."""
         # the lease before all else: what was published since is not ours to count, or to go on from
         self._wait(0.0)
-        self._recorder.poll(self._gang.committed)
+        self._recorder.poll(self._gang.confirm_commit)
         why = self._context.shutdown.take_request()
         if why is not None:
             self._context.display.phase(f"{why}: making a last checkpoint")
@@ -141,7 +141,7 @@ class Attempts:
         """Follow an attempt to its end and return why it failed, None after success."""
         self._advisor.begin_attempt(self._gang.size)
         try:
-            for reported in self._gang.talk():
+            for reported in self._gang.events():
                 self._recorder.record(reported)
                 self._advisor.look(reported)
         except ClusterError as error:
@@ -159,7 +159,7 @@ class Attempts:
     def _go_on(self, error: MXSparkError) -> None:
         """Begin the next attempt, or raise."""
         gang = self._gang
-        is_whole = gang.whole()
+        is_whole = gang.can_restart_in_place()
         if not is_whole:
             error = self._after_the_stage(error)
         assert error.cause is not None
@@ -170,9 +170,9 @@ class Attempts:
             raise last_word(error, step, self._failed, self._policy.max_restarts)
         self._go_back(step)
         if step.action == IN_PLACE:
-            gang.pause(step.wait_s)
+            gang.drain(step.wait_s)
             self._end_if_told()
-            gang.again(self._bundle)
+            gang.restart(self._bundle)
         else:
             self._pause(step.wait_s)
             self._new_stage(error)
@@ -185,7 +185,7 @@ class Attempts:
     def _decide(self) -> Next:
         step = restart.decide(self._failed, self._policy)
         # only a gang that is closed can be asked; one that goes on in place has its stage
-        cancelled = self._gang.cancelled() if step.action == STAGE else None
+        cancelled = self._gang.cancellation() if step.action == STAGE else None
         return step if cancelled is None else Next(STOP, 0.0, f"the stage was cancelled in Spark: {cancelled}")
 
     def _go_back(self, step: Next) -> None:
@@ -201,7 +201,7 @@ class Attempts:
         # first of all: as long as the stage is there its slots are taken, and Spark does not say how it ended
         self._gang.close("slots are lost")
         parameters = self._recorder.standing.parameters
-        return memory.explained(error, self._gang.said(), self._context.facts, self._context.job, parameters)
+        return memory.explained(error, self._gang.spark_error(), self._context.facts, self._context.job, parameters)
 
     def _pause(self, seconds: float) -> None:
         until = time.monotonic() + seconds
@@ -221,7 +221,7 @@ class Attempts:
         self._bundle = dataclasses.replace(
             self._bundle, size=size, training_data=training, validation_data=validation
         )  # fmt: skip
-        self._listen_to(self._gangs.enter_context(Gang.of(self._context, size, self._gang.attempt + 1)))
+        self._listen_to(self._gangs.enter_context(Gang(self._context, size, self._gang.attempt + 1)))
         self._gang.begin(self._bundle)
 
     def _announce(self, attempt: FailedAttempt, wait_s: float) -> None:

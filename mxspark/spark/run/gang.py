@@ -1,87 +1,78 @@
-"""The driver's side of a gang: its own agent, the barrier stage of the agents, and the talk with them."""
+"""The driver's side of a gang: its own agent, the barrier stage of the other agents, and the attempts they make."""
 
 from __future__ import annotations
 
-import contextlib
-import json
 import secrets
 import sys
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
+from enum import Enum
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Optional
+from typing import Optional
 
-from mxspark.agent import launch
 from mxspark.config.job_config import JobConfig
-from mxspark.errors import MXSparkError, NotStarted
-from mxspark.errors.cause import Cause
+from mxspark.errors import InternalError
 from mxspark.job.spec import AgentSpec, DriverAgentSpec, Limits, WorkerSpec
-from mxspark.protocol import codec, commands, events
-from mxspark.protocol.events import Ended, Listening, Placed, Reported
+from mxspark.protocol import codec, commands
+from mxspark.protocol.events import Ended, Reported
 from mxspark.protocol.specs import GroupSpec
-from mxspark.spark.run import task
+from mxspark.spark.run.barrier_stage import BarrierStage
 from mxspark.spark.run.context import RunContext
-from mxspark.spark.session import compat
-from mxspark.spark.session.call import SparkCall
-from mxspark.spark.session.session import SessionFacts
+from mxspark.spark.run.driver_agent import DriverAgent
 from mxspark.topology import hosts, identity
 
-_POLL_S = 0.2
-_STOP_S = 8.0
+
+class Phase(Enum):
+    """Where a gang stands."""
+
+    STARTED = "the driver's agent is there, and nothing is begun"
+    ATTEMPT = "an attempt is being made"
+    FAILED = "it has failed; agents that are left wait for the next"
+    DONE = "it has succeeded, and every agent ends by itself"
+    CLOSED = "nothing runs any more"
+
+
+_NEXT = {
+    Phase.STARTED: {Phase.ATTEMPT, Phase.CLOSED},
+    Phase.ATTEMPT: {Phase.FAILED, Phase.DONE, Phase.CLOSED},
+    Phase.FAILED: {Phase.ATTEMPT, Phase.CLOSED},
+    Phase.DONE: {Phase.CLOSED},
+    Phase.CLOSED: set[Phase](),
+}
 
 
 class Gang:
     """The agents of one barrier stage and of the driver, and the attempts they make, one after the other.
 
-    The driver's agent is started on construction. Use as a context manager: on any way out nothing
-    is left running.
+    The driver's agent is started on construction. Use as a context manager: on any way out nothing is left running.
 
-    Attributes
+    Parameters
     ----------
     size : int
         Number of workers.
+    first : int
+        Number of the first attempt.
+
+    Attributes
+    ----------
     on_turn : callable
         Called several times a second while the gang is listened to; what it raises ends the gang.
     attempt : int
-        Number of the newest attempt begun; the first of this gang has the number `first`.
+        Number of the newest attempt begun.
     ended : Ended or None
         How the newest attempt ended.
     """
 
-    def __init__(self, session: SessionFacts, job: JobConfig, run_id: str, logs: Path, size: int, first: int) -> None:
-        self.on_turn: Callable[[], None] = lambda: None
-        self._session, self._job, self._run_id, self._logs, self.size = session, job, run_id, logs, size
-        self._secret = secrets.token_hex(32)
-        failure = job.failure
-        self._limits = Limits(failure.start_s, failure.hang_s, failure.lease_s, failure.shutdown_s)
-        self._sys_path = tuple(str(Path(entry).absolute()) for entry in sys.path)
-        self._stage: Optional[SparkCall[list[str]]] = None
-        self._closed = self._over = self._given_up = False
-        self._heard = time.monotonic()
-        self._stage_over_at: Optional[float] = None
+    def __init__(self, context: RunContext, size: int, first: int) -> None:
+        self.size = size
         self.attempt = first - 1
         self.ended: Optional[Ended] = None
-        spec = DriverAgentSpec(
-            run_id=run_id,
-            size=size,
-            bind=session.driver_host,
-            secret=self._secret,
-            limits=self._limits,
-            sys_path=self._sys_path,
-            log_dir=str(logs),
-            scratch=str(logs.parent),
-            identity=identity.host_identity(),
-            same_host=hosts.must_share_one(job.transport.mode),
-            first=first,
-        )
-        self._agent, self._channel = launch.driver_agent(spec, sys.executable)
-
-    @classmethod
-    def of(cls, run: RunContext, size: int, first: int) -> Gang:
-        """Return the gang of a run."""
-        return cls(run.facts, run.job, run.run_id, run.scratch / "logs", size, first)
+        self.on_turn: Callable[[], None] = lambda: None
+        self._context = context
+        self._phase = Phase.STARTED
+        self._stage: Optional[BarrierStage] = None
+        self._agent = DriverAgent(_driver_agent_spec(context, size, first))
 
     def __enter__(self) -> Gang:
         return self
@@ -93,41 +84,42 @@ class Gang:
 
     def close(self, why: str = "the driver gave up") -> None:
         """End every process of the gang, and the stage; once."""
-        if self._closed:
+        if self._phase is Phase.CLOSED:
             return
-        self._closed = True
-        if not self._over and not self._stop(why):
-            self._agent.kill()  # left alone it would take itself for orphaned, and remove the run's files
-        if self._stage is not None and not self._stage.done.wait(self._limits.shutdown_s):
-            self._given_up = True  # Spark may wait for a lost node to be given up before it ends a stage
-            self._stage.cancel(_STOP_S)
-        self._agent.stop()
+        was_done = self._phase is Phase.DONE
+        self._go_to(Phase.CLOSED)  # first: an interrupt in the middle of this must not begin it again
+        # in the order in which they hold each other: agents end when the driver's agent says so, tasks when their
+        # agents have ended, and what a killed agent has left is only its own once nobody else can use it
+        if not was_done:
+            self._agent.end(why)
+        if self._stage is not None:
+            self._stage.close()
+        self._agent.clean_up()
 
     def begin(self, bundle: WorkerSpec) -> None:
         """Hand the driver's agent its orders and start the barrier stage."""
-        address = self._listening()
-        self._send_begin(bundle)
-        spec = AgentSpec(
+        address = self._agent.wait_for_address(self._receive)
+        self._begin_attempt(bundle)
+        facts = self._context.facts
+        spec = self._agent.spec
+        of_slot = AgentSpec(
             rank=0,
             size=self.size,
-            run_id=self._run_id,
+            run_id=spec.run_id,
             address=address,
-            secret=self._secret,
-            limits=self._limits,
-            sys_path=self._sys_path,
-            log_dir=str(self._logs) if self._session.one_machine else None,
+            secret=spec.secret,
+            limits=spec.limits,
+            sys_path=spec.sys_path,
+            log_dir=spec.log_dir if facts.one_machine else None,
         )
-        context = self._session.spark.sparkContext
-        body = partial(task.run_slot, json.dumps(codec.encode(spec)))
-        stage = context.parallelize(range(self.size), self.size).barrier().mapPartitions(body)
-        description = f"mxspark {self._job.job.name}: {self.size} workers"
-        self._stage = SparkCall(context, f"mxspark-{self._run_id}-gang", description, stage.collect)
+        description = f"mxspark {self._context.job.job.name}: {self.size} workers"
+        self._stage = BarrierStage(facts.spark.sparkContext, of_slot, description)
 
-    def again(self, bundle: WorkerSpec) -> None:
+    def restart(self, bundle: WorkerSpec) -> None:
         """Begin the next attempt on the agents that are there."""
-        self._send_begin(bundle)
+        self._begin_attempt(bundle)
 
-    def talk(self) -> Iterator[Reported]:
+    def events(self) -> Iterator[Reported]:
         """Yield what agents and workers report until the attempt is over, `Ended` being the last.
 
         Raises
@@ -135,155 +127,98 @@ class Gang:
         ClusterError
             If the driver's agent is gone or Spark ended the stage; the gang cannot go on then.
         """
-        self.ended = None
         while self.ended is None:
-            message = self._receive()
-            if message is None:
+            reported = self._receive()
+            if reported is None:
                 continue
-            who = message.pop("from", {"role": "driver", "rank": 0})
-            event = events.from_wire(message)
-            if isinstance(event, Ended):
-                self.ended = event
-                self._over = event.cause is None
-            yield Reported(str(who["role"]), int(who["rank"]), event)
+            if isinstance(reported.event, Ended):
+                self.ended = reported.event
+                self._go_to(Phase.DONE if self.ended.cause is None else Phase.FAILED)
+            yield reported
 
-    def whole(self) -> bool:
-        """Tell whether every agent lives, so that a next attempt can be made on them."""
-        running = self._stage is not None and not self._stage.done.is_set()
-        return running and not self._over and self.ended is not None and not self.ended.lost
+    def can_restart_in_place(self) -> bool:
+        """Whether every agent lives, so that a next attempt can be made on them."""
+        if self._phase is not Phase.FAILED or self._agent.has_ended:
+            return False
+        is_held = self._stage is not None and self._stage.is_running()
+        return is_held and self.ended is not None and not self.ended.lost
 
-    def cancelled(self) -> Optional[str]:
+    def cancellation(self) -> Optional[str]:
         """Return what Spark says if someone else cancelled the stage or stopped the session; ask after `close`."""
-        error = self._stage.failed() if self._stage is not None and not self._given_up else None
-        return compat.message_of(error) if error is not None and compat.is_cancelled(error) else None
+        return self._stage.cancellation() if self._stage is not None else None
 
-    def said(self) -> Optional[str]:
+    def spark_error(self) -> Optional[str]:
         """Return all that Spark says of a stage that failed; ask after :meth:`close`."""
-        error = self._stage.failed() if self._stage is not None else None
-        return compat.all_text_of(error) if error is not None else None
+        return self._stage.error() if self._stage is not None else None
 
-    def pause(self, seconds: float) -> None:
-        """Wait, and keep listening."""
+    def drain(self, seconds: float) -> None:
+        """Wait, and take what is still reported of the attempt that has ended."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             self._receive()
 
-    def committed(self, step: int) -> None:
+    def confirm_commit(self, step: int) -> None:
         """Tell rank 0 that what it staged at `step` is published."""
-        self._tell(commands.Committed(step))
+        self._agent.tell(commands.Committed(step))
 
     def end_early(self, why: str) -> None:
-        """Have the workers agree on a step, make a last checkpoint there and end; :meth:`talk` goes on until then."""
-        self._tell(commands.EndEarly(why))
+        """Have the workers agree on a step, make a last checkpoint there and end; :meth:`events` go on until then."""
+        self._agent.tell(commands.EndEarly(why))
 
-    def _wanted(self) -> GroupSpec:
-        """Return what roles an attempt needs; the driver's agent places them once the others have said where they are.
-
-        So many servers as hosts are not known before that.
-        """
-        job, cluster = self._job, self._job.cluster
-        a_server_a_host = cluster.num_servers is None and job.exchange == "hierarchical"
-        return GroupSpec(
-            servers=None if a_server_a_host else job.servers_for(self.size),
-            servers_on_driver=cluster.servers_on_driver,
-            sums_in_host=job.exchange == "hierarchical",
-            mode=job.transport.mode,
-            threads=cluster.threads_per_worker or self._session.task_cpus,
-            server_threads=cluster.server_threads,
-            environment=dict(cluster.environment),
-        )
-
-    def _send_begin(self, bundle: WorkerSpec) -> None:
+    def _begin_attempt(self, bundle: WorkerSpec) -> None:
+        self._go_to(Phase.ATTEMPT)
         self.attempt += 1
-        self._tell(commands.Begin(self.attempt, self._wanted(), codec.encode(bundle)))
+        self.ended = None
+        self._agent.tell(commands.Begin(self.attempt, _group_spec(self._context, self.size), codec.encode(bundle)))
 
-    def _tell(self, command: commands.Command) -> None:
-        # the agent may have ended meanwhile; talk() then finds its last words, or their absence
-        with contextlib.suppress(ConnectionError):
-            self._channel.send(commands.to_wire(command))
-
-    def _listening(self) -> tuple[str, int]:
-        deadline = time.monotonic() + self._limits.start_s
-        while time.monotonic() < deadline:
-            message = self._receive()
-            event = events.from_wire(message) if message is not None else None
-            if isinstance(event, Listening):
-                return event.address
-        raise NotStarted(
-            f"the driver's agent did not open its port within {self._limits.start_s:g} s (failure.start_s); see what "
-            "keeps this machine busy, or raise failure.start_s"
-        )
-
-    def _receive(self) -> Optional[dict[str, Any]]:
-        """Return the next message, None if there was none for a moment."""
+    def _receive(self) -> Optional[Reported]:
+        """Return what is reported next, None if nothing was for a moment."""
         self.on_turn()
         try:
-            message = self._channel.receive(_POLL_S)
+            return self._agent.receive()
         except TimeoutError:
-            self._look_at_agent()
-            self._look_at_stage()
+            # only now that the agent has nothing more to say: if the stage is over, its last words say why
+            if self._stage is not None:
+                self._stage.ensure_in_use()
             return None
-        self._heard = time.monotonic()
-        if message is None:
-            self._over = True
-            raise self._agent_gone(self._agent.wait(_STOP_S)["message"])
-        if "beat" in message:
-            return None
-        return None if self._is_placed(message) else message
 
-    def _is_placed(self, message: dict[str, Any]) -> bool:
-        """Tell whether a message says where the roles are; it names what is left behind if the agent is killed."""
-        event = events.from_wire(message) if message.get("event") == Placed.__name__ else None
-        if isinstance(event, Placed):
-            self._agent.sockets = event.sockets
-        return event is not None
-
-    def _look_at_agent(self) -> None:
-        """Give up an agent that has not even sent a beat: it is stopped, or the machine is."""
-        silent_s = time.monotonic() - self._heard
-        if silent_s > self._limits.lease_s:
-            self._over = True
-            self._agent.kill()
-            raise self._agent_gone(f"it was silent for {silent_s:.1f} s (failure.lease_s = {self._limits.lease_s:g} s)")
-
-    def _agent_gone(self, why: str) -> MXSparkError:
-        words = f"the driver's own agent is gone, and the scheduler with it: {why}"
-        return Cause.here("agent", "agent", words, rank=-1, pid=self._agent.pid, log_tail=_tail(self._logs)).as_error()
-
-    def _look_at_stage(self) -> None:
-        if self._stage is None or not self._stage.done.is_set():
-            return
-        error = self._stage.failed()
-        if error is not None:
-            raise self._stage_gone(f"Spark ended the workers' stage: {compat.message_of(error)}") from error
-        self._stage_over_at = self._stage_over_at or time.monotonic()
-        if time.monotonic() - self._stage_over_at > self._limits.shutdown_s:
-            raise self._stage_gone(
-                f"the workers' stage is over and the driver's agent says nothing: {'; '.join(self._stage.result())}"
-            )
-
-    def _stage_gone(self, why: str) -> MXSparkError:
-        return Cause.here("stage", "driver", why).as_error()
-
-    def _stop(self, why: str) -> bool:
-        """Have the driver's agent end every role and itself; True once it has."""
-        try:
-            self._channel.send(commands.to_wire(commands.Stop(why)))
-            deadline = time.monotonic() + _STOP_S
-            while time.monotonic() < deadline:
-                try:
-                    message = self._channel.receive(_POLL_S)
-                except TimeoutError:
-                    continue
-                if message is None:
-                    return True
-                self._is_placed(message)
-        except OSError:
-            return True  # the agent is gone, and its roles with it
-        return False
+    def _go_to(self, phase: Phase) -> None:
+        if phase not in _NEXT[self._phase]:
+            raise InternalError(f"a gang that is {self._phase.name} cannot become {phase.name}")
+        self._phase = phase
 
 
-def _tail(logs: Path) -> str:
-    """Return the end of the agent's log."""
-    path = logs / "agent-driver.log"
-    return path.read_text(errors="replace")[-4096:] if path.exists() else ""
+def _driver_agent_spec(context: RunContext, size: int, first: int) -> DriverAgentSpec:
+    failure = context.job.failure
+    return DriverAgentSpec(
+        run_id=context.run_id,
+        size=size,
+        bind=context.facts.driver_host,
+        secret=secrets.token_hex(32),
+        limits=Limits(failure.start_s, failure.hang_s, failure.lease_s, failure.shutdown_s),
+        sys_path=tuple(str(Path(entry).absolute()) for entry in sys.path),
+        log_dir=str(context.scratch / "logs"),
+        scratch=str(context.scratch),
+        identity=identity.host_identity(),
+        same_host=hosts.must_share_one(context.job.transport.mode),
+        first=first,
+    )
+
+
+def _group_spec(context: RunContext, size: int) -> GroupSpec:
+    """Return what roles an attempt needs; the driver's agent places them once the others have said where they are.
+
+    So many servers as hosts are not known before that.
+    """
+    job: JobConfig = context.job
+    cluster = job.cluster
+    is_hierarchical = job.exchange == "hierarchical"
+    return GroupSpec(
+        servers=None if cluster.num_servers is None and is_hierarchical else job.servers_for(size),
+        servers_on_driver=cluster.servers_on_driver,
+        sums_in_host=is_hierarchical,
+        mode=job.transport.mode,
+        threads=cluster.threads_per_worker or context.facts.task_cpus,
+        server_threads=cluster.server_threads,
+        environment=dict(cluster.environment),
+    )

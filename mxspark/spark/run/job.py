@@ -110,8 +110,8 @@ def _train(context: RunContext, given: Frames, on_event: Optional[Hook] = None) 
         with phases("check"):
             display.phase("checking")
             checked = preflight.check(context, given)
-        # before the rows are spooled: the scheduler comes up meanwhile
-        gang = stack.enter_context(Gang.of(context, job.cluster.num_workers, 1))
+        # before the rows are spooled: the driver's agent comes up meanwhile
+        gang = stack.enter_context(Gang(context, job.cluster.num_workers, 1))
         with phases("spool"):
             display.phase("spooling")
             spooled = Spooled(context, checked.frames, jvm.pid, stack)
