@@ -24,6 +24,7 @@ from typing import Any, Optional
 
 from mxspark.errors import ClusterError
 from mxspark.protocol import specs
+from mxspark.spark.session import local_folders
 from mxspark.system import procfs, unix_sockets
 from mxspark.topology import identity, placement
 
@@ -45,9 +46,8 @@ def add_to(verbs: Any) -> argparse.ArgumentParser:
 
 def run(given: argparse.Namespace) -> int:
     """List what dead runs left, remove it if asked to, and return the exit code."""
-    local = [folder for folder in os.environ.get("SPARK_LOCAL_DIRS", "").split(",") if folder]
     old_s = given.older_than * 3600
-    leftovers = find([*local, *given.folders], old_s)
+    leftovers = find([*local_folders.of_driver(), *given.folders], old_s)
     for left in leftovers:
         print(f"{left.kind:8} {left.name}  {left.detail}")
     problems = remove(leftovers) if given.remove else []
@@ -99,7 +99,7 @@ def find(folders: Sequence[str] = (), old_s: float = OLD_S) -> list[Leftover]:
     ]
     leftovers += [Leftover("socket", str(path), "nobody listens on it") for path in _dead_sockets()]
     used = {path for pid in procfs.pids() for path in procfs.used_paths(pid)}
-    for path in _our_folders([tempfile.gettempdir(), *folders]):
+    for path in _our_folders(sorted({tempfile.gettempdir(), *folders})):
         match = _SPOOL.fullmatch(path.name)
         changed_s = time.time() - _changed(path)
         if (match and match.group(1) in alive) or changed_s < old_s or any(_below(file, path) for file in used):

@@ -22,7 +22,7 @@ import numpy as np
 from mxspark.data import plan as plans
 from mxspark.data.dataset import DataSet
 from mxspark.data.plan import Plan
-from mxspark.data.spool import ColumnSpec, SpoolReady
+from mxspark.data.spool import ColumnSpec, SpoolReady, file_of
 from mxspark.errors import DataError, InternalError
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -146,7 +146,7 @@ def _map(spool: SpoolReady, name: str, pages: _Pages) -> Optional[Array]:
     found = {file.name: file for file in spool.files}
     if name not in found:
         raise InternalError(f"partition {spool.partition} was spooled without {name!r}: it holds {sorted(found)}")
-    file, path = found[name], Path(spool.path) / f"{name}.bin"
+    file, path = found[name], file_of(spool.path, name)
     dtype = np.dtype(file.dtype)
     expected = spool.rows * int(np.prod(file.shape, dtype=np.int64)) * dtype.itemsize
     try:

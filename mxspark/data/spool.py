@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional
+from typing import Optional, Union
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Content:
 
 @dataclass(frozen=True)
 class SpoolFile:
-    """One array of one spooled partition: a plain C-contiguous file ``<path of the spool>/<name>.bin``.
+    """One array of one spooled partition: a plain C-contiguous file, see :func:`file_of`.
 
     Attributes
     ----------
@@ -149,6 +149,11 @@ class SpoolReady:
     rows: int
     files: tuple[SpoolFile, ...]
     problems: tuple[RowProblem, ...] = ()
+
+
+def file_of(folder: Union[str, Path], name: str) -> Path:
+    """Return the file of the array `name` in the folder of a spooled partition."""
+    return Path(folder) / f"{name}.bin"
 
 
 def run_folder_name(run_id: str) -> str:

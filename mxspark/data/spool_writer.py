@@ -19,7 +19,7 @@ import numpy as np
 
 from mxspark.data.cells import BadRows, Cells
 from mxspark.data.convert import Target
-from mxspark.data.spool import ColumnSpec, Content, RowProblem, SpoolFile
+from mxspark.data.spool import ColumnSpec, Content, RowProblem, SpoolFile, file_of
 from mxspark.errors import ClusterError, InternalError
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class ArrayWriter:
         self._maximum = -math.inf
         self._content: Optional[Content] = None
         with _disk(folder):
-            self._file: BinaryIO = open(folder / f"{spec.name}.bin", "xb", opener=_private)  # noqa: SIM115
+            self._file: BinaryIO = open(file_of(folder, spec.name), "xb", opener=_private)  # noqa: SIM115
 
     def write(self, cells: Sequence[Cells], rows: int) -> bool:
         """Append a batch, one `Cells` a source column; False, and no promise on the file, where a row is bad."""

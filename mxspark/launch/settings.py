@@ -22,6 +22,7 @@ _OPTIONS = {
     "--principal", "--properties-file", "--proxy-user", "--py-files", "--queue", "--remote", "--repositories",
     "--total-executor-cores",
 }  # fmt: skip
+_GANG_VERBS = {"train", "check"}
 
 
 @dataclass(frozen=True)
@@ -200,15 +201,23 @@ def our_arguments(command: CommandLine, environ: Mapping[str, str], root: Path, 
         # a container has no locale at all, and its JVM then takes names of files for ASCII
         for key in ("spark.executorEnv.LC_ALL", "spark.yarn.appMasterEnv.LC_ALL"):
             ours += [] if key in given else ["--conf", f"{key}={utf8.UTF8}"]
-    for key, value in {
+    wanted = {"spark.ui.showConsoleProgress": "false"}  # it writes over the progress of the training
+    if may_form_gang(command.script, root):
         # a barrier stage cannot run with it: its slots must all be there at once; many clusters turn it on
-        "spark.dynamicAllocation.enabled": "false",
-        # it writes over the progress of the training
-        "spark.ui.showConsoleProgress": "false",
-    }.items():
+        wanted = {"spark.dynamicAllocation.enabled": "false", **wanted}
+    for key, value in wanted.items():
         if key not in command.confs():
             ours += ["--conf", f"{key}={value}"]
     return ours
+
+
+def may_form_gang(script: str, root: Path) -> bool:
+    """Tell whether a script may need all its slots at once: training and check do; of the user's own nothing is known.
+
+    Scripts below ``spark_jobs/`` of the checkout are named for their verb.
+    """
+    path = Path(script).resolve()
+    return path.parent != root.resolve() / "spark_jobs" or path.stem in _GANG_VERBS
 
 
 def option(arguments: tuple[str, ...], name: str) -> Optional[str]:

@@ -75,7 +75,7 @@ FENCES = {
 # Entry points, the launcher and the line to it, and the modules that read the environment for the driver.
 READS_ENVIRONMENT = (
     "agent/", "check/node.py", "cli/", "launch/", "protocol/launcher.py", "spark/session/session.py",
-    "spark/spool/task.py", "spark/hadoop/client.py", "mx/worker.py", "mx/ps_role.py",
+    "spark/session/local_folders.py", "spark/hadoop/client.py", "mx/worker.py", "mx/ps_role.py",
 )  # fmt: skip
 
 

@@ -93,6 +93,15 @@ def test_a_local_run_gets_slots_for_all_workers_and_our_settings() -> None:
     assert "local[8]" in our_arguments(command, {}, ROOT, cores=8)
 
 
+@pytest.mark.parametrize(
+    ("script", "needs_all_slots"),
+    [("train.py", True), ("check.py", True), ("score.py", False), ("/mine/score.py", True), ("/mine/a.py", True)],
+)
+def test_only_what_may_form_a_gang_goes_without_dynamic_allocation(script: str, needs_all_slots: bool) -> None:
+    command = sort_arguments([str(ROOT / "spark_jobs" / script)])
+    assert ("spark.dynamicAllocation.enabled=false" in our_arguments(command, {}, ROOT, cores=4)) == needs_all_slots
+
+
 @pytest.mark.parametrize("given", ["--master yarn", "--conf spark.master=yarn", "--conf=spark.master=yarn"])
 def test_a_master_of_the_users_stays(given: str) -> None:
     assert "--master" not in our_arguments(sort_arguments([*given.split(), "a.py"]), {}, ROOT, cores=4)

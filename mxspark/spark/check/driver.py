@@ -30,7 +30,7 @@ from mxspark.spark.check.task import ProbeOrder
 from mxspark.spark.hadoop import storage as hadoop
 from mxspark.spark.run import memory
 from mxspark.spark.run.timing import run_id
-from mxspark.spark.session import compat, session
+from mxspark.spark.session import compat, session, slots
 from mxspark.spark.session.call import SparkCall
 from mxspark.spark.session.session import SessionFacts
 from mxspark.spark.spool import inputs
@@ -51,11 +51,10 @@ def check(job: JobConfig, spark: SparkSession, say: Callable[[str], None]) -> li
     say : callable
         Told in words what is looked at.
     """
-    try:
-        facts = session.facts(spark)
-    except InputError as error:
-        # without barrier stages and RDDs nothing else can be looked at
-        return [Finding("session", PROBLEM, error.message, by=INPUT)]
+    facts = session.facts(spark)
+    problems = session.gang_problems(facts)
+    if problems:  # without barrier stages and RDDs nothing else can be looked at
+        return [Finding("session", PROBLEM, problem.message, by=INPUT) for problem in problems]
     return _Checkup(job, facts, say).run()
 
 
@@ -101,7 +100,7 @@ class _Checkup:
 
     def _slots(self) -> bool:
         workers = self._job.cluster.num_workers
-        session.wait_for_slots(self._facts, workers, self._job.failure.start_s)
+        slots.wait_for(self._facts, workers, self._job.failure.start_s)
         self._note("slots", f"{workers} for {workers} worker{'s' * (workers > 1)}")
         return True
 

@@ -15,7 +15,7 @@ from mxspark.check import network, node
 from mxspark.check.findings import Probe
 from mxspark.protocol import codec
 from mxspark.spark.run.task import python_path
-from mxspark.spark.spool.task import local_folders
+from mxspark.spark.session import local_folders
 from mxspark.system import procfs
 from mxspark.topology import identity
 
@@ -60,7 +60,7 @@ def run(order_json: str, _rows: Iterable[int]) -> Iterator[str]:
         identity=identity.host_identity(),
         socket=node.socket_trouble(),
         memory=node.memory_trouble(),
-        disks=tuple(node.disk(Path(folder)) for folder in local_folders()),
+        disks=tuple(node.disk(Path(folder)) for folder in local_folders.of_task()),
         files=node.limit("NOFILE"),
         threads=node.limit("NPROC"),
         threads_now=procfs.thread_count(os.getuid()),

@@ -22,7 +22,7 @@ from mxspark.spark.run.gang import Gang
 from mxspark.spark.run.record import Recorder
 from mxspark.spark.run.shutdown import Terminated
 from mxspark.spark.run.spooled import Spooled
-from mxspark.spark.session import session
+from mxspark.spark.session import slots
 
 _POLL_S = 0.2
 
@@ -213,7 +213,7 @@ class Attempts:
         """Begin on the slots that there are; the gang before is closed, and has freed its own."""
         cluster, limit_s = self._context.job.cluster, self._context.job.failure.start_s
         try:
-            size = session.slots_for(self._context.facts, cluster.num_workers, cluster.fewest_workers, limit_s)
+            size = slots.settle_for(self._context.facts, cluster.num_workers, cluster.fewest_workers, limit_s)
         except ClusterError as lack:
             raise ClusterError(f"{error.message}\nno new stage can be started: {lack.message}", error.cause) from lack
         # after the slots: rows are read again by the executors that have come, on disks that will be there

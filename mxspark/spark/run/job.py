@@ -93,6 +93,8 @@ def train_job(job: JobConfig, spark: SparkSession, run: str, shutdown: Shutdown)
 @contextlib.contextmanager
 def _context(job: JobConfig, spark: Optional[SparkSession], run: str, shutdown: Shutdown) -> Iterator[RunContext]:
     facts = session.facts(spark or SparkSession.getActiveSession() or session.start(f"mxspark {job.job.name}"))
+    for problem in session.gang_problems(facts):
+        raise problem
     display = displays.make(job.report.progress, job.report.every_s)
     scratch = Path(tempfile.mkdtemp(prefix="mxspark-"))
     try:

@@ -13,7 +13,7 @@ from mxspark.spark.hadoop.storage import HadoopStorage
 from mxspark.spark.run import memory
 from mxspark.spark.run.context import RunContext
 from mxspark.spark.run.spooled import Frames
-from mxspark.spark.session import session
+from mxspark.spark.session import slots
 from mxspark.spark.spool import inputs
 from mxspark.storage import open_storage
 from mxspark.storage.base import Storage
@@ -48,7 +48,7 @@ def check(context: RunContext, given: Frames) -> Checked:
     # whoever is at work there is waited for, or refused, before rows are spooled and slots are taken for nothing
     claim = Claim(storage, path, context.run_info(path), job.job.take_over, say=display.phase)
     claim.wait_until_free()
-    session.wait_for_slots(facts, job.cluster.num_workers, job.failure.start_s)
+    slots.wait_for(facts, job.cluster.num_workers, job.failure.start_s)
     for line in memory.warnings(facts, job):
         display.phase(f"warning: {line}")
     if job.transport.mode == "tcp":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -18,7 +17,15 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import DataType
 
 from mxspark.data.columns import sources
-from mxspark.data.spool import ColumnSpec, RowProblem, SpoolReady, remove_run_folder, run_folder, run_folder_name
+from mxspark.data.spool import (
+    ColumnSpec,
+    RowProblem,
+    SpoolReady,
+    file_of,
+    remove_run_folder,
+    run_folder,
+    run_folder_name,
+)
 from mxspark.errors import ClusterError, DataError, InternalError, MXSparkError
 from mxspark.protocol import codec
 from mxspark.spark.session import compat
@@ -140,7 +147,7 @@ def is_there(part: SpoolReady) -> bool:
     for file in part.files:
         wanted = part.rows * math.prod(file.shape) * np.dtype(file.dtype).itemsize
         try:
-            if os.stat(os.path.join(part.path, f"{file.name}.bin")).st_size != wanted:
+            if file_of(part.path, file.name).stat().st_size != wanted:
                 return False
         except OSError:
             return False

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import stat
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from mxspark.data.spool import ColumnSpec, SpoolReady, run_folder_name
 from mxspark.data.spool_writer import PartitionWriter
 from mxspark.errors import ClusterError
 from mxspark.protocol import codec
+from mxspark.spark.session import local_folders
 from mxspark.topology.identity import host_identity
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class SpoolTask:
 
     def _make_folder(self, partition: int, attempt: int) -> Path:
         """Make this attempt's own folder; partitions go round the local disks."""
-        folders = local_folders()
+        folders = [Path(folder) for folder in local_folders.of_task()]
         tried = []
         for turn in range(len(folders)):
             base = folders[(partition + turn) % len(folders)]
@@ -94,15 +94,6 @@ class SpoolTask:
             f"no local folder takes the spool ({'; '.join(tried)}); point spark.local.dir "
             "(on YARN: yarn.nodemanager.local-dirs) at a folder with room that can be written"
         )
-
-
-def local_folders() -> list[Path]:
-    """Return the local folders Spark gave this process, the system's temporary one without any."""
-    for name in ("SPARK_LOCAL_DIRS", "LOCAL_DIRS"):
-        found = [Path(part) for part in os.environ.get(name, "").split(",") if part]
-        if found:
-            return found
-    return [Path(tempfile.gettempdir())]
 
 
 def _own_folder(path: Path) -> None:

@@ -1,0 +1,91 @@
+"""Slots: how many tasks the session's executors can run at once, now and at most."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from typing import Any, Optional
+
+from pyspark.sql import SparkSession
+
+from mxspark.errors import ClusterError
+from mxspark.spark.session.session import SessionFacts
+
+_POLL_S = 0.2
+
+
+def wait_for(session: SessionFacts, workers: int, limit_s: float) -> None:
+    """Return when the application has a slot for each worker.
+
+    Raises
+    ------
+    ClusterError
+        If they can never come, or have not come within `limit_s` seconds.
+    """
+    most = _most(session.master, session.task_cpus)
+    if most is not None and most < workers:
+        raise ClusterError(
+            f"cluster.num_workers is {workers}, but the master {session.master!r} never has more than {most} "
+            f"slot{'s' if most > 1 else ''} (spark.task.cpus={session.task_cpus}); lower cluster.num_workers or start "
+            f"Spark with --master local[{workers}]"
+        )
+    deadline = time.monotonic() + limit_s
+    while True:
+        have = _now(session.spark)
+        if have >= workers:
+            return
+        if spark_is_stopped(session.spark):
+            raise ClusterError(
+                "the Spark session was stopped, so that no slots can come (on YARN: the application was killed, or its "
+                "master is gone for good); start another"
+            )
+        if time.monotonic() > deadline:
+            raise ClusterError(
+                f"cluster.num_workers is {workers}, but after {limit_s:g} s (failure.start_s) Spark has {have} slots; "
+                "ask for more executors (--num-executors, --executor-cores) or lower cluster.num_workers"
+            )
+        time.sleep(_POLL_S)
+
+
+def settle_for(session: SessionFacts, wanted: int, fewest: int, limit_s: float) -> int:
+    """Return how many workers to go on with after a loss: `wanted`, or what there is in the end, at least `fewest`.
+
+    Raises
+    ------
+    ClusterError
+        If there are fewer slots than that after `limit_s` seconds.
+    """
+    try:
+        wait_for(session, wanted, limit_s)
+    except ClusterError:
+        have = _now(session.spark)
+        if have < fewest:
+            raise
+        return min(have, wanted)
+    return wanted
+
+
+def _most(master: str, task_cpus: int) -> Optional[int]:
+    """Return the slots a master string can give at most, None where only the cluster knows."""
+    local = re.fullmatch(r"local(?:\[\s*([0-9]+|\*)\s*(?:,\s*[0-9]+\s*)?\])?", master)
+    if local:
+        cores = {None: 1, "*": os.cpu_count() or 1}.get(local.group(1)) or int(local.group(1))
+        return cores // task_cpus
+    small = re.fullmatch(r"local-cluster\[\s*([0-9]+)\s*,\s*([0-9]+)\s*,.*\]", master)
+    if small:
+        return int(small.group(1)) * (int(small.group(2)) // task_cpus)
+    return None
+
+
+def spark_is_stopped(spark: SparkSession) -> bool:
+    """Tell whether somebody, YARN perhaps, has stopped the session's context."""
+    context: Any = spark.sparkContext._jsc
+    return context is None or bool(context.sc().isStopped())
+
+
+def _now(spark: SparkSession) -> int:
+    """Return how many tasks the registered executors can run at once."""
+    context: Any = spark.sparkContext._jsc.sc()
+    profile = context.resourceProfileManager().defaultResourceProfile()
+    return int(context.maxNumConcurrentTasks(profile))
