@@ -6,13 +6,14 @@ Runs in the Spark Python worker; imports neither pyspark nor Spark's types, whic
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Optional, Union
 
 import numpy as np
 
 from mxspark.data.cells import BadRows, Cells, expected_widths
+from mxspark.data.element_cells import ABSENT, ABSENT_FIELD, number, stack
 from mxspark.data.spool import ColumnSpec
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 _BATCH_ROWS = 4096
 _BATCH_BYTES = 16 << 20
-_ABSENT = object()
 
 
 @dataclass(frozen=True)
@@ -129,6 +129,10 @@ class ElementReader:
         self._columns = [column for spec in specs for column in spec.columns]
         self._sizes = [len(spec.columns) for spec in specs]
         self._widths = [width for widths in expected_widths(specs) for width in widths]
+        self._shapes = [
+            shape for spec in specs for shape in ([spec.shape] if len(spec.columns) == 1 else [()] * len(spec.columns))
+        ]
+        self._is_declared = [shape is not None for shape in self._shapes]
         self._first_label = len(self._columns) - sum(len(spec.columns) for spec in labels)
         self._point = len(features) == len(labels) == 1 and len(self._columns) == 2
         self._cuts: list[Union[int, slice]] = []
@@ -144,11 +148,11 @@ class ElementReader:
             found = self._split(element)
             if isinstance(found, tuple):
                 bad.setdefault(found, []).append(rows)
-                found = [_ABSENT] * len(self._columns)
+                found = [ABSENT] * len(self._columns)
             for column, cell in zip(cells, found):
-                number = _number(cell)
-                held += number.nbytes if isinstance(number, np.ndarray) else 0
-                column.append(number)
+                found_cell = number(cell)
+                held += found_cell.nbytes if isinstance(found_cell, np.ndarray) else 0
+                column.append(found_cell)
             rows += 1
             if rows >= _BATCH_ROWS or held >= _BATCH_BYTES:
                 yield self._batch(cells, rows, bad)
@@ -165,22 +169,36 @@ class ElementReader:
         return RowBlock(arrays, rows, tuple(BadRows(kind, np.array(at), detail) for (kind, detail), at in bad.items()))
 
     def _column(self, index: int, cells: list[Any]) -> Cells:
-        """Stack the cells of one column, bad ones aside; the first good one decides an open width."""
+        """Stack the cells of one column, bad ones aside."""
         good: list[int] = []
         bad: dict[tuple[str, str], list[int]] = {}
         for row, cell in enumerate(cells):
             if isinstance(cell, np.ndarray):
-                if self._widths[index] is None and cell.size:
-                    self._widths[index] = cell.size
-                if cell.size and cell.size == self._widths[index]:
-                    good.append(row)
-                    continue
-                cell = ("ragged", _unexpected(cell.size, self._widths[index]))
-            if cell is not _ABSENT:
+                cell = self._trouble(index, cell)
+            if cell is None:
+                good.append(row)
+            elif cell is not ABSENT:
                 bad.setdefault(cell, []).append(row)
-        values = _stack([cells[row] for row in good], self._widths[index] or 0)
+        values = stack([cells[row] for row in good], self._widths[index] or 0)
         problems = tuple(BadRows(kind, np.array(rows), detail) for (kind, detail), rows in bad.items())
         return Cells(values, None if len(good) == len(cells) else np.array(good, dtype=np.int64), problems)
+
+    def _trouble(self, index: int, cell: NDArray[Any]) -> Optional[tuple[str, str]]:
+        """Return why a cell has not the shape of its column, None if it has; the first one decides an open shape.
+
+        A flat cell has the order of the declared shape. One with axes of its own has another order if they are others:
+        (height, width, channels) read as (channels, height, width) is another picture.
+        """
+        if self._widths[index] is None and cell.size:
+            self._widths[index] = cell.size
+            self._shapes[index] = cell.shape
+        if not cell.size or cell.size != self._widths[index]:
+            return "ragged", _unexpected(cell.size, self._widths[index])
+        shape = self._shapes[index] or ()
+        may_be_flat = self._is_declared[index] or len(shape) < 2
+        if cell.size == 1 or cell.shape == shape or (cell.ndim < 2 and may_be_flat):
+            return None
+        return "shape", f"shape {list(cell.shape)} where {list(shape)} was expected"
 
     def _split(self, element: Any) -> Union[Sequence[Any], tuple[str, str]]:
         """Return a list with the cell of each source column, or the kind and detail of a problem as tuple."""
@@ -189,7 +207,7 @@ class ElementReader:
         if hasattr(element, "__fields__"):
             element = dict(zip(element.__fields__, element))
         if isinstance(element, Mapping):
-            return [element.get(column, _ABSENT_FIELD) for column in self._columns]
+            return [element.get(column, ABSENT_FIELD) for column in self._columns]
         if type(element).__name__ == "LabeledPoint":
             if not self._point:
                 return "type", "LabeledPoint, which is one feature and one label, but other columns are declared"
@@ -223,46 +241,3 @@ class ElementReader:
             self._cuts.append(start if scalar else slice(start, stop))
             start = stop
         return True
-
-
-_NUMBERS = (int, float, np.number, np.bool_)
-_ABSENT_FIELD = ("type", "no field of that name")
-
-
-def _number(cell: Any) -> Any:
-    """Return the cell as numeric array, or the kind and detail of its problem as tuple."""
-    if cell is _ABSENT or cell is _ABSENT_FIELD:
-        return cell
-    if cell is None:
-        return "null", "no value"
-    to_array: Optional[Callable[[], Any]] = getattr(cell, "toArray", None)
-    try:
-        array = np.asarray(cell if to_array is None else to_array())
-    except (ValueError, np.VisibleDeprecationWarning):  # lists of lists of unequal lengths
-        return "ragged", "nested lists of unequal lengths"
-    if array.dtype.kind == "b":
-        return array.astype(np.uint8)
-    if array.dtype.kind in "iuf":
-        return array
-    return _odd(cell, array)
-
-
-def _odd(cell: Any, array: NDArray[Any]) -> tuple[str, str]:
-    if array.dtype.kind == "O" and array.ndim and any(part is None for part in array.reshape(-1)):
-        return "null", "null inside"
-    if isinstance(cell, int):
-        return "type", "int beyond 64 bits"
-    if array.ndim == 0 or (isinstance(cell, np.ndarray) and array.dtype.kind != "O"):
-        return "type", f"numpy {array.dtype}" if isinstance(cell, np.ndarray) else type(cell).__name__
-    odd = [part for part in (cell if array.dtype.kind != "O" else array.reshape(-1)) if not isinstance(part, _NUMBERS)]
-    if odd and isinstance(odd[0], (list, np.ndarray)):
-        return "ragged", "nested lists of unequal lengths"
-    return "type", f"{type(odd[0]).__name__} inside" if odd else "int beyond 64 bits inside"
-
-
-def _stack(cells: list[NDArray[Any]], width: int) -> NDArray[Any]:
-    """Return shape (rows,) where the first cell is a scalar, else (rows, width)."""
-    if not cells:
-        return np.empty((0, width), dtype=np.float64)
-    flat: NDArray[Any] = np.stack([cell.reshape(-1) for cell in cells])
-    return flat.reshape(-1) if cells[0].ndim == 0 else flat

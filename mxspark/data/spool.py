@@ -107,7 +107,7 @@ class RowProblem:
     column : str
         Source column; "" for an element of an RDD that is unusable as a whole.
     kind : str
-        One of ``null``, ``not finite``, ``ragged``, ``label``, ``type``.
+        One of ``null``, ``not finite``, ``ragged``, ``shape``, ``label``, ``type``.
     count : int
         Rows with this problem in this partition.
     first_row : int

@@ -44,7 +44,7 @@ class Takes:
     is_list: bool = False
 
 
-_ANY = Takes("any numbers")
+ANY = Takes("any numbers")
 _INDICES = Takes("whole numbers from 0 on: the index of the class", low=0.0, is_whole=True)
 _UNIT = Takes("0 and 1, or probabilities between them", 0.0, 1.0)
 _SIGNED = Takes("-1 and 1", -1.0, 1.0, is_whole=True, has_zero=False)
@@ -63,9 +63,9 @@ TABLE: dict[tuple[str, Any], Takes] = {
     ("softmax_cross_entropy", True): _INDICES,
     ("softmax_cross_entropy", False): _DISTRIBUTION,
     ("sigmoid_binary_cross_entropy", None): _UNIT,
-    ("l1", None): _ANY,
-    ("l2", None): _ANY,
-    ("huber", None): _ANY,
+    ("l1", None): ANY,
+    ("l2", None): ANY,
+    ("huber", None): ANY,
     ("hinge", None): _SIGNED,
     ("squared_hinge", None): _SIGNED,
     ("logistic", "signed"): _SIGNED,

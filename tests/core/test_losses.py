@@ -238,6 +238,15 @@ def test_labels_beyond_float32_are_refused_and_a_scale_mends_them(tmp_path: Path
     assert not meaning.problems(job(), [spooled(tmp_path / "scaled", IDS, scale=1e-6)], None)
 
 
+def test_a_declared_int_label_that_the_loss_rounds_is_a_warning(tmp_path: Path) -> None:
+    declared = job(label={"y": {"dtype": "int32"}})
+    part = spooled(tmp_path, IDS, "int32")
+    assert not meaning.problems(declared, [part], None)
+    (line,) = meaning.warnings(declared, [part])
+    assert "label 'y' has whole numbers to 16,777,219, and training.loss l2 computes in the type of the network" in line
+    assert not meaning.warnings(job("softmax_cross_entropy", label={"y": {"dtype": "int32"}}), [part])
+
+
 def test_validation_rows_are_judged_too(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()

@@ -11,6 +11,8 @@ from mxspark.job import losses
 from mxspark.spark.spool import stage
 
 _INT32 = 2**31
+_FLOAT32 = 2**24
+"""Up to here it holds every whole number."""
 
 
 def problems(job: JobConfig, training: Sequence[SpoolReady], validation: Optional[Sequence[SpoolReady]]) -> list[str]:
@@ -27,7 +29,7 @@ def warnings(job: JobConfig, training: Sequence[SpoolReady]) -> list[str]:
         f"{text}, as {key}.dtype says; set {advice} where each number counts"
         for key, text, advice, is_declared in _rounded(job, training)
         if is_declared
-    ]
+    ] + _rounded_by_the_loss(job, training)
 
 
 def _of(job: JobConfig, ready: Sequence[SpoolReady]) -> list[str]:
@@ -40,6 +42,21 @@ def _of(job: JobConfig, ready: Sequence[SpoolReady]) -> list[str]:
         f"{text}: set {advice}, or {key}.dtype: float32 where that does no harm"
         for key, text, advice, is_declared in _rounded(job, ready)
         if not is_declared
+    ]
+
+
+def _rounded_by_the_loss(job: JobConfig, ready: Sequence[SpoolReady]) -> list[str]:
+    """Return what becomes of a label of whole numbers when a loss brings it into the type of the network."""
+    label = job.labels()[0]
+    found = losses.seen(label.name, ready)
+    if found is None or not label.dtype.startswith("int") or losses.takes(job.training.loss) is not losses.ANY:
+        return []
+    if max(-found.low, found.high) <= _FLOAT32:
+        return []
+    name, loss = label.name, job.training.loss.name
+    return [
+        f"label {name!r} has whole numbers to {found.high:,.0f}, and training.loss {loss} computes in the type of the "
+        f"network, float32, which rounds them; set a data.label.{name}.scale that makes them small"
     ]
 
 

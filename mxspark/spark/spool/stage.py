@@ -210,17 +210,25 @@ _REMEDIES = {
     "null": "drop or fill them before training",
     "not finite": "drop or replace them before training",
     "ragged": "make all rows of one length, or drop those",
+    "shape": "transpose or reshape them, or correct the declared shape; flat rows are taken in its order",
     "label": "map the labels to what is declared, or correct dtype and classes of the label",
     "type": "turn them into numbers, or correct the declared columns",
+}
+
+
+_WHAT = {
+    "null": "null",
+    "not finite": "not finite",
+    "ragged": "of another length",
+    "shape": "of another shape",
+    "label": "no valid label",
 }
 
 
 def _line(column: str, kind: str, parts: Sequence[tuple[int, RowProblem]]) -> str:
     count = sum(problem.count for _, problem in parts)
     first_partition, first = parts[0]
-    what = {"null": "null", "not finite": "not finite", "ragged": "of another length", "label": "no valid label"}.get(
-        kind, "not usable"
-    )
+    what = _WHAT.get(kind, "not usable")
     shown = ", ".join(f"{problem.count:,} in partition {partition}" for partition, problem in parts[:_NAMED_PARTITIONS])
     more = f", and more in {len(parts) - _NAMED_PARTITIONS} other partitions" if len(parts) > _NAMED_PARTITIONS else ""
     rows = "1 row is" if count == 1 else f"{count:,} rows are"

@@ -1,0 +1,115 @@
+"""Arrays of an RDD are what they were: their axes, masks and numbers are kept, or they are refused."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mxspark.data.rows import ElementReader
+from mxspark.data.spool import ColumnSpec, SpoolReady
+from mxspark.data.spool_writer import PartitionWriter
+from mxspark.spark.spool import stage
+
+LABEL = ColumnSpec("y", ("y",), None, "float32")
+PICTURES = np.arange(4 * 3 * 2 * 5, dtype=np.float32).reshape(4, 3, 2, 5)
+
+
+def picture(shape: Any) -> ColumnSpec:
+    return ColumnSpec("x", ("x",), shape, "float32")
+
+
+def spool(folder: Path, elements: Sequence[Any], feature: ColumnSpec, label: ColumnSpec = LABEL) -> SpoolReady:
+    folder.mkdir(exist_ok=True)
+    writer = PartitionWriter(folder, [feature], [label])
+    for batch in ElementReader([feature], [label]).read(elements):
+        writer.add(batch.cells, batch.rows, batch.bad)
+    files, problems = writer.finish()
+    return SpoolReady("here", 0, str(folder), writer.rows, files, problems)
+
+
+def problems(ready: Sequence[SpoolReady], feature: ColumnSpec) -> list[str]:
+    return stage.problems(ready, [feature], [LABEL])
+
+
+@pytest.mark.parametrize("other", [(2, 5, 3), (3, 5, 2), (3, 10), (30, 1), (1, 3, 2, 5), (6, 5)])
+def test_an_array_in_another_shape_than_declared_is_refused(tmp_path: Path, other: tuple[int, ...]) -> None:
+    spec = picture((3, 2, 5))
+    (line,) = problems([spool(tmp_path, [(row.reshape(other), 1.0) for row in PICTURES], spec)], spec)
+    assert (
+        f"column x: 4 rows are of another shape (4 in partition 0; first at partition 0, row 0: shape {list(other)} "
+        in line
+    )
+    assert "where [3, 2, 5] was expected); transpose or reshape them, or correct the declared shape" in line
+
+
+@pytest.mark.parametrize("make", [lambda row: row, lambda row: row.reshape(-1), lambda row: row.tolist()])
+def test_the_declared_shape_and_flat_rows_are_taken_in_order(tmp_path: Path, make: Any) -> None:
+    spec = picture((3, 2, 5))
+    ready = spool(tmp_path, [(make(row), 1.0) for row in PICTURES], spec)
+    assert not ready.problems and ready.files[0].shape == (3, 2, 5)
+    assert (np.fromfile(tmp_path / "x.bin", np.float32).reshape(PICTURES.shape) == PICTURES).all()
+
+
+def test_axes_that_are_not_declared_are_kept(tmp_path: Path) -> None:
+    spec = picture(None)
+    ready = spool(tmp_path, [(row, 1.0) for row in PICTURES.transpose(0, 2, 3, 1)], spec)
+    assert ready.files[0].shape == (2, 5, 3)
+    assert (np.fromfile(tmp_path / "x.bin", np.float32).reshape(4, 2, 5, 3).transpose(0, 3, 1, 2) == PICTURES).all()
+
+
+@pytest.mark.parametrize("shapes", [((2, 15), (15, 2)), ((2, 15), (30,)), ((30,), (2, 15))])
+def test_mixed_shapes_are_refused_within_a_partition_and_between(tmp_path: Path, shapes: Any) -> None:
+    spec, row = picture(None), np.arange(30.0)
+    first, second = ((row.reshape(shape), 1.0) for shape in shapes)
+    (line,) = problems([spool(tmp_path / "a", [first, second], spec)], spec)
+    assert f"1 row is of another shape (1 in partition 0; first at partition 0, row 1: shape {list(shapes[1])}" in line
+    one, two = spool(tmp_path / "b", [first], spec), spool(tmp_path / "c", [second], spec)
+    (line,) = problems([one, two], spec)
+    assert "column x: rows have different shapes" in line
+
+
+@pytest.mark.parametrize(
+    "masked",
+    [
+        np.ma.array([1.0, 2.0], mask=[False, True]),
+        [np.ma.array([1.0], mask=[True]), np.ma.array([2.0])],
+    ],
+)
+def test_masked_numbers_are_missing_ones(tmp_path: Path, masked: Any) -> None:
+    spec = picture(None)
+    (line,) = problems([spool(tmp_path, [(masked, 1.0)], spec)], spec)
+    assert "column x: 1 row is null (1 in partition 0; first at partition 0, row 0: masked, or masked inside)" in line
+
+
+def test_a_masked_row_and_a_masked_label_are_missing_too(tmp_path: Path) -> None:
+    spec = picture((2,))
+    flat = np.ma.array([1.0, 2.0, 3.0], mask=[False, False, True])
+    (line,) = problems([spool(tmp_path / "flat", [flat], spec)], spec)
+    assert "column y: 1 row is null" in line
+    (line,) = problems([spool(tmp_path / "tuple", [([1.0, 2.0], np.ma.masked)], spec)], spec)
+    assert "column y: 1 row is null" in line
+    nothing = np.ma.array([1.0, 2.0, 3.0])
+    assert not problems([spool(tmp_path / "nothing", [nothing], spec)], spec)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([1, 2], [1.0, 2.0]), ([1, 2.5], [1.0, 2.5]), ([True, False], [1.0, 0.0]), ([np.float32(1.5), 2], [1.5, 2.0]),
+        ([[1, 2], [3, 4]], [1.0, 2.0, 3.0, 4.0]),
+        ([None, 1], "null inside"), (["a", 1], "str inside"), ([1j, 1], "complex inside"),
+        ([2**70, 1], "int beyond 64 bits inside"),
+    ],
+)  # fmt: skip
+def test_arrays_of_objects_are_their_numbers_or_named(tmp_path: Path, values: list[Any], expected: Any) -> None:
+    spec = picture(None)
+    ready = spool(tmp_path, [(np.array(values, dtype=object), 1.0)], spec)
+    if isinstance(expected, str):
+        assert [problem.detail for problem in ready.problems] == [expected]
+    else:
+        assert not ready.problems
+        assert np.fromfile(tmp_path / "x.bin", np.float32).tolist() == expected
