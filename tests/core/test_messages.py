@@ -28,6 +28,7 @@ EXCEPTIONS = {
     "config/components.py: {}": "lines of the catalog; see test_catalog.py",
     "mx/model/components.py: {}": "the same, asked again in the worker",
     "mx/model/components.py: training.network {} returned {} where a gluon HybridBlock is needed: {}": "it follows",
+    "mx/model/network.py: {}": "losses.against_output, which says what to change",
     "mx/loop/metrics.py: {}": "_shapes, which names the options to choose the arrays with",
     "spark/hadoop/client.py: {}: {}": "its class has a remedy for all of them",
     "spark/run/spooled.py: the data cannot be trained on:\n{}": "a remedy a column; see spool/stage._REMEDIES",
