@@ -10,13 +10,15 @@ import socket
 import sys
 import traceback
 from pathlib import Path
-from typing import Optional, Union
+from typing import Callable, Optional, Union
 
-from mxspark.agent.coordinator import RANK, Coordinator
+from mxspark.agent.coordinator import Coordinator
+from mxspark.agent.facts import DRIVER
 from mxspark.agent.loop import READ, Loop, Stream
 from mxspark.agent.slot import FINISHED, SlotAgent
 from mxspark.errors.cause import Cause
 from mxspark.protocol import commands, events, frames, launcher
+from mxspark.protocol.specs import DriverAgentSpec
 from mxspark.system import prctl
 from mxspark.system.procfs import Stillness
 
@@ -26,34 +28,48 @@ STDIN, STDOUT = 0, 1
 ENDING_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
+class Signals:
+    """Has the loop call `on_signal(words)` when somebody wants the end of this process.
+
+    A handler that did so itself would run between any two lines of the loop's actions. So the signals only make a byte
+    readable, which the loop finds in its turn.
+    """
+
+    def __init__(self, loop: Loop, on_signal: Callable[[str], None]) -> None:
+        self._on_signal = on_signal
+        self._read, self._write = socket.socketpair()  # kept: a socket that is collected is closed
+        for sock in (self._read, self._write):
+            sock.setblocking(False)
+        signal.set_wakeup_fd(self._write.fileno())
+        for number in ENDING_SIGNALS:
+            signal.signal(number, lambda _number, _frame: None)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # else a wait for a role could find it reaped
+        loop.watch(self._read.fileno(), READ, lambda _events: self._pass_on())
+
+    def _pass_on(self) -> None:
+        names = [signal.Signals(number).name for number in self._read.recv(64)]
+        self._on_signal(f"the agent was told to end by {', '.join(names)}")
+
+
 class Main:
     """What both kinds of agent have in common: their starter, the signals, and the last word."""
 
     def __init__(self) -> None:
         self.loop = Loop()
         self.agent: Union[SlotAgent, Coordinator, None] = None
-        self._is_driver_agent = False
-        self._scratch: Optional[str] = None
-        self._inherited: Optional[str] = None  # the scratch folder, once its owner is gone
-        self._orphaned = False
-        self._parent, self._still, self._lease_s = os.getppid(), Stillness(), float("inf")
-        self._starter = Stream(self.loop, STDIN, frames.Plain(), self._frame, lambda _error: self._gone("it let go"))
+        self._spec: Optional[DriverAgentSpec] = None  # of the driver's agent
+        self._is_orphan = False
+        self._parent = os.getppid()
+        self._still = Stillness()
+        self._starter = Stream(self.loop, STDIN, frames.Plain(), self._take, lambda _error: self._orphan("it let go"))
         self._patience = self.loop.after(FIRST_FRAME_S, self.loop.stop)
         self.loop.every(PARENT_S, self._check_parent)
-        self._wake, wake = socket.socketpair()  # kept: a socket that is collected is closed
-        self._signals = wake
-        for sock in (self._wake, wake):
-            sock.setblocking(False)
-        signal.set_wakeup_fd(wake.fileno())
-        for number in ENDING_SIGNALS:
-            signal.signal(number, lambda _number, _frame: None)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        self.loop.watch(self._wake.fileno(), READ, lambda _events: self._signalled())
+        self._signals = Signals(self.loop, self._abandon)
 
     def last_word(self) -> int:
         """Tell the task how it went; return the exit code."""
-        if self._inherited is not None:
-            shutil.rmtree(self._inherited, ignore_errors=True)
+        if self._is_orphan and self._spec is not None and self._spec.scratch is not None:
+            shutil.rmtree(self._spec.scratch, ignore_errors=True)  # its owner cannot any more
         if isinstance(self.agent, Coordinator):
             return 0 if self.agent.succeeded else 1
         outcome: dict[str, object] = {"outcome": "orphaned", "message": "no instructions came"}
@@ -66,9 +82,9 @@ class Main:
         """A mistake of ours: say so where it is heard. The roles end with this process."""
         sys.stderr.write(text)
         message = f"an agent crashed: {text.rstrip().splitlines()[-1]}"
-        if self._is_driver_agent:
-            cause = Cause.here("internal", "agent", message, rank=RANK, traceback=text)
-            self._starter.send({"from": {"role": "agent", "rank": RANK}, **events.to_wire(events.Ended(cause))})
+        if self._spec is not None:
+            cause = Cause.here("internal", "agent", message, rank=DRIVER, traceback=text)
+            self._starter.send({"from": {"role": "agent", "rank": DRIVER}, **events.to_wire(events.Ended(cause))})
         else:
             self._print({"outcome": "crashed", "message": message, "traceback": text})
         return 70
@@ -79,7 +95,7 @@ class Main:
         except OSError as error:
             logging.getLogger(__name__).warning("nobody took the outcome %s: %s", outcome, error)
 
-    def _frame(self, frame: frames.Message) -> None:
+    def _take(self, frame: frames.Message) -> None:
         if isinstance(self.agent, Coordinator):
             self.agent.command(frame)
             return
@@ -88,8 +104,7 @@ class Main:
 
     def _lead_gang(self, command: commands.LeadGang) -> None:
         self._patience.cancel()
-        self._is_driver_agent = True  # even if it cannot be made: the last word then goes to the driver
-        self._scratch, self._lease_s = command.spec.scratch, command.spec.limits.lease_s
+        self._spec = command.spec  # first: if the agent cannot be made, the last word must go to the driver
         self.agent = Coordinator(self.loop, command.spec, dict(os.environ), self._starter)
 
     def _serve_slot(self, command: commands.ServeSlot) -> None:
@@ -98,23 +113,18 @@ class Main:
 
     def _check_parent(self) -> None:
         if os.getppid() != self._parent:  # a copy of the pipe in some other process may keep it open
-            self._gone("it ended")
+            self._orphan("it ended")
         elif isinstance(self.agent, Coordinator):
             still_s = self._still.seconds(self._parent)
             self.agent.look_at_driver(self._parent, still_s)
-            if still_s > self._lease_s and launcher.ended_pid() is not None:
+            lease_s = self._spec.limits.lease_s if self._spec is not None else float("inf")
+            if still_s > lease_s and launcher.ended_pid() is not None:
                 os.kill(self._parent, signal.SIGKILL)  # nobody is left who would end it
 
-    def _gone(self, how: str) -> None:
-        if self._orphaned:  # noticed both ways
-            return
-        self._orphaned = True
-        self._inherited = self._scratch
-        self._abandon(f"the process that started this agent is gone ({how})")
-
-    def _signalled(self) -> None:
-        names = [signal.Signals(number).name for number in self._wake.recv(64)]
-        self._abandon(f"the agent was told to end by {', '.join(names)}")
+    def _orphan(self, how: str) -> None:
+        if not self._is_orphan:  # noticed both ways
+            self._is_orphan = True
+            self._abandon(f"the process that started this agent is gone ({how})")
 
     def _abandon(self, why: str) -> None:
         if isinstance(self.agent, Coordinator):

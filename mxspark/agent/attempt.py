@@ -1,18 +1,40 @@
-"""The recorded facts of one attempt, as the driver's agent hears them."""
+"""One attempt as the driver's agent sees it: its phase, and the recorded facts. What follows from them: `decide`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from enum import Enum
 from typing import Optional
 
+from mxspark.agent.facts import AgentFacts, RoleFacts, Stage, Who
 from mxspark.errors.cause import Cause, describe_exit
 from mxspark.errors.kinds import KINDS
+from mxspark.errors.phase import advance
 from mxspark.protocol import events
-from mxspark.protocol.specs import DriverAgentSpec, Limits
+from mxspark.protocol.specs import DriverAgentSpec
 from mxspark.topology.identity import explain_difference
 
-WAIT, FAIL, FINISH = "wait", "fail", "finish"
-Who = tuple[str, int]
+
+class Phase(Enum):
+    """How far an attempt is."""
+
+    IDLE = "the driver has not begun it"
+    GATHERING = "agents are to come"
+    RUNNING = "every role has its place"
+    FAILING = "it failed, its roles are being ended"
+    FINISHING = "all is done, roles and agents leave"
+    OVER = "nothing of it is left running"
+
+
+STEPS = {
+    Phase.IDLE: (Phase.GATHERING, Phase.FAILING),
+    Phase.GATHERING: (Phase.RUNNING, Phase.FAILING),
+    Phase.RUNNING: (Phase.FAILING, Phase.FINISHING),
+    Phase.FAILING: (Phase.OVER,),
+    Phase.FINISHING: (Phase.OVER,),  # what fails from here on is left behind, and named, but changes nothing
+    Phase.OVER: (),
+}
+OPEN = (Phase.IDLE, Phase.GATHERING, Phase.RUNNING)
 
 
 @dataclass
@@ -21,189 +43,191 @@ class Attempt:
 
     Attributes
     ----------
+    host : str
+        Where the driver is.
     number : int
-        Counts the attempts of this gang from 1.
-    joined, gone : dict
-        Agents that came, and the slots whose agent is gone with the reason; both outlive the attempt.
-    cleared : set of int
-        Slots whose agent has ended the roles of this attempt.
-    slot_of : dict
-        Slot of each role (role, rank), once every role has its place; the driver's own is None.
+        Counts the attempts of a run from 1.
+    roles : dict
+        What is known of each role, once every role has its place.
+    begun_at, formed_at, progress_at : float or None
+        When the driver wanted it, when the last worker had met the others, when any worker last got on.
     failures : list of Cause
         In order of arrival: the first is the cause, the others are its company.
-    verdict : str
-        ``fail`` or ``finish`` once that is decided, else ``wait``.
     """
 
-    size: int
-    limits: Limits
+    spec: DriverAgentSpec
     host: str
-    identity: str
-    same_host: bool
-    number: int = 1
-    slot_of: dict[Who, Optional[int]] = field(default_factory=dict)
+    number: int
+    phase: Phase = Phase.IDLE
+    agents: AgentFacts = field(default_factory=AgentFacts)
+    roles: dict[Who, RoleFacts] = field(default_factory=dict)
     begun_at: Optional[float] = None
     formed_at: Optional[float] = None
     progress_at: Optional[float] = None
-    joined: dict[int, events.Joined] = field(default_factory=dict)
-    gone: dict[int, str] = field(default_factory=dict)
-    cleared: set[int] = field(default_factory=set)
-    pids: dict[Who, int] = field(default_factory=dict)
-    loaded: set[Who] = field(default_factory=set)
-    formed: set[Who] = field(default_factory=set)
-    started: set[Who] = field(default_factory=set)
-    steps: dict[Who, int] = field(default_factory=dict)
-    ready: dict[Who, int] = field(default_factory=dict)
-    digests: dict[int, str] = field(default_factory=dict)
-    examined: dict[Who, events.Examined] = field(default_factory=dict)
     failures: list[Cause] = field(default_factory=list)
-    own_roles_ended: bool = False
-    verdict: str = WAIT
 
-    @classmethod
-    def first(cls, spec: DriverAgentSpec, host: str) -> Attempt:
-        """Return the first attempt of a gang, before the driver has begun it."""
-        return cls(spec.size, spec.limits, host, spec.identity, spec.same_host, spec.first)
+    def step_to(self, phase: Phase) -> None:
+        """Go on to another phase."""
+        self.phase = advance(f"attempt {self.number}", self.phase, phase, STEPS)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it can still fail."""
+        return self.phase in OPEN
 
     def workers(self) -> list[Who]:
         """Return all workers of the attempt."""
-        return [("worker", rank) for rank in range(self.size)]
+        return [("worker", rank) for rank in range(self.spec.size)]
+
+    def role(self, who: Who) -> RoleFacts:
+        """Return what is known of a role: nothing before it has its place."""
+        return self.roles.get(who, RoleFacts())
+
+    def have_all(self, stage: Stage) -> bool:
+        """Tell whether every worker has come so far."""
+        return all(self.role(who).stage >= stage for who in self.workers())
 
     def is_training(self) -> bool:
         """Tell whether every worker trains, so that the attempt can be asked to end early."""
-        return self.verdict == WAIT and not self.failures and self.started.issuperset(self.workers())
+        return self.is_open and not self.failures and self.have_all(Stage.TRAINING)
 
     def last_step(self) -> Optional[int]:
         """Return the step to end early at, the first that no worker has passed; None until all have named theirs."""
-        return max(self.ready.values()) if len(self.ready) == self.size else None
+        named = [facts.ready for facts in self.roles.values() if facts.ready is not None]
+        return max(named) if len(named) == self.spec.size else None
 
     def next(self) -> Attempt:
         """Return the attempt that follows this one on the same agents."""
-        return Attempt(
-            self.size,
-            self.limits,
-            self.host,
-            self.identity,
-            self.same_host,
-            number=self.number + 1,
-            joined=self.joined,
-            gone=self.gone,
-        )
+        return Attempt(self.spec, self.host, self.number + 1, agents=self.agents.for_next_attempt())
 
     def lost(self, cause: Optional[Cause]) -> tuple[int, ...]:
         """Return the slots that cannot take part in a next attempt: their agent is gone, or never came in time."""
-        if self.verdict == FINISH:
+        if self.phase is Phase.FINISHING:
             return ()
-        absent = set(range(self.size)) - set(self.joined)
+        absent = set(range(self.spec.size)) - set(self.agents.joined)
         late = absent if cause is not None and cause.traits.gives_up_absent else set()
-        return tuple(sorted(set(self.gone) | late))
+        return tuple(sorted(set(self.agents.gone) | late))
 
     def begin(self, now: float) -> None:
         """The driver wants it: the clock of the start runs."""
+        self.step_to(Phase.GATHERING)
         self.begun_at = now
-        for rank, reason in self.gone.items():  # between the attempts
+        for rank, reason in self.agents.gone.items():  # between the attempts
             self.fail("agent", ("agent", rank), reason)
+
+    def place(self, slot_of: dict[Who, Optional[int]]) -> None:
+        """Every role has its slot."""
+        self.step_to(Phase.RUNNING)
+        self.roles = {who: RoleFacts(slot) for who, slot in slot_of.items()}
 
     def join(self, event: events.Joined) -> None:
         """An agent is there; on another host that may be an error."""
-        self.joined[event.rank] = event
-        if self.verdict != WAIT:
-            self.cleared.add(event.rank)  # it has nothing to clear
-        if self.same_host and event.identity != self.identity:
+        self.agents.joined[event.rank] = event
+        if not self.is_open:
+            self.agents.cleared.add(event.rank)  # it has nothing to clear
+        if self.spec.same_host and event.identity != self.spec.identity:
             self.fail(
                 "host",
                 ("agent", event.rank),
                 f"it runs on {event.host}, the driver on {self.host}, and "
-                f"{explain_difference(self.identity, event.identity)}. "
+                f"{explain_difference(self.spec.identity, event.identity)}. "
                 "The roles of a job meet on one host, as one user; run all tasks on the driver's host, and as its user "
                 "(several hosts are not supported yet)",
             )
 
     def identities(self) -> list[str]:
         """Return on which host each agent is, once all have joined."""
-        return [self.joined[rank].identity for rank in range(self.size)]
+        return [self.agents.joined[rank].identity for rank in range(self.spec.size)]
 
-    def go_on(self, now: float) -> None:
-        """Something that workers wait for has happened: from now on they may be expected to move."""
+    def get_on(self, now: float) -> None:
+        """What workers waited for has happened: the time in which they must move begins anew."""
         if self.progress_at is not None:
             self.progress_at = now
 
     def lose(self, rank: int, reason: str) -> None:
         """The agent of a slot is gone."""
-        if rank not in self.gone:
-            self.gone[rank] = reason
-            if self.verdict == WAIT:
+        if rank not in self.agents.gone:
+            self.agents.gone[rank] = reason
+            if self.is_open:
                 self.fail("agent", ("agent", rank), reason)
 
     def look_at_driver(self, pid: int, still_s: float) -> None:
         """End the attempt of a driver that is stopped by a signal; once it goes on it may begin another."""
-        lease_s = self.limits.lease_s
-        if still_s > lease_s and self.verdict == WAIT and self.begun_at is not None:
+        lease_s = self.spec.limits.lease_s
+        if still_s > lease_s and self.is_open and self.begun_at is not None:
             words = f"it was stopped by a signal for {still_s:.0f} s (failure.lease_s = {lease_s:g} s)"
             self.fail("stopped", ("driver", 0), words, pid=pid, signal="SIGSTOP")
 
     def record(self, who: Optional[Who], event: events.Event, now: float) -> None:
-        """Take in what a role said (`who`), or an agent said of a role (None)."""
+        """Note what a role said (`who`), or an agent said of a role (None)."""
         if isinstance(event, events.RoleStarted):
-            self.pids[event.role, event.rank] = event.pid
+            role = self.role((event.role, event.rank))
+            role.pid = event.pid
+            role.stage = max(role.stage, Stage.STARTED)
         elif isinstance(event, events.RoleEnded):
             if not event.expected:
-                self._ended(event)
+                self._note_end(event)
         elif isinstance(event, events.Examined):
-            self.examined[event.role, event.rank] = event
+            self.role((event.role, event.rank)).examined = event
         elif isinstance(event, events.Stopped):
+            self.agents.stopped.add(event.rank)
             self.lose(event.rank, "its agent has ended, without being asked")
         elif isinstance(event, events.Cleared):
             if event.attempt == self.number:
-                self.cleared.add(event.rank)
+                self.agents.cleared.add(event.rank)
         elif who is not None:
-            self._heard(who, event, now)
+            self._note(who, event, now)
 
     def fail(self, kind: str, who: Who, message: str, **details: object) -> None:
         """Add a failure of a role or agent."""
-        role, rank = who
-        pid = self.pids.get(who, self._agent_pid(who))
-        cause = Cause(kind, role, rank, self._host(who), pid=pid, message=message)
-        self.failures.append(replace(cause, step=max(self.steps.values(), default=None), **details))  # type: ignore[arg-type]
+        self.failures.append(self.cause(kind, who, message, **details))
 
-    def _heard(self, who: Who, event: events.Event, now: float) -> None:
+    def cause(self, kind: str, who: Who, message: str, **details: object) -> Cause:
+        """Return a failure of a role or agent with what is known of it: host, process, the steps done."""
+        step = max((facts.step for facts in self.roles.values() if facts.step is not None), default=None)
+        made = Cause(kind, *who, self._host(who), pid=self._pid(who), message=message, step=step)
+        return replace(made, **details)  # type: ignore[arg-type]
+
+    def _note(self, who: Who, event: events.Event, now: float) -> None:
+        role = self.role(who)
         if isinstance(event, events.Raised):
             if event.step is not None:
-                self.steps[who] = event.step  # newer than its last beat
+                role.step = event.step  # newer than its last beat
             kind = KINDS[event.who]
             text = f"{event.type}: {event.message}" if kind.names_exception else event.message
             self.fail(kind.name, who, text, traceback=event.traceback if kind.shows_log else "")
-            return
-        if isinstance(event, events.Loaded):
-            self.loaded.add(who)
+        elif isinstance(event, events.Loaded):
+            role.stage = max(role.stage, Stage.LOADED)
         elif isinstance(event, events.Formed):
-            self.formed.add(who)
-            if self.formed_at is None and self.formed.issuperset(self.workers()):
+            role.stage = max(role.stage, Stage.FORMED)
+            if self.formed_at is None and self.have_all(Stage.FORMED):
                 self.formed_at = now
+        elif isinstance(event, events.Ready):
+            role.ready = event.step
         elif isinstance(event, (events.Started, events.Beat, events.EpochEnd, events.Staged, events.Done)):
             self.progress_at = now
-            self.steps[who] = event.step
-        if isinstance(event, events.Started):
-            self.started.add(who)
-        elif isinstance(event, events.Ready):
-            self.ready[who] = event.step
-        elif isinstance(event, events.Done):
-            self.digests[who[1]] = event.digest
+            role.step = event.step
+            if isinstance(event, events.Started):
+                role.stage = Stage.TRAINING
+            elif isinstance(event, events.Done):
+                role.digest = event.digest
 
-    def _ended(self, event: events.RoleEnded) -> None:
+    def _note_end(self, event: events.RoleEnded) -> None:
         code, name, words = describe_exit(event.returncode)
         if code == 0:
             words += " before its work was done"
         who = (event.role, event.rank)
-        self.pids[who] = event.pid
+        self.role(who).pid = event.pid
         kind, words = (event.lack, f"{words.split(' (')[0]}: {event.why}") if event.lack else ("role", words)
         self.fail(kind, who, words, exit_code=code, signal=name, log_tail=event.log)
 
     def _host(self, who: Who) -> str:
-        slot = who[1] if who[0] == "agent" else self.slot_of.get(who)
+        slot = who[1] if who[0] == "agent" else self.role(who).slot
         if slot is None:
             return self.host
-        return self.joined[slot].host if slot in self.joined else "an unknown host"
+        return self.agents.joined[slot].host if slot in self.agents.joined else "an unknown host"
 
-    def _agent_pid(self, who: Who) -> int:
-        return self.joined[who[1]].pid if who[0] == "agent" and who[1] in self.joined else 0
+    def _pid(self, who: Who) -> int:
+        if who[0] == "agent":
+            return self.agents.joined[who[1]].pid if who[1] in self.agents.joined else 0
+        return self.role(who).pid

@@ -1,60 +1,67 @@
-"""What the driver's agent knows of an attempt, and what it does next: plain values in, a decision out."""
+"""What the driver's agent does next with an attempt: recorded facts in, a decision out. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Optional
 
-from mxspark.agent.attempt import FAIL, FINISH, WAIT, Attempt, Who
+from mxspark.agent.attempt import Attempt, Phase
+from mxspark.agent.facts import DRIVER, Stage, Who
 from mxspark.errors.cause import Cause
 from mxspark.system.procfs import STOPPED
-
-PLACE, ENDED = "place", "ended"
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What to do: wait, place the roles, fail (because of `cause`), finish (all is done, they may leave) or ended."""
+    """The phase that an attempt is to be in now, the same one where there is nothing to do; `cause` of a failure."""
 
-    action: str
+    phase: Phase
     cause: Optional[Cause] = None
 
 
 def decide(attempt: Attempt, now: float) -> Decision:
     """Return what to do next. Calling it again with the same facts gives the same answer."""
-    if attempt.verdict != WAIT:
-        away = set(attempt.gone) | (attempt.cleared if attempt.verdict == FAIL else set())
-        return Decision(ENDED if attempt.own_roles_ended and away.issuperset(attempt.joined) else WAIT)
+    if not attempt.is_open:
+        return Decision(Phase.OVER if _has_ended(attempt) else attempt.phase)
+    # What has failed counts before anything else, also what failed before the driver began the attempt.
     if attempt.failures:
-        return Decision(FAIL, attempt.failures[0])
+        return Decision(Phase.FAILING, attempt.failures[0])
     late = _stopped(attempt) or _late_start(attempt, now) or _no_progress(attempt, now)
     if late is not None:
-        return Decision(FAIL, late)
-    if attempt.begun_at is not None and not attempt.slot_of and len(attempt.joined) == attempt.size:
-        return Decision(PLACE)  # not earlier: only the agents know which of them share a host
-    if len(attempt.digests) < attempt.size:
-        return Decision(WAIT)
-    if len(set(attempt.digests.values())) > 1:
-        return Decision(FAIL, _differing(attempt))
-    return Decision(FINISH)
+        return Decision(Phase.FAILING, late)
+    if attempt.phase is Phase.GATHERING:
+        # Not before the last has come: only the agents know which of them share a host.
+        return Decision(Phase.RUNNING if len(attempt.agents.joined) == attempt.spec.size else Phase.GATHERING)
+    return _at_the_end(attempt)
 
 
-def cause_of(attempt: Attempt, kind: str, who: Who, message: str) -> Cause:
-    """Return a failure of a role as `Attempt.fail` would note it."""
-    probe = replace(attempt, failures=[])
-    probe.fail(kind, who, message)
-    return probe.failures[0]
+def _has_ended(attempt: Attempt) -> bool:
+    """Tell whether nothing is left of an attempt that is to end: after success the agents too must be gone."""
+    if attempt.phase is Phase.FINISHING:
+        return DRIVER in attempt.agents.cleared and not attempt.agents.alive()
+    return not attempt.agents.with_roles()
+
+
+def _at_the_end(attempt: Attempt) -> Decision:
+    found = {rank: attempt.role((role, rank)).digest for role, rank in attempt.workers()}
+    digests = {rank: digest for rank, digest in found.items() if digest is not None}
+    if len(digests) < attempt.spec.size:
+        return Decision(attempt.phase)
+    if len(set(digests.values())) > 1:
+        return Decision(Phase.FAILING, _differing(attempt, digests))
+    return Decision(Phase.FINISHING)
 
 
 def _late_start(attempt: Attempt, now: float) -> Optional[Cause]:
-    limit = attempt.limits.start_s
-    if attempt.begun_at is None or (attempt.formed_at is not None and attempt.started.issuperset(attempt.workers())):
+    limit = attempt.spec.limits.start_s
+    if attempt.begun_at is None or (attempt.formed_at is not None and attempt.have_all(Stage.TRAINING)):
         return None
     if attempt.formed_at is not None:
         if now - attempt.formed_at < limit:
             return None
-        missing = [(who, "has not started to train") for who in attempt.workers() if who not in attempt.started]
+        late = [who for who in attempt.workers() if attempt.role(who).stage < Stage.TRAINING]
+        missing = [(who, "has not started to train") for who in late]
         what = "the group formed but did not start to train"
     else:
         if now - attempt.begun_at < limit:
@@ -63,7 +70,7 @@ def _late_start(attempt: Attempt, now: float) -> Optional[Cause]:
         what = "the group did not form"
     names = _grouped(missing)
     message = f"{what} within failure.start_s = {limit:g} s: {names}. Look at their logs, or raise failure.start_s"
-    return cause_of(attempt, "start", missing[0][0], message)
+    return attempt.cause("start", missing[0][0], message)
 
 
 _ONLY_WAITS = "waits for the others"
@@ -79,18 +86,19 @@ def _grouped(missing: Iterable[tuple[Who, str]]) -> str:
 
 def _missing(attempt: Attempt) -> Iterable[tuple[Who, str]]:
     """Yield who kept the group from forming, and how far each came."""
-    for rank in range(attempt.size):
-        if rank not in attempt.joined:
+    for rank in range(attempt.spec.size):
+        if rank not in attempt.agents.joined:
             yield ("agent", rank), "has not joined (is its Spark task running?)"
-    for who, slot in attempt.slot_of.items():
-        if who in attempt.formed or (slot is not None and slot not in attempt.joined):
-            continue
-        if who not in attempt.pids:
-            yield who, "was not started"
-        elif who not in attempt.loaded:
-            yield who, "has not loaded MXNet"
-        else:
-            yield who, _ONLY_WAITS
+    for who, facts in attempt.roles.items():
+        if facts.stage < Stage.FORMED:
+            yield who, _SHORT_OF_FORMED[facts.stage]
+
+
+_SHORT_OF_FORMED = {
+    Stage.PLACED: "was not started",
+    Stage.STARTED: "has not loaded MXNet",
+    Stage.LOADED: _ONLY_WAITS,
+}
 
 
 def _stopped(attempt: Attempt) -> Optional[Cause]:
@@ -99,33 +107,29 @@ def _stopped(attempt: Attempt) -> Optional[Cause]:
     Until an attempt has failed that is the only thing agents examine their roles for. No step may need that role (a
     server inside one host), but the end does.
     """
-    for who, found in attempt.examined.items():
-        if found.state == STOPPED:
-            limit = f"failure.hang_s = {attempt.limits.hang_s:g} s"
-            return cause_of(
-                attempt, "hang", who, f"it stood still for {limit}. The logs hold the stacks of all threads"
-            )
+    for who, facts in attempt.roles.items():
+        if facts.examined is not None and facts.examined.state == STOPPED:
+            limit = f"failure.hang_s = {attempt.spec.limits.hang_s:g} s"
+            return attempt.cause("hang", who, f"it stood still for {limit}. The logs hold the stacks of all threads")
     return None
 
 
 def _no_progress(attempt: Attempt, now: float) -> Optional[Cause]:
-    limit = attempt.limits.hang_s
-    if attempt.progress_at is None or not attempt.started.issuperset(attempt.workers()):
+    limit = attempt.spec.limits.hang_s
+    if attempt.progress_at is None or now - attempt.progress_at < limit or not attempt.have_all(Stage.TRAINING):
         return None
-    if now - attempt.progress_at < limit:
-        return None
-    busy = [who for who in attempt.workers() if who[1] not in attempt.digests]
-    behind = min(busy or attempt.workers(), key=lambda who: attempt.steps[who])
+    steps = {who: attempt.role(who).step or 0 for who in attempt.workers()}
+    busy = [who for who in attempt.workers() if attempt.role(who).digest is None]
+    behind = min(busy or attempt.workers(), key=lambda who: steps[who])
     message = (
-        f"no progress since step {attempt.steps[behind]} for failure.hang_s = {limit:g} s; all workers: "
-        + ", ".join(f"{rank} at step {attempt.steps[role, rank]}" for role, rank in attempt.workers())
+        f"no progress since step {steps[behind]} for failure.hang_s = {limit:g} s; all workers: "
+        + ", ".join(f"{rank} at step {step}" for (_, rank), step in steps.items())
         + ". The logs hold the stacks of all threads"
     )
-    return cause_of(attempt, "hang", behind, message)
+    return attempt.cause("hang", behind, message)
 
 
-def _differing(attempt: Attempt) -> Cause:
-    digests = ", ".join(f"worker {rank}: {digest}" for rank, digest in sorted(attempt.digests.items()))
-    reference = attempt.digests[0]
-    odd = min(rank for rank, digest in attempt.digests.items() if digest != reference)
-    return cause_of(attempt, "internal", ("worker", odd), f"parameters differ between ranks at the end ({digests})")
+def _differing(attempt: Attempt, digests: Mapping[int, str]) -> Cause:
+    listed = ", ".join(f"worker {rank}: {digest}" for rank, digest in digests.items())
+    odd = min(rank for rank, digest in digests.items() if digest != digests[0])
+    return attempt.cause("internal", ("worker", odd), f"parameters differ between ranks at the end ({listed})")

@@ -16,9 +16,11 @@ import secrets
 import socket
 import struct
 from collections.abc import Sequence
+from enum import Enum
 from typing import Callable, Optional
 
 from mxspark.agent.loop import READ, Loop
+from mxspark.errors.phase import advance
 from mxspark.protocol.frames import MAC_BYTES, NONCE_BYTES, prove
 from mxspark.protocol.specs import Inherited, Meeting
 
@@ -80,30 +82,32 @@ class Host:
     """
 
     def __init__(self, loop: Loop, meeting: Meeting, rank: int, secret: bytes) -> None:
-        self._loop, self._meeting, self._secret = loop, meeting, secret
+        self._loop = loop
+        self._meeting = meeting
+        self._secret = secret
         self._given = make(meeting.hosts, meeting.members)
         self._waiting = set(meeting.members) - {rank}
         self._guests: dict[int, socket.socket] = {}
         self.own = self._given[rank]
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        old = os.umask(0o077)
+        old = os.umask(0o077)  # the socket must never have been there for others, not for an instant
         try:
             self._listener.bind(meeting.socket)
         finally:
             os.umask(old)
         self._listener.listen(BACKLOG)
         self._listener.setblocking(False)
-        loop.watch(self._listener.fileno(), READ, self._arrived)
+        loop.watch(self._listener.fileno(), READ, self._accept)
 
-    def started(self) -> None:
-        """The leader's own worker has its descriptors."""
+    def release_own(self) -> None:
+        """Close what the leader's own worker has got: the others must see it as gone when that worker is."""
         close([fd for _, fd in self.own.peers])
 
     def close(self) -> None:
         """Let go of everything; whoever has not come finds nobody."""
         if self._listener.fileno() < 0:
             return
-        self._loop.watch(self._listener.fileno(), 0, self._arrived)
+        self._loop.watch(self._listener.fileno(), 0, self._accept)
         self._listener.close()
         with contextlib.suppress(OSError):
             os.unlink(self._meeting.socket)
@@ -112,7 +116,7 @@ class Host:
         close([*self.own.segments, self.own.totals])
         close([fd for rank in self._waiting for _, fd in self._given[rank].peers])
 
-    def _arrived(self, _events: int) -> None:
+    def _accept(self, _events: int) -> None:
         try:
             guest, _ = self._listener.accept()
         except OSError:
@@ -125,11 +129,12 @@ class Host:
             log.warning("a process of another user came to the meeting of the workers and was sent away")
             self._drop(guest)
             return
-        self._loop.watch(guest.fileno(), READ, lambda _: self._answered(guest, nonce))
+        self._loop.watch(guest.fileno(), READ, lambda _: self._answer(guest, nonce))
         with contextlib.suppress(OSError):
             guest.send(nonce)
 
-    def _answered(self, guest: socket.socket, nonce: bytes) -> None:
+    def _answer(self, guest: socket.socket, nonce: bytes) -> None:
+        """Hand a guest that knows the secret what is its own, once; after the last of them the meeting is over."""
         try:
             answer = guest.recv(_RANK.size + NONCE_BYTES + MAC_BYTES + 1)
             rank, theirs = self._understand(answer, nonce)
@@ -160,8 +165,25 @@ class Host:
     def _drop(self, guest: socket.socket) -> None:
         if guest.fileno() >= 0:
             self._guests.pop(guest.fileno(), None)
-            self._loop.watch(guest.fileno(), 0, self._arrived)
+            self._loop.watch(guest.fileno(), 0, self._accept)
             guest.close()
+
+
+class Phase(Enum):
+    """How far a guest is."""
+
+    SEEKING = "the leader is not there yet"
+    CALLING = "the leader is to show a nonce"
+    ASKING = "the leader is to hand over the descriptors"
+    OVER = "it has them, or does not want them any more"
+
+
+STEPS = {
+    Phase.SEEKING: (Phase.CALLING, Phase.OVER),
+    Phase.CALLING: (Phase.SEEKING, Phase.ASKING, Phase.OVER),
+    Phase.ASKING: (Phase.SEEKING, Phase.OVER),
+    Phase.OVER: (),
+}
 
 
 class Guest:
@@ -184,54 +206,60 @@ class Guest:
         done: Callable[[Inherited], None],
         failed: Callable[[str], None],
     ) -> None:
-        self._loop, self._meeting, self._rank, self._secret = loop, meeting, rank, secret
-        self._done, self._failed = done, failed
+        self._loop = loop
+        self._meeting = meeting
+        self._rank = rank
+        self._secret = secret
+        self._done = done
+        self._failed = failed
         self._nonce = secrets.token_bytes(NONCE_BYTES)
         self._sock: Optional[socket.socket] = None
-        self._over = False
-        self._try()
-
-    def started(self) -> None:
-        """The worker has its descriptors; see `Host.started`."""
+        self._phase = Phase.SEEKING
+        self._seek()
 
     def close(self) -> None:
         """Ask no more."""
-        self._over = True
-        self._hang_up()
+        if self._phase is not Phase.OVER:
+            self._step_to(Phase.OVER)
+            self._hang_up()
 
-    def _try(self) -> None:
+    def _step_to(self, phase: Phase) -> None:
+        self._phase = advance("a guest of the meeting of the workers", self._phase, phase, STEPS)
+
+    def _seek(self) -> None:
         """Go to the leader; nobody is there before its agent has got its own orders."""
-        if self._over:
+        if self._phase is Phase.OVER:
             return
         self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._sock.setblocking(False)
         try:
             self._sock.connect(self._meeting.socket)
         except OSError:
-            self._again()
+            self._seek_later()
             return
-        self._asked = False
-        self._loop.watch(self._sock.fileno(), READ, self._heard)
+        self._step_to(Phase.CALLING)
+        self._loop.watch(self._sock.fileno(), READ, self._hear)
 
-    def _again(self) -> None:
+    def _seek_later(self) -> None:
         self._hang_up()
-        self._loop.after(RETRY_S, self._try)
+        self._loop.after(RETRY_S, self._seek)
 
     def _hang_up(self) -> None:
         if self._sock is not None:
-            self._loop.watch(self._sock.fileno(), 0, self._heard)
+            self._loop.watch(self._sock.fileno(), 0, self._hear)
             self._sock.close()
             self._sock = None
 
-    def _heard(self, _events: int) -> None:
+    def _hear(self, _events: int) -> None:
         assert self._sock is not None
         try:
-            if not self._asked:
+            if self._phase is Phase.CALLING:
                 self._ask(self._sock)
             else:
-                self._take(self._sock)
+                self._receive(self._sock)
         except OSError:
-            self._again()
+            self._step_to(Phase.SEEKING)  # it had no room for us, or is gone and another may come
+            self._seek_later()
         except MeetingError as error:
             self.close()
             self._failed(f"what answers at {self._meeting.socket} is not the agent of worker {self._leader}: {error}")
@@ -248,9 +276,9 @@ class Guest:
             raise MeetingError("it is another user's, or speaks otherwise")
         mac = proof(self._secret, b"guest", nonce + self._nonce, self._rank)
         sock.send(_RANK.pack(self._rank) + self._nonce + mac)
-        self._asked = True
+        self._step_to(Phase.ASKING)
 
-    def _take(self, sock: socket.socket) -> None:
+    def _receive(self, sock: socket.socket) -> None:
         others = [rank for rank in self._meeting.members if rank != self._rank]
         size = array.array("i").itemsize
         data, ancillary, _, _ = sock.recvmsg(MAC_BYTES + 1, socket.CMSG_SPACE(2 * MOST_MEMBERS * size))

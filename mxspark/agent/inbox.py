@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Optional
 
-from mxspark.agent.attempt import Attempt, Who
+from mxspark.agent.attempt import Attempt
+from mxspark.agent.facts import Who
 from mxspark.protocol import events, frames
 
 
@@ -31,6 +32,6 @@ def understand(frame: frames.Message, rank: Optional[int], attempt: Attempt) -> 
         return who, event
     if rank is None:
         raise ValueError("it must join first")
-    if who != ("agent", rank) and attempt.slot_of.get(who) != rank:
+    if who != ("agent", rank) and (who not in attempt.roles or attempt.roles[who].slot != rank):
         raise ValueError(f"{who} is not of slot {rank}")
     return who, event

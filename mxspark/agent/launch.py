@@ -47,7 +47,10 @@ class AgentHandle:
         scratch: Optional[Path] = None,
         sockets: Sequence[str] = (),
     ) -> None:
-        self._popen, self._lifeline, self._scratch, self.sockets = popen, lifeline, scratch, sockets
+        self._popen = popen
+        self._lifeline = lifeline
+        self._scratch = scratch
+        self.sockets = sockets
 
     @property
     def pid(self) -> int:

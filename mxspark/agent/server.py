@@ -42,11 +42,6 @@ class ControlServer:
         Numeric address to listen on; the port is chosen by the system.
     on_frame, on_lost : callable
         ``on_frame(peer, message)`` and ``on_lost(peer, reason)`` of authenticated peers.
-
-    Attributes
-    ----------
-    refused : int
-        Connections that were dropped: no secret, no protocol, too slow, or too many at once.
     """
 
     def __init__(
@@ -59,9 +54,11 @@ class ControlServer:
     ) -> None:
         if bind in ("", "0.0.0.0", "::"):
             raise ValueError(f"the control port must be bound to one address, not to {bind!r}")
-        self._loop, self._secret, self._on_frame, self._on_lost = loop, secret, on_frame, on_lost
+        self._loop = loop
+        self._secret = secret
+        self._on_frame = on_frame
+        self._on_lost = on_lost
         self._strangers: list[Peer] = []
-        self.refused = 0
         self._socket = socket.create_server(
             (bind, 0), family=socket.AF_INET6 if ":" in bind else socket.AF_INET, backlog=BACKLOG
         )
@@ -79,7 +76,6 @@ class ControlServer:
 
     def drop(self, peer: Peer, reason: str) -> None:
         """Close a connection that must not go on."""
-        self.refused += 1
         log.warning("connection of %s refused: %s", peer.name, reason)
         self._forget(peer)
         peer.stream.close()
@@ -118,12 +114,11 @@ class ControlServer:
             self.drop(peer, f"it did not say who it is within {HANDSHAKE_S:g} s")
 
     def _lost(self, peer: Peer, error: Optional[frames.WireError]) -> None:
-        stranger = peer in self._strangers
+        is_stranger = peer in self._strangers
         self._forget(peer)
-        if stranger or error is not None:
-            self.refused += 1
+        if is_stranger or error is not None:
             log.warning("connection of %s refused: %s", peer.name, error or "it left before it was authenticated")
-        if not stranger:
+        if not is_stranger:
             self._on_lost(peer, str(error) if error else "the connection broke: its agent, or the whole host, is gone")
 
     def _forget(self, peer: Peer) -> None:

@@ -190,6 +190,13 @@ class Stopped:
 
 
 @dataclass(frozen=True)
+class Logs:
+    """The end of the log of each role of an agent, by name; the driver gets all of them with `Ended`."""
+
+    logs: dict[str, str]
+
+
+@dataclass(frozen=True)
 class Cleared:
     """An agent has ended every role of an attempt and waits for the next. `left` and `ended` as with `Stopped`."""
 
@@ -208,13 +215,8 @@ class Listening:
 
 @dataclass(frozen=True)
 class Placed:
-    """Every role of an attempt has its place and none is started yet. For the driver alone.
+    """Roles are about to start on `hosts` (ranks of each). The driver removes `sockets` should its agent be killed."""
 
-    `hosts` are the ranks of each host. `sockets` are the paths that roles bind, then one for the workers of each host
-    to meet at: the driver removes them should its agent be killed.
-    """
-
-    attempt: int
     hosts: tuple[tuple[int, ...], ...]
     sockets: tuple[str, ...]
 
@@ -262,7 +264,7 @@ class Straggler:
 
 Event = Union[
     Loaded, Formed, Started, Beat, EpochEnd, Staged, Raised, Ready, Done,
-    Joined, RoleStarted, RoleEnded, Examined, Stopped, Cleared,
+    Joined, RoleStarted, RoleEnded, Examined, Stopped, Logs, Cleared,
     Listening, Placed, Ended, Restarting, Straggler,
 ]  # fmt: skip
 KINDS: dict[str, type[Any]] = {kind.__name__: kind for kind in get_args(Event)}

@@ -16,14 +16,22 @@ MIB = 2**20
 MAPPED_BYTES = 256 * MIB
 """Mapped pages of spooled rows that a worker keeps, where they count."""
 
-JVM, PYTHON, TASK, AGENT, SCHEDULER, SERVER, WORKER = 200, 60, 150, 30, 80, 85, 170
-"""MiB: a JVM beside its heap, Spark's Python daemon, each of its workers, and our processes without a network."""
+# MiB: a JVM beside its heap, Spark's Python daemon, each of its workers, and our processes without a network.
+JVM = 200
+PYTHON = 60
+TASK = 150
+AGENT = 30
+SCHEDULER = 80
+SERVER = 85
+WORKER = 170
 DRIVER = 250
 """MiB: the Python of a driver that runs in the cluster."""
 _LOWEST_OVERHEAD, _FACTOR = 384, 0.1  # of Spark, for its JVM alone
 _VALUE_BYTES = 4
-_IN_WORKER, _IN_SERVER, _STATES = 10, 2, 2
-"""Times the parameters: in a worker without and in a server with all, and a worker's states of the optimizer."""
+# Times the parameters: in a worker without and in a server with all, and a worker's states of the optimizer.
+_IN_WORKER = 10
+_IN_SERVER = 2
+_STATES = 2
 _ROUND = 64
 
 

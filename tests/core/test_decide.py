@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Optional
+
 import pytest
 
-from mxspark.agent import decide
+from mxspark.agent.attempt import STEPS, Attempt, Phase
+from mxspark.agent.decide import Decision, decide
 from mxspark.agent.diagnosis import blame
+from mxspark.agent.facts import DRIVER, Who
+from mxspark.errors import InternalError
 from mxspark.errors.cause import Cause
 from mxspark.protocol import events
-from mxspark.protocol.specs import Limits
+from mxspark.protocol.specs import DriverAgentSpec, Limits
 
 IDENTITY = "boot/1:2/0"
 LIMITS = Limits(start_s=10, hang_s=5, lease_s=3, shutdown_s=4)
-SLOT_OF = {("scheduler", 0): None, ("server", 0): 0, ("worker", 0): 0, ("worker", 1): 1}
-WAIT = decide.Decision(decide.WAIT)
+SLOT_OF: dict[Who, Optional[int]] = {("scheduler", 0): None, ("server", 0): 0, ("worker", 0): 0, ("worker", 1): 1}
+IDLE, GATHERING, RUNNING = map(Decision, (Phase.IDLE, Phase.GATHERING, Phase.RUNNING))
+
+
+def fresh(same_host: bool = True) -> Attempt:
+    """Return the first attempt of two workers, which the driver has not begun."""
+    spec = DriverAgentSpec("run-1", 2, "127.0.0.1", "s", LIMITS, (), "logs", IDENTITY, same_host)
+    return Attempt(spec, "driver-host", 1)
 
 
 def joined(rank: int, identity: str = IDENTITY) -> events.Joined:
@@ -21,15 +32,15 @@ def joined(rank: int, identity: str = IDENTITY) -> events.Joined:
     return events.Joined(rank, f"h{rank}", identity, 100 + rank)
 
 
-def attempt(upto: str = "training") -> decide.Attempt:
+def attempt(upto: str = "training") -> Attempt:
     """Return an attempt that came as far as `upto`; each phase takes a second."""
-    made = decide.Attempt(2, LIMITS, "driver-host", IDENTITY, True)
+    made = fresh()
     made.begin(0.0)
     for rank in range(2):
-        assert decide.decide(made, 0.0) == WAIT
+        assert decide(made, 0.0) == GATHERING
         made.join(joined(rank))
-    assert decide.decide(made, 0.0) == decide.Decision(decide.PLACE)
-    made.slot_of.update(SLOT_OF)
+    assert decide(made, 0.0) == RUNNING, "every agent is there, so that every role can have its place"
+    made.place(SLOT_OF)
     for index, (role, rank) in enumerate(SLOT_OF):
         made.record(None, events.RoleStarted(role, rank, 1000 + index, "log"), 1.0)
     for phase, event in (("formed", "Formed"), ("training", "Started"), ("done", "Done")):
@@ -47,17 +58,17 @@ def attempt(upto: str = "training") -> decide.Attempt:
     return made
 
 
-def cause_at(made: decide.Attempt, now: float) -> Cause:
+def cause_at(made: Attempt, now: float) -> Cause:
     """Return why the attempt fails."""
-    decision = decide.decide(made, now)
-    assert decision.action == decide.FAIL and decision.cause is not None
-    assert decide.decide(made, now) == decision, "asking twice changes nothing"
+    decision = decide(made, now)
+    assert decision.phase is Phase.FAILING and decision.cause is not None
+    assert decide(made, now) == decision, "asking twice changes nothing"
     return decision.cause
 
 
 def test_before_the_driver_began_nothing_is_late() -> None:
-    made = decide.Attempt(2, LIMITS, "h", IDENTITY, True)
-    assert decide.decide(made, 1e9) == WAIT
+    made = fresh()
+    assert decide(made, 1e9) == IDLE
 
 
 @pytest.mark.parametrize(
@@ -65,7 +76,7 @@ def test_before_the_driver_began_nothing_is_late() -> None:
 )
 def test_every_phase_has_its_deadline(upto: str, last_good: float, kind: str) -> None:
     made = attempt(upto)
-    assert decide.decide(made, last_good) == WAIT
+    assert decide(made, last_good) == RUNNING
     assert cause_at(made, last_good + 0.2).kind == kind
 
 
@@ -90,7 +101,7 @@ def test_who_is_missing_is_named_and_the_culprit_first() -> None:
 def test_any_progress_of_any_worker_postpones_the_hang(event: events.Event) -> None:
     made = attempt()
     made.record(("worker", 0), event, 7.0)
-    assert decide.decide(made, 11.9) == WAIT
+    assert decide(made, 11.9) == RUNNING
     cause = cause_at(made, 12.0)
     assert (cause.role, cause.rank, cause.step) == ("worker", 1, 4)
     assert "no progress since step 0" in cause.message and "0 at step 4, 1 at step 0" in cause.message
@@ -113,12 +124,12 @@ def test_the_first_failure_is_the_cause_and_the_others_follow() -> None:
 def test_expected_ends_are_none() -> None:
     made = attempt()
     made.record(None, events.RoleEnded("server", 0, 1001, 0, True, ""), 4.0)
-    assert decide.decide(made, 4.0) == WAIT
+    assert decide(made, 4.0) == RUNNING
 
 
 def test_for_an_agent_on_another_host_only_what_can_work_is_proposed() -> None:
     """It said to set transport.mode: tcp, with which the next run failed alike: every job wants one host."""
-    made = decide.Attempt(2, LIMITS, "driver-host", IDENTITY, True)
+    made = fresh()
     made.join(joined(1, "another-boot/1:2/0"))
     cause = cause_at(made, 0.0)
     assert cause.kind == "host" and "run all tasks on the driver's host" in cause.message
@@ -127,7 +138,7 @@ def test_for_an_agent_on_another_host_only_what_can_work_is_proposed() -> None:
 
 def test_a_lost_agent_counts_once() -> None:
     made = attempt()
-    assert decide.decide(made, 4.0) == WAIT
+    assert decide(made, 4.0) == RUNNING
     made.lose(1, "gone")
     made.lose(1, "gone")
     assert cause_at(made, 4.0) == made.failures[0] and len(made.failures) == 1
@@ -144,39 +155,54 @@ def test_an_agent_that_says_it_has_ended_before_the_attempt_has_is_lost() -> Non
 
 def test_done_by_all_with_one_digest_finishes() -> None:
     made = attempt("done")
-    assert decide.decide(made, 4.0) == decide.Decision(decide.FINISH)
+    assert decide(made, 4.0) == Decision(Phase.FINISHING)
     made = attempt("done")
-    made.digests[1] = "other"
+    made.role(("worker", 1)).digest = "other"
     cause = cause_at(made, 4.0)
     assert (cause.kind, cause.rank) == ("internal", 1) and "worker 0: d, worker 1: other" in cause.message
-    made.digests.pop(1)
-    assert decide.decide(made, 4.0) == WAIT
+    made.role(("worker", 1)).digest = None
+    assert decide(made, 4.0) == RUNNING
 
 
-@pytest.mark.parametrize("verdict", [decide.FAIL, decide.FINISH])
-def test_it_has_ended_when_nobody_is_left(verdict: str) -> None:
+@pytest.mark.parametrize("phase", [Phase.FAILING, Phase.FINISHING])
+def test_it_has_ended_when_nobody_is_left(phase: Phase) -> None:
     made = attempt("done")
-    made.verdict = verdict
-    assert decide.decide(made, 1e9) == WAIT
-    made.own_roles_ended = True
+    made.step_to(phase)
+    assert decide(made, 1e9) == Decision(phase)
+    made.agents.cleared.add(DRIVER)
     made.record(None, events.Stopped(0), 5.0)
-    assert decide.decide(made, 1e9) == WAIT
+    assert decide(made, 1e9) == Decision(phase)
     made.lose(1, "gone")
     assert not made.failures, "after the verdict a lost agent is no news"
-    assert decide.decide(made, 1e9) == decide.Decision(decide.ENDED)
+    assert decide(made, 1e9) == Decision(Phase.OVER)
+
+
+def test_a_step_that_is_not_allowed_is_a_mistake_of_ours() -> None:
+    """Every phase can be reached, every step but those of the table is refused, and nothing follows the end."""
+    assert {Phase.IDLE}.union(*STEPS.values()) == set(Phase) == set(STEPS) and not STEPS[Phase.OVER]
+    for phase in Phase:
+        for to in Phase:
+            made = fresh()
+            made.phase = phase
+            if to in STEPS[phase]:
+                made.step_to(to)
+                assert made.phase is to
+            else:
+                with pytest.raises(InternalError, match=f"attempt 1 cannot go from {phase.name} to {to.name}"):
+                    made.step_to(to)
 
 
 @pytest.mark.parametrize(
     ("identity", "words"), [("other/1:2/0", "different hosts"), ("boot/1:2/7", "different users (uid 0 and 7)")]
 )
 def test_another_host_or_user_is_refused(identity: str, words: str) -> None:
-    made = decide.Attempt(2, LIMITS, "driver-host", IDENTITY, True)
+    made = fresh()
     made.join(joined(1, identity))
     cause = cause_at(made, 0.0)
     assert words in cause.message and "h1" in cause.message and "driver-host" in cause.message
-    made = decide.Attempt(2, LIMITS, "driver-host", IDENTITY, False)
+    made = fresh(same_host=False)
     made.join(joined(1, identity))
-    assert decide.decide(made, 0.0) == WAIT
+    assert decide(made, 0.0) == IDLE
 
 
 def test_an_attempt_ends_early_at_the_first_step_that_no_worker_has_passed() -> None:
@@ -186,7 +212,7 @@ def test_an_attempt_ends_early_at_the_first_step_that_no_worker_has_passed() -> 
     assert made.last_step() is None, "the other may be further"
     made.record(("worker", 1), events.Ready(9), 3.0)
     assert made.last_step() == 9
-    made.verdict = decide.FAIL
+    made.step_to(Phase.FAILING)
     assert not made.is_training()
 
 
@@ -194,7 +220,7 @@ def test_an_attempt_that_has_not_started_to_train_cannot_end_early() -> None:
     assert not attempt("formed").is_training()
 
 
-def examined(made: decide.Attempt, *found: tuple[str, int, str, str]) -> None:
+def examined(made: Attempt, *found: tuple[str, int, str, str]) -> None:
     for role, rank, state, inside in found:
         made.record(None, events.Examined(role, rank, state, inside), 9.0)
 
@@ -236,26 +262,27 @@ def test_the_next_attempt_keeps_the_agents_and_nothing_else() -> None:
     made.lose(1, "gone")
     assert made.lost(None) == (1,)
     following = made.next()
-    assert (following.number, following.slot_of) == (2, {})
-    assert not (following.pids or following.steps or following.failures or following.cleared or following.begun_at)
+    assert (following.number, following.phase, following.agents.joined) == (2, Phase.IDLE, made.agents.joined)
+    assert not (following.roles or following.failures or following.agents.cleared or following.begun_at)
     following.begin(20.0)
     assert cause_at(following, 20.0).message == "gone", "lost between the attempts"
 
 
 def test_agents_that_have_cleared_count_only_for_their_attempt() -> None:
     made = attempt()
-    made.verdict, made.own_roles_ended = decide.FAIL, True
+    made.step_to(Phase.FAILING)
+    made.agents.cleared.add(DRIVER)
     made.record(None, events.Cleared(0, 1), 5.0)
     made.record(None, events.Cleared(1, 7), 5.0)
-    assert decide.decide(made, 5.0) == WAIT
+    assert decide(made, 5.0) == Decision(Phase.FAILING)
     made.record(None, events.Cleared(1, 1), 5.0)
-    assert decide.decide(made, 5.0) == decide.Decision(decide.ENDED) and made.lost(None) == ()
-    made.verdict = decide.FINISH
-    assert decide.decide(made, 5.0) == WAIT, "after success the agents end"
+    assert decide(made, 5.0) == Decision(Phase.OVER) and made.lost(None) == ()
+    made.phase = Phase.FINISHING
+    assert decide(made, 5.0) == Decision(Phase.FINISHING), "after success the agents end"
 
 
 def test_slots_that_never_came_in_time_are_lost_too() -> None:
-    made = decide.Attempt(2, LIMITS, "h", IDENTITY, True)
+    made = fresh()
     made.begin(0.0)
     made.join(joined(0))
     assert made.lost(cause_at(made, 11.0)) == (1,) and made.lost(None) == ()

@@ -167,7 +167,7 @@ def test_many_connections_are_bounded_and_an_agent_still_gets_in(tmp_path: Path)
         assert gang.start().end().cause is None
 
 
-def test_a_slow_stranger_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_stranger_is_dropped(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setattr(server, "HANDSHAKE_S", 0.3)
     loop = Loop()
     frames: list[wire.Message] = []
@@ -178,7 +178,7 @@ def test_a_slow_stranger_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
         loop.after(0.6, loop.stop)
         loop.run()
         assert is_closed(sock)
-    assert control.refused == 1 and not frames
+    assert caplog.text.count("did not say who it is within 0.3 s") == 1 and not frames
     with connected(control.address) as sock:  # neither does a handshake without joining
         codec = wire.Secured(SECRET, server=False)
         sock.sendall(codec.take_outgoing())
@@ -188,7 +188,7 @@ def test_a_slow_stranger_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
         loop.run()
         assert is_closed(sock)
     control.close()
-    assert control.refused == 2
+    assert caplog.text.count("did not say who it is within 0.3 s") == 2
 
 
 def test_an_address_for_everybody_is_refused() -> None:

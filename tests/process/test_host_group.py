@@ -109,7 +109,7 @@ def test_another_user_cannot_come(tmp_path: Path) -> None:
         said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
         assert "PermissionError" in said.stderr
     finally:
-        host.started()
+        host.release_own()
         host.close()
     assert not os.path.lexists(place.socket)
 
@@ -133,5 +133,5 @@ def test_a_false_leader_is_found_out(tmp_path: Path) -> None:
     loop.run()
     assert not taken and "is not the agent of worker 0: a wrong answer" in said[0]
     assert len(os.listdir("/proc/self/fd")) <= before, "what came with the answer is closed"
-    false.started()
+    false.release_own()
     false.close()

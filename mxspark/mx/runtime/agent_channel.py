@@ -5,18 +5,36 @@ from __future__ import annotations
 import os
 import threading
 import time
+from enum import Enum
 from typing import Callable, Optional
 
 from mxspark.errors import ClusterError, InternalError, MXSparkError
+from mxspark.errors.phase import advance
 from mxspark.protocol import commands, events
 from mxspark.protocol.channel import Channel
-from mxspark.protocol.commands import UnknownCommand
 
 _GONE = 4  # exit code when the agent is no longer there: nobody is left to report to
 COMMIT_S = 900.0
 FINISH_S = 600.0
 LAST_S = 60.0
 _POLL_S = 0.5
+
+
+class Phase(Enum):
+    """What the agent has asked of this worker."""
+
+    TRAINING = "to train"
+    ASKED = "to begin no other step before it is told the last"
+    TOLD = "to end at a step"
+    RELEASED = "to leave"
+
+
+STEPS = {
+    Phase.TRAINING: (Phase.ASKED, Phase.RELEASED),
+    Phase.ASKED: (Phase.TOLD, Phase.RELEASED),
+    Phase.TOLD: (Phase.RELEASED,),
+    Phase.RELEASED: (),
+}
 
 
 class AgentChannel:
@@ -30,7 +48,7 @@ class AgentChannel:
         self._channel = channel
         self._change = threading.Condition()
         self._uncommitted: Optional[int] = None
-        self._finish = self._asked = False
+        self._phase = Phase.TRAINING
         self._begun = 0
         self._last: Optional[int] = None
         self._error: Optional[MXSparkError] = None
@@ -73,7 +91,7 @@ class AgentChannel:
         """
         with self._change:
             self._begun = begun
-            if self._asked:
+            if self._phase is Phase.ASKED:
                 self._wait(lambda: self._last is not None, LAST_S, "the others did not say how far they are")
             if self._last is not None and begun >= self._last:
                 return False
@@ -102,7 +120,9 @@ class AgentChannel:
     def wait_finish(self) -> None:
         """Wait for leave to finish."""
         with self._change:
-            self._wait(lambda: self._finish, FINISH_S, "no leave to finish came after the end of training")
+            self._wait(
+                lambda: self._phase is Phase.RELEASED, FINISH_S, "no leave to finish came after the end of training"
+            )
 
     def _wait(self, condition: Callable[[], object], limit_s: float, what: str) -> None:
         if not self._change.wait_for(lambda: condition() or self._error, limit_s):
@@ -113,15 +133,15 @@ class AgentChannel:
         """Take orders for as long as there is an agent."""
         while True:
             order = self._channel.receive()
-            if order is None and self._finish:
+            if order is None and self._phase is Phase.RELEASED:
                 return
             if order is None:
                 os._exit(_GONE)
             with self._change:
                 try:
                     commands.carry_out(order, "a worker", self._table)
-                except (UnknownCommand, ValueError) as error:
-                    self._error = error if isinstance(error, UnknownCommand) else InternalError(str(error))
+                except (InternalError, ValueError) as error:  # for the training to raise: this thread may not end it
+                    self._error = error if isinstance(error, InternalError) else InternalError(str(error))
                 self._change.notify_all()
 
     def _note_committed(self, command: commands.Committed) -> None:
@@ -130,12 +150,17 @@ class AgentChannel:
             self._uncommitted = None
 
     def _allow_finish(self, _command: commands.Finish) -> None:
-        self._finish = True
+        self._step_to(Phase.RELEASED)
 
     def _answer_ready(self, _command: commands.EndEarly) -> None:
-        if not self._asked:
-            self._asked = True
+        if self._phase is Phase.TRAINING:
+            self._step_to(Phase.ASKED)
+            # At once and from this thread: the loop may be inside a step that others must take part in to end it.
             self.send(events.Ready(self._begun))
 
     def _note_last(self, command: commands.LastStep) -> None:
+        self._step_to(Phase.TOLD)
         self._last = command.step
+
+    def _step_to(self, phase: Phase) -> None:
+        self._phase = advance("a worker", self._phase, phase, STEPS)
