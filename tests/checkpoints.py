@@ -8,7 +8,7 @@ from typing import Optional
 
 from job_records import RECORD, a_run
 
-from mxspark.jobdir.checkpoints import CheckpointStore, Found, in_order
+from mxspark.jobdir.checkpoints import CheckpointStore, NewestCheckpoint, in_order
 from mxspark.jobdir.layout import JobDir
 from mxspark.jobdir.ownership import Claim
 from mxspark.storage.memory import InMemoryStorage
@@ -33,12 +33,12 @@ def steps(storage: InMemoryStorage) -> list[int]:
     return [int(name[1:9]) for name in in_order(committed(storage))]
 
 
-def newest(store: CheckpointStore, tmp_path: Path) -> Optional[Found]:
+def newest(store: CheckpointStore, tmp_path: Path) -> Optional[NewestCheckpoint]:
     """Fetch into a folder of its own."""
     return store.newest(Path(tempfile.mkdtemp(dir=tmp_path)))
 
 
-def holds(found: Optional[Found], step: int) -> bool:
+def holds(found: Optional[NewestCheckpoint], step: int) -> bool:
     """Tell whether a local copy is, byte for byte, what was staged at `step`."""
     assert found is not None
     content = (Path(found.restore.path) / "p.params").read_bytes()

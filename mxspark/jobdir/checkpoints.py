@@ -39,7 +39,7 @@ class Committed:
 
 
 @dataclass(frozen=True)
-class Found:
+class NewestCheckpoint:
     """The newest good checkpoint.
 
     Attributes
@@ -122,6 +122,7 @@ class CheckpointStore:
         name = name_of(staged.step, self._job_dir.term)
         path = join(self._job_dir.checkpoints, name)
         try:
+            # as late as can be; who takes over after this line renames our folder away, and the rename fails
             self._job_dir.check_owner()
             self._publish(folder, path, manifest)
             manifests.check_sizes(manifest.files, self._storage.list(path))
@@ -134,13 +135,14 @@ class CheckpointStore:
         except (OSError, MXSparkError, Damaged) as error:
             self._job_dir.discard(folder)
             raise explain(self._job_dir, error, "publish", path) from error
+        # only now: until the commit stands the staged folder is what it is tried again from
         shutil.rmtree(staged.path)
         self._best[name] = ends_best_epoch(manifest)
         self._retain()
         size = sum(file.bytes for file in staged.files)
         return Committed(name, path, staged.step, size, time.monotonic() - start)
 
-    def newest(self, into: Path) -> Optional[Found]:
+    def newest(self, into: Path) -> Optional[NewestCheckpoint]:
         """Copy the newest good checkpoint below the local folder `into`; None if there was never one.
 
         Damaged ones that are newer are set aside as ``_bad-…``.
@@ -155,7 +157,7 @@ class CheckpointStore:
         except (FileNotFoundError, NotADirectoryError) as error:
             raise explain(self._job_dir, error, "read", self._job_dir.checkpoints) from error
 
-    def _newest(self, into: Path) -> Optional[Found]:
+    def _newest(self, into: Path) -> Optional[NewestCheckpoint]:
         names = {entry.name for entry in self._storage.list(self._job_dir.checkpoints)}
         bad: list[tuple[str, str]] = []
         for name in in_order(names):
@@ -166,12 +168,13 @@ class CheckpointStore:
                 bad.append((name, str(error)))
                 shutil.rmtree(local, ignore_errors=True)
                 continue
+            # set aside only once there is a good one: where all are bad the user may still want to look at each
             for damaged, _ in bad:
                 self._set_aside(damaged)
             self._restored = name
             restore = Restore(str(local), manifest.step, manifest.epoch, manifest.step_in_epoch)
             warnings = tuple(f"checkpoint {damaged} is damaged and set aside: {reason}" for damaged, reason in bad)
-            return Found(restore, manifest, name, warnings)
+            return NewestCheckpoint(restore, manifest, name, warnings)
         bad += [(name, "set aside before") for name in sorted(names) if name.startswith(_BAD)]
         if bad:
             self._job_dir.check_owner()  # they may be missing only because the whole job dir is

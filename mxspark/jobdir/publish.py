@@ -38,6 +38,7 @@ def upload(job_dir: JobDir, staged: Staged) -> tuple[str, Manifest]:
         storage.make_folder(folder)
         for file in staged.files:
             storage.put(Path(staged.path) / file.name, join(folder, file.name))
+        # the manifest last: a folder that has one is whole
         manifests.check_sizes(manifest.files, storage.list(folder))
         storage.create(join(folder, MANIFEST), manifest.to_bytes())
     except (OSError, MXSparkError, Damaged) as error:
@@ -97,6 +98,8 @@ def publish_model(job_dir: JobDir, staged: Staged, name: str = "model") -> str:
     try:
         job_dir.check_owner()
         job_dir.put_back()  # of a replacement that failed half-way, which would be in the way of this one
+        # nothing is renamed onto another, so for a moment there is no model; who dies here leaves the old one in `old`,
+        # which `put_back` finds
         if storage.stat(target) is not None:
             storage.rename(target, old)
         storage.rename(folder, target)

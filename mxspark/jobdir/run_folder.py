@@ -21,7 +21,7 @@ from mxspark.storage.base import Storage
 FAILURE = ("run_id", "message", "cause", "attempts", "remedy", "epochs", "steps", "checkpoint", "events")
 
 
-def models(owned: JobDir) -> dict[str, Model]:
+def published_models(owned: JobDir) -> dict[str, Model]:
     """Return the published models by the names of their folders, none where the storage does not say."""
     try:
         names = {entry.name for entry in owned.storage.list(owned.path)}
@@ -30,7 +30,7 @@ def models(owned: JobDir) -> dict[str, Model]:
     return {name: Model(f"{owned.path}/{name}", owned.storage.opener()) for name in MODELS if name in names}
 
 
-def unless_gone(storage: Storage, path: Optional[str]) -> Optional[str]:
+def path_if_there(storage: Storage, path: Optional[str]) -> Optional[str]:
     """Return the path of what was published, None if the storage answers that it is not there any more."""
     try:
         return path if path is not None and storage.stat(path) is not None else None
@@ -38,7 +38,7 @@ def unless_gone(storage: Storage, path: Optional[str]) -> Optional[str]:
         return path
 
 
-def logs(owned: JobDir, texts: Mapping[str, str], attempt: int, say: Callable[[str], None]) -> None:
+def write_logs(owned: JobDir, texts: Mapping[str, str], attempt: int, say: Callable[[str], None]) -> None:
     """Keep the logs of an attempt."""
     try:
         for name, text in texts.items():
@@ -47,7 +47,7 @@ def logs(owned: JobDir, texts: Mapping[str, str], attempt: int, say: Callable[[s
         say(f"warning: logs of attempt {attempt} are not kept: {error}")
 
 
-def outcome(owned: JobDir, journal: Path, result: Result, say: Callable[[str], None]) -> Result:
+def write_outcome(owned: JobDir, journal: Path, result: Result, say: Callable[[str], None]) -> Result:
     """Write the events and the result into the run's folder, and return the result, with the events that are there."""
     try:
         result = dataclasses.replace(result, events=owned.put_run_file(journal, "events.jsonl"))

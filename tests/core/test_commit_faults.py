@@ -13,7 +13,7 @@ from checkpoints import a_store, committed, holds, newest, steps
 from job_records import RECORD, a_run, stage
 
 from mxspark.errors import ClusterError, JobDirError, MXSparkError
-from mxspark.jobdir.checkpoints import CheckpointStore, Found
+from mxspark.jobdir.checkpoints import CheckpointStore, NewestCheckpoint
 from mxspark.jobdir.layout import JobDir
 from mxspark.storage.local import LocalStorage
 from mxspark.storage.memory import Fault, InMemoryStorage, Killed
@@ -27,7 +27,7 @@ class Sleeping(InMemoryStorage):
     def __init__(self, tmp_path: Path) -> None:
         super().__init__()
         self.sleep_at = 0
-        self.found: Found | None = None
+        self.found: NewestCheckpoint | None = None
         self._tmp_path = tmp_path
 
     def create(self, path: str, data: bytes) -> None:

@@ -131,19 +131,19 @@ def test_what_is_gone_is_not_listed(place: Place, tmp_path: Path) -> None:
     result = Result(FAILED, owned.run.run_id, "sad").failed(Cause("removed", "driver", 0, "h", 7, "gone"))
     said: list[str] = []
 
-    assert run_folder.unless_gone(owned.storage, checkpoint) == checkpoint
-    assert [*run_folder.models(owned)] == ["model"]
-    left = run_folder.outcome(owned, journal, result, said.append)
+    assert run_folder.path_if_there(owned.storage, checkpoint) == checkpoint
+    assert [*run_folder.published_models(owned)] == ["model"]
+    left = run_folder.write_outcome(owned, journal, result, said.append)
     assert left.events == join(owned.run_folder, "events.jsonl") and not said
     assert {entry.name for entry in owned.storage.list(owned.run_folder)} == {
         "events.jsonl", "result.json", "failure.json",
     }  # fmt: skip
 
     place.remove()
-    assert run_folder.unless_gone(owned.storage, checkpoint) is None
-    assert run_folder.models(owned) == {}
-    assert run_folder.outcome(owned, journal, result, said.append) == result and result.events is None
-    run_folder.logs(owned, {"worker-0": "log"}, 1, said.append)
+    assert run_folder.path_if_there(owned.storage, checkpoint) is None
+    assert run_folder.published_models(owned) == {}
+    assert run_folder.write_outcome(owned, journal, result, said.append) == result and result.events is None
+    run_folder.write_logs(owned, {"worker-0": "log"}, 1, said.append)
     assert len(said) == 2 and f"{owned.run_folder} is gone" in said[0]
     assert_nothing_made(place)
 
@@ -168,8 +168,8 @@ def test_a_storage_that_does_not_answer_is_not_one_that_is_gone(tmp_path: Path) 
         held.sleep(0.5)
         with pytest.raises(ClusterError, match="safe mode"):
             store.commit(stage(tmp_path / "staged", 20))
-        assert run_folder.unless_gone(storage, checkpoint) == checkpoint
-        assert run_folder.models(owned) == {}
+        assert run_folder.path_if_there(storage, checkpoint) == checkpoint
+        assert run_folder.published_models(owned) == {}
         storage.ill = False
         held.sleep(0.2)
     assert store.commit(stage(tmp_path / "staged", 20)).step == 20

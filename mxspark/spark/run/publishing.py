@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Callable, Optional
 
 from mxspark.config.sections import CheckpointSection
-from mxspark.jobdir.checkpoints import CheckpointStore, Found
+from mxspark.jobdir.checkpoints import CheckpointStore, NewestCheckpoint
 from mxspark.jobdir.layout import JobDir
 from mxspark.jobdir.publish import publish_model, read_model
 from mxspark.jobdir.publisher import Outcome, Publisher, settle
@@ -35,7 +35,7 @@ class Publishing:
         self._store = CheckpointStore(owned, section.keep)
         self._publisher = Publisher(self._publish, section.retry_s)
 
-    def newest(self, into: Path) -> Optional[Found]:
+    def newest(self, into: Path) -> Optional[NewestCheckpoint]:
         """Copy the newest good checkpoint below a new local folder; what is staged and not committed does not count."""
         shutil.rmtree(into, ignore_errors=True)
         return self._store.newest(into)

@@ -117,7 +117,7 @@ class Recorder:
         if isinstance(event, Staged):
             self._publishing.put(event)
         elif isinstance(event, Ended):
-            run_folder.logs(self._owned, event.logs, event.attempt, self._context.display.phase)
+            run_folder.write_logs(self._owned, event.logs, event.attempt, self._context.display.phase)
         if self._on_event is not None:
             self._on_event(reported)
 
@@ -197,7 +197,7 @@ class Recorder:
         return self._result(status, message)
 
     def _result(self, status: str, message: str) -> Result:
-        models = run_folder.models(self._owned)
+        models = run_folder.published_models(self._owned)
         result = outcome.result_of(
             self.standing,
             self._context.job,
@@ -206,7 +206,7 @@ class Recorder:
             run_id=self._context.run_id,
             rows_per_epoch=self._plan.rows,
             seconds=self._phases.seconds,
-            checkpoint=run_folder.unless_gone(self._owned.storage, self.standing.checkpoint),
+            checkpoint=run_folder.path_if_there(self._owned.storage, self.standing.checkpoint),
             warnings=tuple(self._warnings.values()),
         )
         return dataclasses.replace(result, model=models.get("model"), best_model=models.get("model-best"))
@@ -214,4 +214,4 @@ class Recorder:
     def _leave(self, result: Result) -> Result:
         """Write the run's folder, and return the result with what is in it."""
         self._journal.close()
-        return run_folder.outcome(self._owned, self._journal.path, result, self._context.display.phase)
+        return run_folder.write_outcome(self._owned, self._journal.path, result, self._context.display.phase)
