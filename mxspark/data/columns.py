@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Optional
 
@@ -116,6 +117,8 @@ def _usable(kind: str) -> bool:
 def _remedy(kind: str) -> str:
     if kind.startswith("array<array<"):
         return "flatten it, F.flatten(column), and declare its 'shape'"
+    if re.fullmatch(r"decimal\(\d+,0\)", kind):  # an id or an amount in cents: double holds 15 digits of it
+        return "cast it, column.cast('bigint'), and declare dtype: int64"
     if kind.startswith("decimal"):
         return "cast it, column.cast('double')"
     if kind == "string":

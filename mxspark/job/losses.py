@@ -1,4 +1,4 @@
-"""What each named loss takes for a label: MXNet computes a number for any label, and trains something else.
+"""What each named loss and metric takes for a label: a number comes out for any label, and means something else.
 
 One row of `TABLE` a loss; where an option changes what a label means, one row for each of its values.
 """
@@ -75,6 +75,16 @@ TABLE: dict[tuple[str, Any], Takes] = {
 }
 
 
+#: Metrics that compare a label with a class; the others take any numbers.
+METRICS: dict[str, Takes] = {
+    "accuracy": _INDICES,
+    "top_k_accuracy": _INDICES,
+    "cross_entropy": _INDICES,
+    "perplexity": _INDICES,
+    "binary_accuracy": _BINARY,
+}
+
+
 @dataclass(frozen=True)
 class Seen:
     """What the rows of a label hold.
@@ -148,6 +158,17 @@ def problem(loss: Component, name: str, found: Optional[Seen]) -> Optional[str]:
         return None
     return (
         f"label {name!r} has {found}, but training.loss {loss.name} takes {wanted.words}: {_advice(loss, name, found)}"
+    )
+
+
+def metric_problem(metric: Component, name: str, found: Optional[Seen]) -> Optional[str]:
+    """Return why a metric cannot mean the labels that were seen: no row would ever be right; None if it can."""
+    wanted = METRICS.get(metric.name) if metric.function is None else None
+    if wanted is None or found is None or found.fits(wanted):
+        return None
+    return (
+        f"label {name!r} has {found}, but the metric {metric.name} takes {wanted.words}: map the labels to that, leave "
+        "the metric out, or give a function (labels, outputs) that returns one value a row"
     )
 
 

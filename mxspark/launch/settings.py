@@ -165,7 +165,8 @@ def given_settings(command: CommandLine, environ: Mapping[str, str]) -> dict[str
     path = Path(file) if file else own_defaults(environ)
     settings: dict[str, str] = {}
     with contextlib.suppress(OSError):  # spark-submit says what is wrong with it
-        for line in path.read_text().splitlines() if path else []:
+        # a comment in Latin-1 must not end the start; Spark reads UTF-8 too
+        for line in path.read_text("utf-8", "replace").splitlines() if path else []:
             found = re.match(r"\s*(spark\.[^\s=:]+)[\s=:]+(.*)", line)
             if found:
                 settings[found[1]] = found[2].strip()

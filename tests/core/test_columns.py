@@ -55,6 +55,7 @@ def test_a_problem_names_array_column_and_remedy(spec: ColumnSpec, said: list[st
     ("kind", "remedy"),
     [
         ("decimal(10,2)", "cast('double')"),
+        ("decimal(20,0)", "cast('bigint'), and declare dtype: int64"),
         ("timestamp", "unix_timestamp"),
         ("date", "unix_timestamp"),
         ("map<string,int>", "turn it into numbers"),

@@ -238,6 +238,32 @@ def test_labels_beyond_float32_are_refused_and_a_scale_mends_them(tmp_path: Path
     assert not meaning.problems(job(), [spooled(tmp_path / "scaled", IDS, scale=1e-6)], None)
 
 
+@pytest.mark.parametrize(
+    ("metric", "label", "refused"),
+    [
+        (
+            "binary_accuracy",
+            SIGNED,
+            "values from -1 to 1, but the metric binary_accuracy takes 0 and 1: map the labels",
+        ),
+        ("binary_accuracy", UNIT, "not all of them whole, but the metric binary_accuracy takes 0 and 1"),
+        ("binary_accuracy", BINARY, None),
+        ("cross_entropy", SIGNED, "values from -1 to 1, but the metric cross_entropy takes whole numbers from 0 on"),
+        ("accuracy", UNIT, "but the metric accuracy takes whole numbers from 0 on"),
+        ("accuracy", INDICES, None),
+        ("mae", AMOUNTS, None),
+    ],
+)
+def test_labels_that_a_metric_cannot_mean_are_refused(
+    tmp_path: Path, metric: str, label: Any, refused: Optional[str]
+) -> None:
+    sections = {"features": {"x": {}}, "label": {"y": {}}}
+    training = {"network": "a:b", "loss": "l2", "metrics": [metric]}
+    judged = JobConfig.from_dict({"data": sections, "training": training})
+    found = meaning.problems(judged, [spooled(tmp_path, label)], None)
+    assert not found if refused is None else (len(found) == 1 and refused in found[0]), found
+
+
 def test_a_declared_int_label_that_the_loss_rounds_is_a_warning(tmp_path: Path) -> None:
     declared = job(label={"y": {"dtype": "int32"}})
     part = spooled(tmp_path, IDS, "int32")

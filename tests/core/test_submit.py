@@ -107,6 +107,12 @@ def test_a_master_of_the_users_stays(given: str) -> None:
     assert "--master" not in our_arguments(sort_arguments([*given.split(), "a.py"]), {}, ROOT, cores=4)
 
 
+def test_defaults_with_a_comment_in_latin_1_are_read(tmp_path: Path) -> None:
+    (tmp_path / "my.conf").write_bytes(b"# f\xfcr uns\nspark.master yarn\n")
+    command = sort_arguments(["--properties-file", str(tmp_path / "my.conf"), "a.py"])
+    assert given_settings(command, {})["spark.master"] == "yarn"
+
+
 def test_a_spark_of_the_users_keeps_its_own_defaults(tmp_path: Path) -> None:
     (tmp_path / "conf").mkdir()
     (tmp_path / "conf/spark-defaults.conf").write_text("# ours\nspark.master   yarn\nspark.local.dir=/big\n")

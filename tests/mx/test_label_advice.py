@@ -11,7 +11,8 @@ import pytest
 
 from mxspark.data.spool import Content, SpoolFile, SpoolReady
 from mxspark.errors import DataError
-from mxspark.job.spec import Component
+from mxspark.job.spec import Component, Function
+from mxspark.mx.loop.metrics import Metrics
 from mxspark.mx.model import components, network
 
 SCORES = np.array([[2.0], [-1.0], [0.5]])
@@ -101,3 +102,17 @@ def test_whole_numbers_declared_as_int32_reach_an_embedding_as_they_are() -> Non
     rounded = mx.nd.Embedding(mx.nd.array(ids, dtype="float32"), weight, **rows)
     assert declared.asnumpy().ravel().tolist() == [0.0, 1.0]
     assert rounded.asnumpy().ravel().tolist() == [0.0, 0.0], "the default float32 makes one id of two"
+
+
+def test_a_metric_of_ones_own_counts_signed_labels() -> None:
+    def on_the_right_side(labels: Any, outputs: Any) -> Any:
+        return (outputs.reshape(-1) > 0) == (labels > 0)
+
+    def counted(component: Component) -> float:
+        metrics = Metrics([component])
+        metrics.add(np.zeros(3, np.float32), [SCORES], [SIGNS])
+        found = metrics.finish(metrics.sums())
+        return next(number for name, number in found.items() if name != "loss")
+
+    assert counted(Component("mine", function=Function.ship(on_the_right_side))) == pytest.approx(1.0)
+    assert counted(Component("binary_accuracy")) == pytest.approx(2 / 3), "what is refused never finds -1 right"

@@ -41,7 +41,7 @@ def test_columns_that_are_not_there_all_at_once(spark: SparkSession, tmp_path: P
         "2 problems in the job.*pixels",
         frame.withColumnRenamed("digit", "digits"),
     )
-    assert "no column 'digit'; did you mean 'digits'?" in str(error)
+    assert "column 'digit' does not exist; did you mean 'digits'?" in str(error)
     assert not (tmp_path / "job").exists(), "the job dir is made only for a job that can run"
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pyspark.ml.linalg import Vectors
 from pyspark.sql import SparkSession
 
 import mxspark
@@ -37,6 +38,9 @@ def test_labels_and_numbers_that_mean_something_else_are_refused(spark: SparkSes
     ids = spark.range(64).selectExpr("array(id + 16777216) as x", "cast(id as float) as y")
     with pytest.raises(DataError, match=r"column x: .* rows have whole numbers .* set data.features.x.dtype: int32"):
         train(ids, tmp_path / "ids", "l2")
+    assembled = ids.selectExpr("x", "y").rdd.map(lambda row: (Vectors.dense([row.x[0], 0.5]), row.y)).toDF(["x", "y"])
+    with pytest.raises(DataError, match=r"column x: .* rows have whole numbers .* that float32 rounds to others"):
+        train(assembled, tmp_path / "assembled", "l2")
     result = train(ids, tmp_path / "said", "l2", features={"x": {"dtype": "float32", "shape": [1]}})
     assert any("that float32 rounds to others, as data.features.x.dtype says" in line for line in result.warnings)
 

@@ -36,13 +36,22 @@ def _of(job: JobConfig, ready: Sequence[SpoolReady]) -> list[str]:
     found = stage.problems(ready, job.features(), job.labels())
     if found:  # what was not spooled has no extremes
         return found
-    label = job.labels()[0].name
-    unmeant = losses.problem(job.training.loss, label, losses.seen(label, ready))
-    return ([unmeant] if unmeant else []) + [
+    return _unmeant(job, ready) + [
         f"{text}: set {advice}, or {key}.dtype: float32 where that does no harm"
         for key, text, advice, is_declared in _rounded(job, ready)
         if not is_declared
     ]
+
+
+def _unmeant(job: JobConfig, ready: Sequence[SpoolReady]) -> list[str]:
+    """Return why the loss and the metrics cannot mean their labels."""
+    labels = [label.name for label in job.labels()]
+    found = [losses.problem(job.training.loss, labels[0], losses.seen(labels[0], ready))]
+    for metric in job.training.metrics:
+        label = metric.options.get("label", 0)
+        if label < len(labels):  # the worker refuses one that is not there
+            found.append(losses.metric_problem(metric, labels[label], losses.seen(labels[label], ready)))
+    return [line for line in found if line is not None]
 
 
 def _rounded_by_the_loss(job: JobConfig, ready: Sequence[SpoolReady]) -> list[str]:

@@ -156,9 +156,8 @@ def is_there(part: SpoolReady) -> bool:
 
 def _run_frame(frame: DataFrame, task: SpoolTask) -> tuple[list[str], int]:
     kinds = fields(frame)
-    wanted = {column: spec.dtype for spec in (*task.features, *task.labels) for column in spec.columns}
     columns = [
-        _column(name, kinds.get(name, ""), wanted[name]).alias(f"c{index}")
+        _column(name, kinds.get(name, "")).alias(f"c{index}")
         for index, name in enumerate(sources((*task.features, *task.labels)))
     ]
     answers = frame.select(*columns).mapInArrow(task.arrow, ANSWER)
@@ -169,15 +168,15 @@ def _run_rdd(rdd: RDD[Any], task: SpoolTask) -> tuple[list[str], int]:
     return rdd.mapPartitions(task.elements).collect(), rdd.getNumPartitions()
 
 
-def _column(name: str, kind: str, dtype: str) -> Column:
+def _column(name: str, kind: str) -> Column:
     column = F.col("`{}`".format(name.replace("`", "``")))
     if kind != "vector":
         return column
     from pyspark.ml.functions import vector_to_array
 
-    # half the bytes where the network would round anyway; a null vector would end the job without naming the row
-    narrow = "float32" if dtype in ("float32", "float16") else "float64"
-    return F.when(column.isNotNull(), vector_to_array(column, narrow))
+    # as doubles, which they are: what becomes of them in the declared dtype is seen where it is converted (an assembled
+    # id beyond 2^24); a null vector would end the job without naming the row
+    return F.when(column.isNotNull(), vector_to_array(column, "float64"))
 
 
 def _translated(error: BaseException) -> MXSparkError:
