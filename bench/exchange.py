@@ -79,7 +79,7 @@ def ours(name, workers, exchanging):
     mx = import_mxnet()
     from mxnet import autograd
 
-    from mxspark.job.spec import Component, Function, TrainingSpec
+    from mxspark.job.spec import BestBy, Component, Function, TrainingSpec
     from mxspark.mx.exchange.hierarchical import HierarchicalExchange
     from mxspark.mx.model import network
     from mxspark.mx.state.optimizer import Updater
@@ -89,7 +89,9 @@ def ours(name, workers, exchanging):
     given = codec.decode(Inherited, json.loads(os.environ[INHERITED]))
     exchange = HierarchicalExchange(int(os.environ["TEST_RANK"]), workers, given, has_store="DMLC_ROLE" in os.environ)
     loss, sgd, xavier = Component("softmax_cross_entropy"), Component("sgd", loop.OPTIONS), Component("xavier")
-    training = TrainingSpec(Function(name, f"exchange:{name}"), loss, sgd, None, xavier, (), "", 1, 0)
+    training = TrainingSpec(
+        Function(name, f"exchange:{name}"), loss, sgd, None, xavier, (), BestBy("loss", "validation", "min"), 1, 0
+    )
     made = network.prepare(training, [(ROWS[name], *loop.SHAPES[name])])
     parameters = tuple(made.parameters.values())
     updater = Updater(training.optimizer, None, parameters)

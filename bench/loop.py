@@ -117,14 +117,16 @@ def bare(name, rows, workers):
     import_mxnet()
     from mxnet import autograd
 
-    from mxspark.job.spec import Component, Function, TrainingSpec
+    from mxspark.job.spec import BestBy, Component, Function, TrainingSpec
     from mxspark.mx.exchange.kvstore import KVStoreExchange
     from mxspark.mx.model import network
     from mxspark.mx.state.optimizer import Updater
 
     exchange = KVStoreExchange(int(os.environ["TEST_RANK"]), workers)
     loss, sgd, xavier = Component("softmax_cross_entropy"), Component("sgd", OPTIONS), Component("xavier")
-    training = TrainingSpec(Function(name, f"loop:{name}"), loss, sgd, None, xavier, (), "", 1, 0)
+    training = TrainingSpec(
+        Function(name, f"loop:{name}"), loss, sgd, None, xavier, (), BestBy("loss", "validation", "min"), 1, 0
+    )
     made = network.prepare(training, [(rows, *SHAPES[name])])
     parameters = tuple(made.parameters.values())
     updater = Updater(training.optimizer, None, parameters)

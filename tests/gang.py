@@ -90,7 +90,7 @@ class Gang:
         self.driver: launch.AgentHandle
         self.channel: channel.Channel
         self.address: tuple[str, int] = ("", 0)
-        self.bundle: dict[str, Any] = {"digest": "same"}
+        self.worker_spec: dict[str, Any] = {"digest": "same"}
 
     def __enter__(self) -> Gang:
         """Start the driver's agent."""
@@ -148,7 +148,7 @@ class Gang:
         faults = json.dumps({f"{role}-{rank}": fault for (role, rank), fault in self.faults.items()})
         environment = {**self.wanted.environment, "FAKE": faults, "FAKE_FOLDER": str(self.folder / "peers")}
         wanted = dataclasses.replace(self.wanted, environment=environment)
-        self.tell(commands.Begin(self.attempt, wanted, self.bundle))
+        self.tell(commands.Begin(self.attempt, wanted, self.worker_spec))
 
     def tell(self, command: commands.Command) -> None:
         """Send the driver's agent a command."""

@@ -130,7 +130,7 @@ class Conductor:
         self.remains.sockets = group.sockets()
         self._driver.tell(events.Placed(group.hosts, self.remains.sockets))
         for rank, roles in enumerate(group.slots):
-            self._agents.tell_one(rank, commands.Start(begin.attempt, roles, begin.bundle))
+            self._agents.tell_one(rank, commands.Start(begin.attempt, roles, begin.worker_spec))
         # Last, for the others have longer ways: a worker needs a second to load MXNet, the scheduler a fraction of it.
         self._roles.start(group.driver)
 

@@ -153,7 +153,7 @@ class SlotAgent:
     def _start_roles(self, command: commands.Start, inherited: Optional[Inherited]) -> None:
         self._roles.start(command.roles, inherited)
         device = next((role.device for role in command.roles if role.role == "worker"), CPU)
-        self._roles.tell_workers(commands.Train(self._spec.rank, command.bundle, device))
+        self._roles.tell_workers(commands.Train(self._spec.rank, command.worker_spec, device))
         if inherited is not None and isinstance(self._host_group, Guest):
             # The worker has them. Kept here too, the memory would outlive it, and the others would not see it die.
             host_group.close(inherited.descriptors())

@@ -130,7 +130,7 @@ class SpoolReady:
     Attributes
     ----------
     host : str
-        Host identity (`topology.host_identity`) of the machine that holds the files.
+        Host identity (`identity.host_identity`) of the machine that holds the files.
     partition : int
         Spark partition id; with the offset it names a row for the life of the job.
     path : str

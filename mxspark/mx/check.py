@@ -1,7 +1,7 @@
 """A process like a worker's that only builds the network: what ``mxspark check`` learns of MXNet and of its size.
 
 Reads one JSON object, ``{"training": TrainingSpec or null, "inputs": [[rows, ...], ...]}``, and writes a
-`checkup.Built` to the descriptor it is told.
+`findings.Built` to the descriptor it is told.
 """
 
 from __future__ import annotations

@@ -89,7 +89,7 @@ class _Work:
 
         start = time.monotonic()
         order = self._line.await_work(WORK_S)
-        rank, spec = order.rank, codec.decode(WorkerSpec, order.bundle)
+        rank, spec = order.rank, codec.decode(WorkerSpec, order.worker_spec)
         self._seconds["bundle"] = time.monotonic() - start
         logging.basicConfig(level=logging.INFO, format=f"worker {rank} %(asctime)s %(levelname)s %(name)s: %(message)s")
         start = time.monotonic()

@@ -33,28 +33,28 @@ class ServeSlot:
 
 @dataclass(frozen=True)
 class Begin:
-    """Make an attempt: place the roles of `group` once every agent is there. `bundle` is for the workers."""
+    """Make an attempt: place the roles of `group` once every agent is there, and hand `worker_spec` to the workers."""
 
     attempt: int
     group: GroupSpec
-    bundle: dict[str, Any]
+    worker_spec: dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Start:
-    """Start the roles of a slot, and hand its worker the bundle."""
+    """Start the roles of a slot, and hand its worker the spec."""
 
     attempt: int
     roles: tuple[RoleSpec, ...]
-    bundle: dict[str, Any]
+    worker_spec: dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Train:
-    """Be worker `rank` of the job that the bundle describes."""
+    """Be worker `rank` of the job that a `WorkerSpec` describes."""
 
     rank: int
-    bundle: dict[str, Any]
+    worker_spec: dict[str, Any]
     device: Device = CPU
 
 

@@ -16,7 +16,7 @@ from mxspark.protocol import codec
 
 @dataclass(frozen=True)
 class Loaded:
-    """The worker has imported MXNet and waits for its bundle."""
+    """The worker has imported MXNet and waits for its work."""
 
     seconds: float
 

@@ -12,7 +12,7 @@ from mxnet import gluon
 
 from mxspark.errors import InputError, TrainingCodeError
 from mxspark.job import catalog
-from mxspark.job.spec import Component, Function, TrainingSpec
+from mxspark.job.spec import BestBy, Component, Function, TrainingSpec
 from mxspark.mx.model import components
 
 MODULES = {"loss": gluon.loss, "optimizer": mx.optimizer, "schedule": mx.lr_scheduler, "initializer": mx.init}
@@ -108,7 +108,9 @@ def test_a_loss_by_dotted_path() -> None:
 
 def spec(network: Any) -> TrainingSpec:
     default = Component("default")
-    return TrainingSpec(Function.ship(network), default, default, None, default, (), "loss", 1, 0)
+    return TrainingSpec(
+        Function.ship(network), default, default, None, default, (), BestBy("loss", "validation", "min"), 1, 0
+    )
 
 
 class OldNet(gluon.Block):  # type: ignore[misc]
@@ -168,7 +170,7 @@ def test_every_schedule_starts_from_the_optimizers_rate(name: str) -> None:
 
 def test_a_warm_up_that_starts_above_the_rate_is_refused() -> None:
     options = {"max_update": 9, "warmup_steps": 2, "warmup_begin_lr": 0.5}
-    with pytest.raises(InputError, match=r"warmup_begin_lr is 0\.5 .* learning_rate, which is 0\.25"):
+    with pytest.raises(InputError, match=r"warmup_begin_lr is 0\.5, .* learning_rate, which is 0\.25"):
         components.build_schedule(Component("cosine", options), 0.25)
 
 

@@ -19,7 +19,7 @@ from mxspark.data.dataset import DataSet
 from mxspark.data.plan import Plan
 from mxspark.data.spool import ColumnSpec
 from mxspark.errors import TrainingCodeError
-from mxspark.job.spec import CheckpointSpec, Component, Function, TrainingSpec, WorkerSpec
+from mxspark.job.spec import BestBy, CheckpointSpec, Component, Function, TrainingSpec, WorkerSpec
 from mxspark.mx.model.export import stage_model, trace
 from mxspark.mx.state import checkpoint_files
 from mxspark.mx.state.optimizer import Updater
@@ -78,13 +78,27 @@ NUMBERS = ColumnSpec("sizes", ("width", "height"), (2,), "float32")
 LABEL = ColumnSpec("digit", ("digit",), (), "int32", classes=5)
 
 
+BY_LOSS = BestBy("loss", "validation", "min")
+
+
 def spec(features: tuple[ColumnSpec, ...]) -> WorkerSpec:
     loss = Component("softmax_cross_entropy", {"axis": -1})
     training = TrainingSpec(
-        Function("n", path="m:n"), loss, Component("adam"), None, Component("default"), (), "loss", 3, 7
+        Function("n", path="m:n"), loss, Component("adam"), None, Component("default"), (), BY_LOSS, 3, 7
     )
-    data = DataSet((), Plan(counts=(), batch_size=4, seed=7))
-    return WorkerSpec("r", 1, features, (LABEL,), data, None, training, CheckpointSpec(1, None), None, "/nowhere")
+    return WorkerSpec(
+        run_id="r",
+        size=1,
+        features=features,
+        labels=(LABEL,),
+        training_data=DataSet((), Plan(counts=(), batch_size=4, seed=7)),
+        validation_data=None,
+        training=training,
+        checkpoint=CheckpointSpec(1, None),
+        restore=None,
+        staging="/nowhere",
+        exchange="kvstore",
+    )
 
 
 def batch(features: tuple[ColumnSpec, ...], rows: int, seed: int = 0) -> list[Any]:

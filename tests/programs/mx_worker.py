@@ -45,7 +45,7 @@ def main() -> None:
     if kv.rank == 0:
         import pickle
 
-        kv._send_command_to_servers(0, pickle.dumps(Marker(order.bundle["marker"]), 0).decode())
+        kv._send_command_to_servers(0, pickle.dumps(Marker(order.worker_spec["marker"]), 0).decode())
     channel.send(events.to_wire(events.Done(5, "same", {})))
     while (frame := channel.receive(120)) is not None and frame["do"] != "Finish":
         pass

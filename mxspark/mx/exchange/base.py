@@ -1,7 +1,7 @@
 """Gradients in, sums out: what a training loop asks of the other workers.
 
-The loop knows only :class:`Exchange`. `exchange_kvstore` goes through MXNet's key-value store (stock ps-lite servers
-that add), `exchange_hierarchical` sums inside a host first.
+The loop knows only :class:`Exchange`. `kvstore` goes through MXNet's key-value store (stock ps-lite servers
+that add), `hierarchical` sums inside a host first.
 """
 
 from __future__ import annotations

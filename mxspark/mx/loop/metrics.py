@@ -28,7 +28,7 @@ class Metrics:
     Parameters
     ----------
     components : sequence of Component
-        Names of `names.METRICS`; or a function of the user, either ``(labels, outputs)`` → one value a row, on numpy
+        Names of `catalog.METRICS`; or a function of the user, either ``(labels, outputs)`` → one value a row, on numpy
         arrays, or without required arguments and returning an ``mxnet.metric.EvalMetric``.
     """
 

@@ -85,7 +85,7 @@ class Updater:
     Parameters
     ----------
     component : Component
-        The optimizer: a name of `names.OPTIMIZERS`, or a function that returns an ``mxnet.optimizer.Optimizer``.
+        The optimizer: a name of `catalog.OPTIMIZERS`, or a function that returns an ``mxnet.optimizer.Optimizer``.
     schedule : Component or None
         The learning-rate schedule.
     params : sequence of gluon.Parameter

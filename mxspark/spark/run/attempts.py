@@ -43,7 +43,7 @@ class Attempts:
         On the job dir; a run that has lost it ends.
     gang : Gang
         Started, not begun.
-    bundle : WorkerSpec
+    worker_spec : WorkerSpec
         For the first attempt.
     gangs : ExitStack
         Ends the gangs of new stages. It is the caller's, because what a run has reached is written before that: ending
@@ -57,7 +57,7 @@ class Attempts:
         spooled: Spooled,
         lease: Lease,
         gang: Gang,
-        bundle: WorkerSpec,
+        worker_spec: WorkerSpec,
         *,
         gangs: contextlib.ExitStack,
     ) -> None:
@@ -65,7 +65,7 @@ class Attempts:
         self._recorder = recorder
         self._spooled = spooled
         self._lease = lease
-        self._bundle = bundle
+        self._worker_spec = worker_spec
         self._gangs = gangs
         self._advisor = Advisor(context, recorder)
         self._failed: list[Failed] = []
@@ -80,7 +80,7 @@ class Attempts:
             Of the kind the last attempt's cause says, when no further attempt is made.
         """
         with self._context.shutdown.heeded():
-            self._gang.begin(self._bundle)
+            self._gang.begin(self._worker_spec)
             while (error := self._attempt()) is not None:
                 self._publish_rest(error)
                 self._end_if_told(error)
@@ -172,7 +172,7 @@ class Attempts:
         if step.action == IN_PLACE:
             gang.drain(step.wait_s)
             self._end_if_told()
-            gang.restart(self._bundle)
+            gang.restart(self._worker_spec)
         else:
             self._pause(step.wait_s)
             self._new_stage(error)
@@ -193,7 +193,7 @@ class Attempts:
         restores = self._context.folder("restore")
         shutil.rmtree(restores, ignore_errors=True)  # that of an attempt before; nobody reads it any more
         restore = self._recorder.newest(restores / f"attempt-{self._gang.attempt + 1}")
-        self._bundle = dataclasses.replace(self._bundle, restore=restore)
+        self._worker_spec = dataclasses.replace(self._worker_spec, restore=restore)
         self._announce(self._recorder.standing.follow(step, restore), step.wait_s)
 
     def _after_the_stage(self, error: MXSparkError) -> MXSparkError:
@@ -218,11 +218,11 @@ class Attempts:
             raise ClusterError(f"{error.message}\nno new stage can be started: {lack.message}", error.cause) from lack
         # after the slots: rows are read again by the executors that have come, on disks that will be there
         training, validation = self._spooled.ensure_there()
-        self._bundle = dataclasses.replace(
-            self._bundle, size=size, training_data=training, validation_data=validation
+        self._worker_spec = dataclasses.replace(
+            self._worker_spec, size=size, training_data=training, validation_data=validation
         )  # fmt: skip
         self._listen_to(self._gangs.enter_context(Gang(self._context, size, self._gang.attempt + 1)))
-        self._gang.begin(self._bundle)
+        self._gang.begin(self._worker_spec)
 
     def _announce(self, attempt: FailedAttempt, wait_s: float) -> None:
         """Tell the journal, the screen and the user's hook of the attempt that comes."""

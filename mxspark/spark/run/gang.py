@@ -96,10 +96,10 @@ class Gang:
             self._stage.close()
         self._agent.clean_up()
 
-    def begin(self, bundle: WorkerSpec) -> None:
+    def begin(self, worker_spec: WorkerSpec) -> None:
         """Hand the driver's agent its orders and start the barrier stage."""
         address = self._agent.wait_for_address(self._receive)
-        self._begin_attempt(bundle)
+        self._begin_attempt(worker_spec)
         facts = self._context.facts
         spec = self._agent.spec
         of_slot = AgentSpec(
@@ -115,9 +115,9 @@ class Gang:
         description = f"mxspark {self._context.job.job.name}: {self.size} workers"
         self._stage = BarrierStage(facts.spark.sparkContext, of_slot, description)
 
-    def restart(self, bundle: WorkerSpec) -> None:
+    def restart(self, worker_spec: WorkerSpec) -> None:
         """Begin the next attempt on the agents that are there."""
-        self._begin_attempt(bundle)
+        self._begin_attempt(worker_spec)
 
     def events(self) -> Iterator[Reported]:
         """Yield what agents and workers report until the attempt is over, `Ended` being the last.
@@ -165,11 +165,11 @@ class Gang:
         """Have the workers agree on a step, make a last checkpoint there and end; :meth:`events` go on until then."""
         self._agent.tell(commands.EndEarly(why))
 
-    def _begin_attempt(self, bundle: WorkerSpec) -> None:
+    def _begin_attempt(self, worker_spec: WorkerSpec) -> None:
         self._go_to(Phase.ATTEMPT)
         self.attempt += 1
         self.ended = None
-        self._agent.tell(commands.Begin(self.attempt, _group_spec(self._context, self.size), codec.encode(bundle)))
+        self._agent.tell(commands.Begin(self.attempt, _group_spec(self._context, self.size), codec.encode(worker_spec)))
 
     def _receive(self) -> Optional[Reported]:
         """Return what is reported next, None if nothing was for a moment."""

@@ -134,8 +134,8 @@ def _train(context: RunContext, given: Frames, on_event: Optional[Hook] = None) 
             done = restore.step if restore is not None else 0
             display.begin(spooled.data[0].plan.steps, job.training.epochs, done)
             recorder.begin()
-            bundle = _bundle(context, spooled, restore)
-            return Attempts(context, recorder, spooled, lease, gang, bundle, gangs=stack).run()
+            worker_spec = _worker_spec(context, spooled, restore)
+            return Attempts(context, recorder, spooled, lease, gang, worker_spec, gangs=stack).run()
 
 
 def _own(context: RunContext, checked: Checked, spooled: Spooled) -> JobDir:
@@ -146,7 +146,7 @@ def _own(context: RunContext, checked: Checked, spooled: Spooled) -> JobDir:
     return JobDir.acquire(checked.storage, checked.path, record, context.run_info(checked.path), checked.claim)
 
 
-def _bundle(context: RunContext, spooled: Spooled, restore: Optional[Restore]) -> WorkerSpec:
+def _worker_spec(context: RunContext, spooled: Spooled, restore: Optional[Restore]) -> WorkerSpec:
     return resolve.worker_spec(
         context.job,
         run_id=context.run_id,
