@@ -6,7 +6,7 @@ import pickle
 from pathlib import Path
 
 import pytest
-from gang import PROGRAMS, Gang
+from agent_group import PROGRAMS, AgentGroup
 
 from mxspark.protocol import events, specs
 
@@ -16,16 +16,16 @@ ENTRIES = {**specs.ENTRIES, "worker": "mx_worker:main"}
 @pytest.mark.parametrize(("servers", "on_driver"), [(2, 0), (3, 1)])
 def test_thin_roles_sum_and_end_and_unpickle_nothing(tmp_path: Path, servers: int, on_driver: int) -> None:
     marker = tmp_path / "marker"
-    with Gang(tmp_path, servers=servers, on_driver=on_driver, entries=ENTRIES) as gang:
-        gang.spec = {"marker": str(marker)}
-        gang.start()
-        ended = gang.end()
+    with AgentGroup(tmp_path, servers=servers, on_driver=on_driver, entries=ENTRIES) as group:
+        group.worker_spec = {"marker": str(marker)}
+        group.start()
+        ended = group.end()
         assert ended.cause is None, ended.cause.describe()
-        assert [slot.wait(120)["outcome"] for slot in gang.slots] == ["finished", "finished"]
-        gang.assert_nothing_left()
-    formed = [(r.role, r.rank, r.event.rank) for r in gang.reported if isinstance(r.event, events.Formed)]
-    assert sorted(formed) == sorted((role, rank, rank) for role, rank in gang.roles if role != "scheduler")
-    exits = [report.event for report in gang.reported if isinstance(report.event, events.RoleEnded)]
+        assert [slot.wait(120)["outcome"] for slot in group.slots] == ["finished", "finished"]
+        group.assert_nothing_left()
+    formed = [(r.role, r.rank, r.event.rank) for r in group.reported if isinstance(r.event, events.Formed)]
+    assert sorted(formed) == sorted((role, rank, rank) for role, rank in group.roles if role != "scheduler")
+    exits = [report.event for report in group.reported if isinstance(report.event, events.RoleEnded)]
     assert [(exit.returncode, exit.expected) for exit in exits] == [(0, True)] * (servers + 3)
     assert not marker.exists(), "a server executed what a peer sent"
     for rank in range(servers):
@@ -43,13 +43,13 @@ def test_the_marker_would_have_been_left(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_thin_roles_are_ready_soon(tmp_path: Path) -> None:
-    with Gang(tmp_path, entries=ENTRIES) as gang:
-        gang.spec = {"marker": str(tmp_path / "marker")}
-        gang.start()
-        gang.until_all(events.Formed, 4)
+    with AgentGroup(tmp_path, entries=ENTRIES) as group:
+        group.worker_spec = {"marker": str(tmp_path / "marker")}
+        group.start()
+        group.until_all(events.Formed, 4)
     loaded = [
         report.event.seconds
-        for report in gang.reported
+        for report in group.reported
         if isinstance(report.event, events.Loaded) and report.role != "worker"
     ]
     print("thin roles loaded within", loaded)

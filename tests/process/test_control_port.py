@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from gang import Gang
+from agent_group import AgentGroup
 
 from mxspark.agent import server
 from mxspark.agent.loop import Loop
@@ -53,52 +53,52 @@ def handshake(sock: socket.socket, secret: bytes) -> wire.Secured:
 
 
 @pytest.fixture
-def gang(tmp_path: Path) -> Iterator[Gang]:
+def group(tmp_path: Path) -> Iterator[AgentGroup]:
     """A group that trains, and must not fail."""
-    with Gang(tmp_path, environment={"FAKE_STEPS": "60"}) as gang:
-        gang.start()
-        gang.until_all(events.Started, 2)
-        yield gang
-        assert gang.end().cause is None, "the group was disturbed"
+    with AgentGroup(tmp_path, environment={"FAKE_STEPS": "60"}) as group:
+        group.start()
+        group.until_all(events.Started, 2)
+        yield group
+        assert group.end().cause is None, "the group was disturbed"
 
 
-def refused(gang: Gang, words: str) -> bool:
+def refused(group: AgentGroup, words: str) -> bool:
     """Whether the driver's agent says so in its log, now or in a moment."""
     deadline = time.monotonic() + 30
-    while words not in (gang.folder / "logs" / "agent-driver.log").read_text():
+    while words not in (group.folder / "logs" / "agent-driver.log").read_text():
         if time.monotonic() > deadline:
             return False
         time.sleep(0.01)
     return True
 
 
-def test_a_wrong_key_is_refused_and_learns_nothing(gang: Gang) -> None:
-    with connected(gang.address) as sock:
+def test_a_wrong_key_is_refused_and_learns_nothing(group: AgentGroup) -> None:
+    with connected(group.address) as sock:
         codec = wire.Secured(OTHER, server=False)
         sock.sendall(codec.take_outgoing())
         with pytest.raises(wire.WireError, match="does not know the secret"):
             codec.feed(sock.recv(65536))  # it notices that the server is not of its job
         sock.sendall(bytes(32))
         assert is_closed(sock)
-    assert refused(gang, "the peer does not know the secret of this job")
+    assert refused(group, "the peer does not know the secret of this job")
 
 
 @pytest.mark.parametrize(
     "data", [b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" + b" " * 40, b"\x80\x04." * 100, os.urandom(4096)]
 )
-def test_another_protocol_is_refused(gang: Gang, data: bytes) -> None:
-    with connected(gang.address) as sock:
+def test_another_protocol_is_refused(group: AgentGroup, data: bytes) -> None:
+    with connected(group.address) as sock:
         sock.sendall(data)
         assert is_closed(sock)
-    assert refused(gang, "does not speak this protocol")
+    assert refused(group, "does not speak this protocol")
 
 
 @pytest.mark.parametrize(
     "spoil", ["replayed", "flipped", "reflected", "oversized", "not JSON", "nonsense", "no such slot"]
 )
-def test_frames_that_were_tampered_with_end_the_connection(gang: Gang, spoil: str) -> None:
-    with connected(gang.address) as sock:
-        codec = handshake(sock, bytes.fromhex(gang.secret))
+def test_frames_that_were_tampered_with_end_the_connection(group: AgentGroup, spoil: str) -> None:
+    with connected(group.address) as sock:
+        codec = handshake(sock, bytes.fromhex(group.secret))
         frame = codec.pack({"beat": 1})
         sock.sendall(frame)  # a good one is taken
         time.sleep(0.05)
@@ -109,7 +109,7 @@ def test_frames_that_were_tampered_with_end_the_connection(gang: Gang, spoil: st
             bad[-1] ^= 1
             sock.sendall(bad)
         elif spoil == "reflected":
-            mirror = wire.Secured(bytes.fromhex(gang.secret), server=True)
+            mirror = wire.Secured(bytes.fromhex(group.secret), server=True)
             mirror.__dict__.update(_key=codec.__dict__["_key"], is_ready=True, _sent=1)
             sock.sendall(mirror.pack({"beat": 1}))
         elif spoil == "oversized":
@@ -123,48 +123,48 @@ def test_frames_that_were_tampered_with_end_the_connection(gang: Gang, spoil: st
             joined = events.to_wire(events.Joined(1, "here", "me", 1))
             sock.sendall(codec.pack({"from": {"role": "agent", "rank": 1}, **joined}))
         assert is_closed(sock)
-    assert refused(gang, "refused")
+    assert refused(group, "refused")
 
 
 def test_an_agent_cannot_speak_for_the_roles_of_another(tmp_path: Path) -> None:
-    with Gang(tmp_path, environment={"FAKE_STEPS": "100000"}) as gang, contextlib.ExitStack() as stack:
-        gang.start(ranks=[0])
-        sock = stack.enter_context(connected(gang.address))
-        codec = handshake(sock, bytes.fromhex(gang.secret))
-        joined = events.Joined(1, "here", gang.spec.identity, 1)
+    with AgentGroup(tmp_path, environment={"FAKE_STEPS": "100000"}) as group, contextlib.ExitStack() as stack:
+        group.start(ranks=[0])
+        sock = stack.enter_context(connected(group.address))
+        codec = handshake(sock, bytes.fromhex(group.secret))
+        joined = events.Joined(1, "here", group.spec.identity, 1)
         sock.sendall(codec.pack({"from": {"role": "agent", "rank": 1}, **events.to_wire(joined)}))
-        gang.until(gang.saw(events.Joined, "agent", 1))
+        group.until(group.saw(events.Joined, "agent", 1))
         done = events.to_wire(events.Done(1, "same", {}))
         sock.sendall(codec.pack({"from": {"role": "worker", "rank": 0}, **done}))
-        cause = gang.end().cause
+        cause = group.end().cause
     assert cause is not None and (cause.kind, cause.rank) == ("agent", 1)
     assert "('worker', 0) is not of slot 1" in cause.message
 
 
-def test_a_truncated_frame_does_no_harm(gang: Gang) -> None:
-    with connected(gang.address) as sock:
-        codec = handshake(sock, bytes.fromhex(gang.secret))
+def test_a_truncated_frame_does_no_harm(group: AgentGroup) -> None:
+    with connected(group.address) as sock:
+        codec = handshake(sock, bytes.fromhex(group.secret))
         sock.sendall(codec.pack({"beat": 1})[:-1])
 
 
-def test_frames_of_one_connection_are_worthless_on_another(gang: Gang) -> None:
-    with connected(gang.address) as one, connected(gang.address) as two:
-        first = handshake(one, bytes.fromhex(gang.secret))
-        handshake(two, bytes.fromhex(gang.secret))
+def test_frames_of_one_connection_are_worthless_on_another(group: AgentGroup) -> None:
+    with connected(group.address) as one, connected(group.address) as two:
+        first = handshake(one, bytes.fromhex(group.secret))
+        handshake(two, bytes.fromhex(group.secret))
         two.sendall(first.pack({"beat": 1}))
         assert is_closed(two)
 
 
 def test_many_connections_are_bounded_and_an_agent_still_gets_in(tmp_path: Path) -> None:
-    with Gang(tmp_path, environment={"FAKE_STEPS": "20"}) as gang, contextlib.ExitStack() as stack:
-        flood = [stack.enter_context(connected(gang.address)) for _ in range(3 * server.MAX_STRANGERS)]
+    with AgentGroup(tmp_path, environment={"FAKE_STEPS": "20"}) as group, contextlib.ExitStack() as stack:
+        flood = [stack.enter_context(connected(group.address)) for _ in range(3 * server.MAX_STRANGERS)]
         for sock in flood[:20]:
             with contextlib.suppress(ConnectionError):
                 sock.sendall(wire.MAGIC)  # and never goes on
         time.sleep(0.3)
-        held = psutil.Process(gang.driver.pid).net_connections("tcp")
+        held = psutil.Process(group.driver.pid).net_connections("tcp")
         assert len([c for c in held if c.status == psutil.CONN_ESTABLISHED]) <= server.MAX_STRANGERS
-        assert gang.start().end().cause is None
+        assert group.start().end().cause is None
 
 
 def test_a_slow_stranger_is_dropped(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:

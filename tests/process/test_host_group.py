@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from gang import Gang, freeze
+from agent_group import AgentGroup, freeze
 
 from mxspark.agent import host_group, launch
 from mxspark.agent.loop import Loop
@@ -33,34 +33,51 @@ def memfds(pid: int) -> list[str]:
 
 @pytest.mark.parametrize("servers", [0, 1])
 def test_workers_share_memory_and_agents_keep_none(tmp_path: Path, servers: int) -> None:
-    with Gang(tmp_path, workers=3, servers=servers, hosts=1, faults=SHARE, environment=SLOW) as gang:
-        gang.start()
-        gang.until_all(events.Started, 3)
+    with AgentGroup(tmp_path, workers=3, servers=servers, hosts=1, faults=SHARE, environment=SLOW) as group:
+        group.start()
+        group.until_all(events.Started, 3)
         logs = [(tmp_path / f"logs/worker-{rank}.log").read_text() for rank in range(3)]
         assert [log.strip() for log in logs] == ["segments: ['of 0', 'of 1', 'of 2']"] * 3
-        assert [len(memfds(gang.pid("worker", rank))) for rank in range(3)] == [4] * 3
-        assert not [name for slot in gang.slots for name in memfds(slot.pid)], "gone with the last worker"
-        assert not os.path.lexists(gang.meeting), "once all have met nobody can come"
-        gang.stop("seen enough")
-        gang.attempt_end()
+        assert [len(memfds(group.pid("worker", rank))) for rank in range(3)] == [4] * 3
+        assert not [name for slot in group.slots for name in memfds(slot.pid)], "gone with the last worker"
+        assert not os.path.lexists(group.meeting), "once all have met nobody can come"
+        group.stop("seen enough")
+        group.attempt_end()
+
+
+def test_workers_of_two_hosts_meet_apart(tmp_path: Path) -> None:
+    """Hosts are told apart by what their agents say. There is a server a host, and only the leaders know of it."""
+    faults = {("worker", rank): {"at": "formed", "do": "share"} for rank in (0, 1)}
+    with AgentGroup(tmp_path, workers=3, servers=None, hosts=2, faults=faults, environment=SLOW) as group:
+        group.start()
+        group.until_all(events.Started, 3)
+        assert group.placed[-1].hosts == ((0, 1), (2,)) and len(group.placed[-1].sockets) == 1 + 2 + 2 + 2
+        logs = [(tmp_path / f"logs/worker-{rank}.log").read_text().strip() for rank in range(3)]
+        assert logs == ["segments: ['of 0', 'of 1']"] * 2 + [""]
+        started = [report.event for report in group.reported if isinstance(report.event, events.RoleStarted)]
+        assert sorted(event.rank for event in started if event.role == "server") == [0, 1]
+        group.stop("seen enough")
+        group.attempt_end()
 
 
 def test_each_attempt_has_memory_of_its_own(tmp_path: Path) -> None:
-    with Gang(tmp_path, workers=2, servers=1, hosts=1, faults=dict(list(SHARE.items())[:2]), environment=SLOW) as gang:
-        gang.start()
-        gang.until_all(events.Started, 2)
-        first, path = gang.pid("worker", 0), gang.meeting
+    with AgentGroup(
+        tmp_path, workers=2, servers=1, hosts=1, faults=dict(list(SHARE.items())[:2]), environment=SLOW
+    ) as group:
+        group.start()
+        group.until_all(events.Started, 2)
+        first, path = group.pid("worker", 0), group.meeting
         inodes = {os.stat(f"/proc/{first}/fd/{fd}").st_ino for fd in os.listdir(f"/proc/{first}/fd")}
-        psutil.Process(gang.pid("worker", 1)).kill()
-        assert gang.attempt_end().cause is not None
-        gang.again(faults=dict(list(SHARE.items())[:2]))
-        gang.until_all(events.Started, 4)
-        second = gang.pid("worker", 0)
+        psutil.Process(group.pid("worker", 1)).kill()
+        assert group.attempt_end().cause is not None
+        group.again(faults=dict(list(SHARE.items())[:2]))
+        group.until_all(events.Started, 4)
+        second = group.pid("worker", 0)
         again = {os.stat(f"/proc/{second}/fd/{fd}").st_ino for fd in os.listdir(f"/proc/{second}/fd")}
-        assert path != gang.meeting and len(memfds(second)) == 3
+        assert path != group.meeting and len(memfds(second)) == 3
         assert not {inode for inode in inodes & again if inode in _segments(second)}
-        gang.stop("seen enough")
-        gang.attempt_end()
+        group.stop("seen enough")
+        group.attempt_end()
 
 
 def _segments(pid: int) -> set[int]:
@@ -70,19 +87,19 @@ def _segments(pid: int) -> set[int]:
 
 def test_strangers_are_sent_away_and_the_workers_still_meet(tmp_path: Path) -> None:
     """Without the secret, with too few bytes, or twice: nobody gets a descriptor who should not."""
-    with Gang(tmp_path, workers=2, servers=1, hosts=1, faults=dict(list(SHARE.items())[:2])) as gang:
-        gang.start(ranks=[1])
-        gang.until(gang.saw(events.Joined, "agent", 1))
-        freeze(gang.slots[0].pid)  # the leader waits for it
-        gang.slots.append(launch.slot_agent(gang.slot_spec(0), sys.executable))
-        gang.until(gang.saw(events.RoleStarted, "agent", 0))
-        path = gang.meeting
+    with AgentGroup(tmp_path, workers=2, servers=1, hosts=1, faults=dict(list(SHARE.items())[:2])) as group:
+        group.start(ranks=[1])
+        group.until(group.saw(events.Joined, "agent", 1))
+        freeze(group.slots[0].pid)  # the leader waits for it
+        group.slots.append(launch.slot_agent(group.slot_spec(0), sys.executable))
+        group.until(group.saw(events.RoleStarted, "agent", 0))
+        path = group.meeting
         for answer in (b"", b"x" * 7, b"\0\0\0\1" + secrets.token_bytes(64), secrets.token_bytes(200)):
             assert stranger(path, answer) == (b"", [])
         mode = os.lstat(path).st_mode
         assert stat.S_ISSOCK(mode) and not mode & 0o077, "for this user alone"
-        os.kill(gang.slots[0].pid, signal.SIGCONT)
-        assert gang.end().cause is None
+        os.kill(group.slots[0].pid, signal.SIGCONT)
+        assert group.end().cause is None
 
 
 def stranger(path: str, answer: bytes) -> tuple[bytes, list[int]]:

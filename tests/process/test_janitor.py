@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from gang import Gang, is_alive
+from agent_group import AgentGroup, is_alive
 
 from mxspark.cli import janitor
 from mxspark.cli.main import main
@@ -69,11 +69,11 @@ def test_all_of_a_dead_run_goes_and_nothing_of_a_living_one(
     young = local / "mxspark-xyzdefgh"
     young.mkdir()
     with (
-        Gang(tmp_path / "gang", environment={"FAKE_STEPS": "100000"}, run_id=living) as gang,
+        AgentGroup(tmp_path / "group", environment={"FAKE_STEPS": "100000"}, run_id=living) as group,
         open(others[2] / "file") as _used,
     ):
-        gang.start()
-        gang.until_all(events.Started, 2)
+        group.start()
+        group.until_all(events.Started, 2)
         monkeypatch.setenv("SPARK_LOCAL_DIRS", str(local))
         assert is_alive(pid) and path.exists()
         assert main(["janitor"]) == 0
@@ -81,7 +81,7 @@ def test_all_of_a_dead_run_goes_and_nothing_of_a_living_one(
         mine = {left.name for left in janitor.find([str(local)])}
         assert {str(pid), str(path), str(spool), str(scratch)} <= mine
         assert [str(other) for other in (*others, young) if str(other) in mine] == []
-        assert not mine & {str(pid) for pid in gang.tagged()} and not mine & set(gang.sockets)
+        assert not mine & {str(pid) for pid in group.tagged()} and not mine & set(group.sockets)
         assert all(name in listed for name in (str(pid), str(path), str(spool), str(scratch))) and is_alive(pid)
         ours = [
             left for left in janitor.find([str(local)]) if left.name in (str(pid), str(path), str(spool), str(scratch))
@@ -89,7 +89,7 @@ def test_all_of_a_dead_run_goes_and_nothing_of_a_living_one(
         assert janitor.remove(ours) == []
         assert not is_alive(pid) and not path.exists() and not spool.exists() and not scratch.exists()
         assert all(other.exists() for other in others)
-        gang.stop()
-        gang.end()
+        group.stop()
+        group.end()
     for other in others:
         shutil.rmtree(other)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from gang import ROOT, Gang, other_process
+from agent_group import ROOT, AgentGroup, other_process
 
 from mxspark.agent import launch, role_process
 from mxspark.protocol import events
@@ -22,10 +22,10 @@ SLOW = {"FAKE_STEPS": "100000"}
 def test_a_flood_of_lines_costs_a_bounded_log_and_no_memory(tmp_path: Path) -> None:
     """Roles write straight into their log file, so no agent has to keep up; the agent cuts a log that is too long."""
     faults = {("worker", 0): {"at": "middle", "do": "flood lines"}, ("worker", 1): {"at": "end", "do": "flood lines"}}
-    with Gang(tmp_path, faults=faults, environment={"FAKE_STEPS": "60"}) as gang:
-        gang.start()
-        agents = [psutil.Process(handle.pid) for handle in (*gang.slots, gang.driver)]
-        gang.until_all(events.Started, 2)
+    with AgentGroup(tmp_path, faults=faults, environment={"FAKE_STEPS": "60"}) as group:
+        group.start()
+        agents = [psutil.Process(handle.pid) for handle in (*group.slots, group.driver)]
+        group.until_all(events.Started, 2)
         before = [agent.memory_info().rss for agent in agents]
         peaks = list(before)
 
@@ -33,9 +33,9 @@ def test_a_flood_of_lines_costs_a_bounded_log_and_no_memory(tmp_path: Path) -> N
             peaks[:] = [max(peak, agent.memory_info().rss) for peak, agent in zip(peaks, agents)]
             return isinstance(report.event, events.Done)
 
-        gang.until(done)
-        gang.until(done)
-        ended = gang.end()
+        group.until(done)
+        group.until(done)
+        ended = group.end()
         sizes = [path.stat().st_size for path in sorted((tmp_path / "logs").glob("worker-*.log"))]
     assert ended.cause is None
     assert max(peak - start for peak, start in zip(peaks, before)) < 16 * 2**20
@@ -83,11 +83,11 @@ def test_a_kill_by_the_kernel_for_lack_of_memory_is_named_with_its_limit(tmp_pat
     v1 = Path("/sys/fs/cgroup/memory").is_dir()
     limit = ("memory", "memory.limit_in_bytes" if v1 else "memory.max", 200 * 2**20)
     faults = {("worker", 1): {"at": "middle", "do": "bloat"}}
-    with cgroup(*limit) as folder, Gang(tmp_path, faults=faults, environment=SLOW) as gang:
-        gang.start(ranks=[0])
+    with cgroup(*limit) as folder, AgentGroup(tmp_path, faults=faults, environment=SLOW) as group:
+        group.start(ranks=[0])
         with inside(folder):
-            gang.slots.append(launch.slot_agent(gang.slot_spec(1), sys.executable))
-        cause = gang.end().cause
+            group.slots.append(launch.slot_agent(group.slot_spec(1), sys.executable))
+        cause = group.end().cause
     assert cause is not None and (cause.kind, cause.role, cause.rank, cause.signal) == (
         "memory",
         "worker",
@@ -100,36 +100,36 @@ def test_a_kill_by_the_kernel_for_lack_of_memory_is_named_with_its_limit(tmp_pat
 
 def test_a_limit_on_processes_is_named(tmp_path: Path) -> None:
     faults = {("worker", 1): {"at": "middle", "do": "fork"}}
-    with cgroup("pids", "pids.max", 30) as folder, Gang(tmp_path, faults=faults, environment=SLOW) as gang:
-        gang.start(ranks=[0])
+    with cgroup("pids", "pids.max", 30) as folder, AgentGroup(tmp_path, faults=faults, environment=SLOW) as group:
+        group.start(ranks=[0])
         with inside(folder):
-            gang.slots.append(launch.slot_agent(gang.slot_spec(1), sys.executable))
-        cause = gang.end().cause
+            group.slots.append(launch.slot_agent(group.slot_spec(1), sys.executable))
+        cause = group.end().cause
     assert cause is not None and (cause.kind, cause.role, cause.rank) == ("limit", "worker", 1)
     assert "Resource temporarily unavailable" in cause.message and "cgroup pids.max is 30" in cause.message
 
 
 def test_a_limit_on_open_files_is_named_in_a_role(tmp_path: Path) -> None:
     faults = {("worker", 1): {"at": "middle", "do": "open files"}}
-    with Gang(tmp_path, faults=faults, environment=SLOW) as gang:
-        gang.start()
-        gang.until_all(events.RoleStarted, 5)
-        resource.prlimit(gang.pid("worker", 1), resource.RLIMIT_NOFILE, (64, 64))
-        cause = gang.end().cause
+    with AgentGroup(tmp_path, faults=faults, environment=SLOW) as group:
+        group.start()
+        group.until_all(events.RoleStarted, 5)
+        resource.prlimit(group.pid("worker", 1), resource.RLIMIT_NOFILE, (64, 64))
+        cause = group.end().cause
     assert cause is not None and (cause.kind, cause.role, cause.rank) == ("limit", "worker", 1)
     assert "Too many open files" in cause.message and "RLIMIT_NOFILE is 64" in cause.message
 
 
 def test_a_limit_on_open_files_is_named_in_an_agent(tmp_path: Path) -> None:
     """It meets the limit when it starts its roles."""
-    with Gang(tmp_path) as gang:
+    with AgentGroup(tmp_path) as group:
         for rank in range(2):
-            gang.slots.append(launch.slot_agent(gang.slot_spec(rank), sys.executable))
-        gang.until_all(events.Joined, 2)
-        open_now = psutil.Process(gang.slots[1].pid).num_fds()
-        resource.prlimit(gang.slots[1].pid, resource.RLIMIT_NOFILE, (open_now + 1, open_now + 1))
-        gang.begin()
-        cause = gang.end().cause
+            group.slots.append(launch.slot_agent(group.slot_spec(rank), sys.executable))
+        group.until_all(events.Joined, 2)
+        open_now = psutil.Process(group.slots[1].pid).num_fds()
+        resource.prlimit(group.slots[1].pid, resource.RLIMIT_NOFILE, (open_now + 1, open_now + 1))
+        group.begin()
+        cause = group.end().cause
     assert cause is not None and (cause.kind, cause.rank) == ("limit", 1)
     assert "Too many open files" in cause.message and f"RLIMIT_NOFILE is {open_now + 1}" in cause.message
 
@@ -143,9 +143,9 @@ subprocess.run(["mount", "--make-rprivate", "/"], check=True)
 subprocess.run(["mount", "--bind", folder, "/mnt"], check=True)
 subprocess.run(["mount", "-t", "tmpfs", "-o", "nr_inodes=1", "none", "/tmp"], check=True)
 os.environ["TMPDIR"] = tempfile.tempdir = "/mnt"
-from gang import Gang
-with Gang(Path("/mnt")) as gang:
-    cause = gang.start().end().cause
+from agent_group import AgentGroup
+with AgentGroup(Path("/mnt")) as group:
+    cause = group.start().end().cause
 print(cause.kind, cause.role, cause.message)
 """
 

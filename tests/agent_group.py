@@ -1,4 +1,4 @@
-"""A gang of real agents with tiny roles, driven as the driver and the tasks drive them."""
+"""A group of real agents with tiny roles, driven as the driver and the tasks drive them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ AT_ONCE_S = 30.0
 PATIENCE_S = 90.0
 
 
-class Gang:
+class AgentGroup:
     """A driver's agent and the agents of its slots.
 
     Parameters
@@ -52,7 +52,7 @@ class Gang:
         self,
         folder: Path,
         workers: int = 2,
-        servers: int = 2,
+        servers: Optional[int] = 2,
         on_driver: int = 0,
         limits: Limits = LIMITS,
         faults: Optional[dict[tuple[str, int], dict[str, Any]]] = None,
@@ -92,7 +92,7 @@ class Gang:
         self.address: tuple[str, int] = ("", 0)
         self.worker_spec: dict[str, Any] = {"digest": "same"}
 
-    def __enter__(self) -> Gang:
+    def __enter__(self) -> AgentGroup:
         """Start the driver's agent."""
         self.driver, self.channel = launch.driver_agent(self.spec, self._driver_python)
         listening = self.channel.receive(PATIENCE_S)
@@ -103,7 +103,7 @@ class Gang:
     def __exit__(
         self, kind: Optional[type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
     ) -> None:
-        """Stop every agent; whatever a test did, nothing of this gang may be left."""
+        """Stop every agent; whatever a test did, nothing of this group may be left."""
         for handle in (*self.slots, self.driver):
             handle.stop()
         if error is None:
@@ -160,7 +160,7 @@ class Gang:
         self.faults = faults or {}
         self.begin()
 
-    def start(self, ranks: Optional[list[int]] = None) -> Gang:
+    def start(self, ranks: Optional[list[int]] = None) -> AgentGroup:
         """Begin, and start the agents of the slots."""
         self.begin()
         for rank in range(self.size) if ranks is None else ranks:
