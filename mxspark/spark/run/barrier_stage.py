@@ -37,6 +37,7 @@ class BarrierStage:
         self._shutdown_s = spec.limits.shutdown_s
         self._over_at: Optional[float] = None
         self._is_cancelled_by_us = False
+        # the group has the run's id: to cancel it ends nothing of the user's
         self._call: SparkCall[list[str]] = SparkCall(
             context, f"mxspark-{spec.run_id}-gang", description, tasks.collect
         )  # fmt: skip
@@ -55,9 +56,11 @@ class BarrierStage:
         """
         if self.is_running():
             return
-        error = self._call.failed()
+        error = self._call.error()
         if error is not None:
             raise _gone(f"Spark ended the workers' stage: {compat.message_of(error)}") from error
+        # without an error every agent has ended as it should; the driver's, which hears of that over the network, needs
+        # a moment longer, and its verdict is the better one
         self._over_at = self._over_at or time.monotonic()
         if time.monotonic() - self._over_at > self._shutdown_s:
             last = "; ".join(self._call.result())
@@ -66,18 +69,19 @@ class BarrierStage:
     def close(self) -> None:
         """Wait for its end, after that of the agents; cancel it if it does not come."""
         if not self._call.done.wait(self._shutdown_s):
-            # Spark may wait for a lost host to be given up before it ends a stage
+            # Spark waits for a lost host to be given up (spark.network.timeout) before it ends its tasks. That we
+            # cancel is noted first: a cancellation that is seen must be somebody else's
             self._is_cancelled_by_us = True
             self._call.cancel(_CANCEL_S)
 
     def error(self) -> Optional[str]:
         """Return all that Spark says of why it failed, None if it did not; ask after :meth:`close`."""
-        error = self._call.failed()
+        error = self._call.error()
         return compat.all_text_of(error) if error is not None else None
 
     def cancellation(self) -> Optional[str]:
         """Return what Spark says if someone else cancelled it or stopped the session; ask after :meth:`close`."""
-        error = self._call.failed() if not self._is_cancelled_by_us else None
+        error = self._call.error() if not self._is_cancelled_by_us else None
         return compat.message_of(error) if error is not None and compat.is_cancelled(error) else None
 
 

@@ -99,6 +99,7 @@ class Gang:
     def begin(self, worker_spec: WorkerSpec) -> None:
         """Hand the driver's agent its orders and start the barrier stage."""
         address = self._agent.wait_for_address(self._receive)
+        # before the stage: an agent that joins shall find an attempt to join
         self._begin_attempt(worker_spec)
         facts = self._context.facts
         spec = self._agent.spec
@@ -110,7 +111,7 @@ class Gang:
             secret=spec.secret,
             limits=spec.limits,
             sys_path=spec.sys_path,
-            log_dir=spec.log_dir if facts.one_machine else None,
+            log_dir=spec.log_dir if facts.one_machine else None,  # elsewhere there is no such folder
         )
         description = f"mxspark {self._context.job.job.name}: {self.size} workers"
         self._stage = BarrierStage(facts.spark.sparkContext, of_slot, description)
@@ -173,6 +174,7 @@ class Gang:
 
     def _receive(self) -> Optional[Reported]:
         """Return what is reported next, None if nothing was for a moment."""
+        # first, and not only in silence: workers may report so much that it is never quiet
         self.on_turn()
         try:
             return self._agent.receive()
@@ -194,8 +196,9 @@ def _driver_agent_spec(context: RunContext, size: int, first: int) -> DriverAgen
         run_id=context.run_id,
         size=size,
         bind=context.facts.driver_host,
-        secret=secrets.token_hex(32),
+        secret=secrets.token_hex(32),  # of this gang: an agent of one that was given up does not get in
         limits=Limits(failure.start_s, failure.hang_s, failure.lease_s, failure.shutdown_s),
+        # absolute: "" and relative entries mean the driver's working directory, which is not that of a task
         sys_path=tuple(str(Path(entry).absolute()) for entry in sys.path),
         log_dir=str(context.scratch / "logs"),
         scratch=str(context.scratch),

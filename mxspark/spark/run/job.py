@@ -108,7 +108,10 @@ def _train(context: RunContext, given: Frames, on_event: Optional[Hook] = None) 
     """Check, spool, form the gang, train, publish."""
     job, display = context.job, context.display
     phases = Phases()
-    with Jvm(context.facts.spark, job.failure.lease_s) as jvm, jvm.named(), contextlib.ExitStack() as stack:
+    # The JVM is watched from the first call on, for one that stands still holds up every call. What is on the stack is
+    # left in reverse: the lease (nothing is published any more, a next run may begin), the rows (workers that have them
+    # mapped notice nothing), and then the gang, whose end may take as long as Spark takes to give up a lost host.
+    with Jvm(context.facts.spark, job.failure.lease_s) as jvm, jvm.explaining_errors(), contextlib.ExitStack() as stack:
         with phases("check"):
             display.phase("checking")
             checked = preflight.check(context, given)
@@ -122,8 +125,8 @@ def _train(context: RunContext, given: Frames, on_event: Optional[Hook] = None) 
             owned = _own(context, checked, spooled)
             lease = stack.enter_context(Lease(owned))
             recorder = Recorder(context, owned, spooled.data[0].plan, phases, on_event)
-        # named inside too: the run's folder shall say what the caller is told
-        with recorder.keeping(), jvm.named():
+        # inside too: the run's folder shall say what the caller is told
+        with recorder.keeping(), jvm.explaining_errors():
             for line in spooled.warnings:
                 recorder.warn(line)
             with phases("resume"):
@@ -133,6 +136,7 @@ def _train(context: RunContext, given: Frames, on_event: Optional[Hook] = None) 
             display.phase("starting the workers")
             done = restore.step if restore is not None else 0
             display.begin(spooled.data[0].plan.steps, job.training.epochs, done)
+            # from here on whatever happens is told in the run's folder, and every second is somebody's
             recorder.begin()
             worker_spec = _worker_spec(context, spooled, restore)
             return Attempts(context, recorder, spooled, lease, gang, worker_spec, gangs=stack).run()

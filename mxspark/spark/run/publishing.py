@@ -65,6 +65,8 @@ class Publishing:
 
     def close(self) -> None:
         """Try nothing again; what is just being published has a moment to succeed."""
+        # bounded: a storage that hangs must not keep a run from ending, and a commit that is cut short is the next
+        # owner's to put away
         self._publisher.close(_CLOSE_S)
 
     def _publish(self, staged: Staged) -> str:

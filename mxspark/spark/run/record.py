@@ -113,11 +113,13 @@ class Recorder:
         if isinstance(event, Started) and self.standing.parameters is None:  # those of later attempts are no start
             self._phases.end_lap("start")
             self._context.display.phase("training")
+        # before it is handed to the publisher: a step that is staged is done, whenever it is published
         self.standing.note(reported)
         if isinstance(event, Staged):
             self._publishing.put(event)
         elif isinstance(event, Ended):
             run_folder.write_logs(self._owned, event.logs, event.attempt, self._context.display.phase)
+        # last: what it raises ends the run, and the event is kept then
         if self._on_event is not None:
             self._on_event(reported)
 
@@ -155,6 +157,7 @@ class Recorder:
         except KeyboardInterrupt as stop:
             status = TERMINATED if isinstance(stop, Terminated) else INTERRUPTED
             reached = self._last_result(status, f"{str(stop) or 'Ctrl-C'}; the same command resumes")
+            # an exception of Python's own, which has no field for it; the command line looks for this one
             stop.__dict__["result"] = self._leave(reached)
             raise
         except MXSparkError as error:

@@ -118,6 +118,7 @@ class Spooled:
     def _spool_one(self, data: Any, name: str) -> list[SpoolReady]:
         job, run_id = self._context.job, self._context.run_id
         spark = self._context.facts.spark.sparkContext
+        # validation rows have no order to be shuffled for, and keep their partitions
         if job.data.shuffle == "global" and name == "training":
             data = data.repartition(max(data_partitions(data), job.cluster.num_workers))
         group = f"mxspark-{run_id}-spool-{name}"
@@ -126,6 +127,7 @@ class Spooled:
             spark, group, description, lambda: stage.spool(data, job.features(), job.labels(), run_id, name)
         )  # fmt: skip
         watch = SpoolWatch(spark, group, self._jvm_pid, job.failure.hang_s, self._context.display.phase)
+        # of what a spool that fails has written its tasks remove what they can; the rest is found by the run's name
         ready = call.result(watch.look)
         self._at_end.callback(_forgive, stage.remove, ready, run_id)
         return ready

@@ -12,6 +12,8 @@ from typing import Any, Callable, Generic, Optional, TypeVar
 from pyspark import InheritableThread, SparkContext
 
 T = TypeVar("T")
+_CANCEL_S = 10.0
+_POLL_S = 0.2
 
 
 class SparkCall(Generic[T]):
@@ -25,15 +27,18 @@ class SparkCall(Generic[T]):
         self._value: Optional[T] = None
         self._error: Optional[BaseException] = None
         self.done = threading.Event()
+        # daemon: a call that the JVM never answers must not keep this process from ending
         self._thread: Any = InheritableThread(target=self._run, daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
         try:
+            # in this thread: pyspark pins one of the JVM's to it, and a group holds for the jobs of that one only, so
+            # that to cancel it cancels nothing of the user's
             self._context.setJobGroup(self._group, self._description, interruptOnCancel=True)
             self._value = self._action()
         except BaseException as error:
-            self._error = error
+            self._error = error  # for whoever waits; raised here it would be printed, and lost
         finally:
             self.done.set()
 
@@ -43,16 +48,17 @@ class SparkCall(Generic[T]):
         `look` is called several times a second; what it raises cancels the action.
         """
         try:
-            while not self.done.wait(0.2):
+            while not self.done.wait(_POLL_S):
                 look()
         except BaseException:
-            self.cancel(10.0)
+            # bounded: what ended the wait may be that the JVM does not answer
+            self.cancel(_CANCEL_S)
             raise
         if self._error is not None:
             raise self._error
         return self._value  # type: ignore[return-value]
 
-    def failed(self) -> Optional[BaseException]:
+    def error(self) -> Optional[BaseException]:
         """Return what the action raised, None while it runs and after success."""
         return self._error if self.done.is_set() else None
 

@@ -68,12 +68,14 @@ class Jvm:
                     f"it was stopped by a signal for {still_s:.0f} s (failure.lease_s = {self._lease_s:g} s), and then "
                     "killed"
                 )
+                # in this order: the main thread, which waits for it, asks why as soon as it is dead. Nothing milder
+                # than this signal reaches a process that is stopped
                 with contextlib.suppress(OSError):
                     os.kill(self.pid, signal.SIGKILL)
                 return
 
     @contextmanager
-    def named(self) -> Iterator[None]:
+    def explaining_errors(self) -> Iterator[None]:
         """Turn what is raised inside the ``with`` into an error that names the JVM, if its end is the reason.
 
         Raises
@@ -87,6 +89,7 @@ class Jvm:
             raise
         except Exception as error:
             known = error.cause if isinstance(error, MXSparkError) else None
+            # explained already: a run is inside this twice, for its folder and for its caller
             cause = self._end(known) if error is not self._error else None
             if cause is None:
                 raise
@@ -98,6 +101,7 @@ class Jvm:
         """Return the cause if the JVM has ended, or the launcher, who takes it along."""
         deadline = time.monotonic() + (_END_S if known is None or known.traits.is_echo else 0.0)
         while True:
+            # the launcher before the JVM: where it was killed, Spark's shutdown hooks end the JVM a moment later
             launcher = launcher_line.ended_pid()
             if launcher is not None:
                 words = f"the command line that had started it (pid {launcher}) was killed, and Spark ended with that"

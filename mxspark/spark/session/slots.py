@@ -35,6 +35,7 @@ def wait_for(session: SessionFacts, workers: int, limit_s: float) -> None:
         have = _now(session.spark)
         if have >= workers:
             return
+        # asked last: a context that is being stopped may still count executors
         if spark_is_stopped(session.spark):
             raise ClusterError(
                 "the Spark session was stopped, so that no slots can come (on YARN: the application was killed, or its "
@@ -59,6 +60,7 @@ def settle_for(session: SessionFacts, wanted: int, fewest: int, limit_s: float) 
     try:
         wait_for(session, wanted, limit_s)
     except ClusterError:
+        # counted anew: some may have come at the last moment, and a smaller gang is better than none
         have = _now(session.spark)
         if have < fewest:
             raise

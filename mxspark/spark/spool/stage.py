@@ -90,7 +90,7 @@ def spool(
     except compat.SPARK_ERRORS as error:
         if compat.is_cancelled(error):
             raise
-        raise _translated(error) from error
+        raise _as_our_error(error) from error
     ready = sorted((codec.decode(SpoolReady, json.loads(line)) for line in answers), key=lambda part: part.partition)
     if [part.partition for part in ready] != list(range(partitions)):
         raise InternalError(
@@ -179,7 +179,7 @@ def _column(name: str, kind: str) -> Column:
     return F.when(column.isNotNull(), vector_to_array(column, "float64"))
 
 
-def _translated(error: BaseException) -> MXSparkError:
+def _as_our_error(error: BaseException) -> MXSparkError:
     """Return a failed stage as our error: the user's data or code, unless the machines are at fault."""
     text, said = compat.all_text_of(error), compat.message_of(error)
     ours = _OURS.search(text)

@@ -61,7 +61,7 @@ class SpoolWatch:
             Naming a process that stands still.
         """
         if self._now() - self._looked < LOOK_S:
-            return
+            return  # it is called in a loop, and reads all of /proc
         self._looked = self._now()
         # spark-submit's JVM is above this driver and its agent too
         for found in procfs.below(self._jvm, but=[os.getpid()]):
@@ -90,7 +90,7 @@ class SpoolWatch:
         if seen != self._seen:
             self._seen, self._moved = seen, self._now()
         elif self._now() - self._moved > self._hang_s:
-            self._moved = self._now()
+            self._moved = self._now()  # said once each time it lasts so long
             running = sum(stage.numActiveTasks for stage in stages)
             where = f"; {self._context.uiWebUrl} shows what they do" if self._context.uiWebUrl else ""
             self._warn(
