@@ -40,7 +40,6 @@ from mxspark.storage.base import Storage, join
 from mxspark.topology.identity import host_identity
 
 Columns = tuple[tuple[ColumnSpec, ...], tuple[ColumnSpec, ...]]
-_POLL_S = 0.2
 
 
 def check(job: JobConfig, spark: SparkSession, say: Callable[[str], None]) -> list[Finding]:
@@ -146,24 +145,20 @@ class _Checkup:
         secret = secrets.token_bytes(32)
         with contextlib.closing(network.Listener(self._facts.driver_host, secret)) as listener:
             order = ProbeOrder(
-                listener.address,
-                secret.hex(),
-                self._order(columns),
-                tuple(str(Path(entry).absolute()) for entry in sys.path),
-                dict(self._job.cluster.environment),
-                limit_s,
+                address=listener.address,
+                secret=secret.hex(),
+                order=self._order(columns),
+                sys_path=tuple(str(Path(entry).absolute()) for entry in sys.path),
+                environment=dict(self._job.cluster.environment),
+                limit_s=limit_s,
             )
             body = partial(task.run, json.dumps(codec.encode(order)))
             stage = context.parallelize(range(workers), workers).barrier().mapPartitions(body)
             description = f"mxspark {self._job.job.name}: check"
             call = SparkCall(context, f"mxspark-check-{uuid.uuid4().hex}", description, stage.collect)
-            if not _wait(call, 2 * limit_s):
-                call.cancel(10.0)
-                raise ClusterError(
-                    f"the tasks that look at the workers' places did not end within {2 * limit_s:g} s (twice "
-                    "failure.start_s); see the executors' logs, and whether something else keeps them busy"
-                )
-        answers = [codec.decode(Probe, json.loads(line)) for line in call.result()]
+            # within the ``with``: the tasks meet the listener, and only then answer
+            lines = call.result(partial(_ensure_in_time, time.monotonic() + 2 * limit_s, limit_s))
+        answers = [codec.decode(Probe, json.loads(line)) for line in lines]
         return sorted(answers, key=lambda found: found.rank)
 
     def _order(self, columns: Optional[Columns]) -> str:
@@ -224,14 +219,10 @@ def _clock_of(storage: Storage, path: str) -> Finding:
     return verdict.clock_finding("clock of the job dir", skew_s, "the clock of its filesystem")
 
 
-def _wait(call: SparkCall[Any], limit_s: float) -> bool:
-    """Wait for a Spark action, interruptibly; tell whether it ended in time."""
-    deadline = time.monotonic() + limit_s
-    try:
-        while not call.done.wait(_POLL_S):
-            if time.monotonic() > deadline:
-                return False
-    except BaseException:
-        call.cancel(10.0)
-        raise
-    return True
+def _ensure_in_time(deadline: float, limit_s: float) -> None:
+    """Raise once the tasks have had twice `limit_s`: one to come to their slots, and one to look around there."""
+    if time.monotonic() > deadline:
+        raise ClusterError(
+            f"the tasks that look at the workers' places did not end within {2 * limit_s:g} s (twice "
+            "failure.start_s); see the executors' logs, and whether something else keeps them busy"
+        )
