@@ -17,7 +17,7 @@ import pyspark
 TESTS = Path(__file__).resolve().parent
 CACHE = Path.home() / ".cache" / "mxspark-test"
 _QUICK = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
-_LIMIT_S = 300.0
+_LIMIT_S = 1200.0
 
 
 def spark_submit_options() -> str:
@@ -59,9 +59,11 @@ def _make(archive: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         job = ["--config", "conf/digits.yaml", "--set", f"job.dir={folder}/job"]
         # the JVM writes the archive after its driver has ended: its output is read to the end
-        subprocess.run(
-            [sys.executable, "-m", "mxspark", "train", "--master", "local[2]", *job],
-            cwd=TESTS.parent, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=_LIMIT_S,
-        )  # fmt: skip
-    if part.exists():
-        part.rename(archive)
+        try:
+            subprocess.run(
+                [sys.executable, "-m", "mxspark", "train", "--master", "local[2]", *job],
+                cwd=TESTS.parent, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=_LIMIT_S,
+            )  # fmt: skip
+            part.rename(archive)
+        except (OSError, subprocess.TimeoutExpired):  # only slower without; why it cannot train, the tests will show
+            part.unlink(missing_ok=True)

@@ -36,8 +36,6 @@ def pytest_configure(config: pytest.Config) -> None:
     folder = tempfile.mkdtemp(prefix="mxspark-tests-")
     os.environ["TMPDIR"] = tempfile.tempdir = folder
     config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
-    if not hasattr(config, "workerinput"):  # what a worker leaves, its controller ends
-        config.add_cleanup(lambda: [print("ended what was left:", each) for each in end_all(folder)])
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -47,9 +45,10 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_setupnodes() -> None:
-    """Let a SIGTERM end the workers too, as Ctrl-C does: whoever cancels a build sends one."""
+def pytest_xdist_setupnodes(config: pytest.Config) -> None:
+    """Let nothing of the workers outlive this process, nor a SIGTERM: whoever cancels a build sends one."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    config.add_cleanup(lambda: [print("ended what was left:", each) for each in end_all(os.environ["TMPDIR"])])
 
 
 @pytest.hookimpl(optionalhook=True)

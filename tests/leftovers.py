@@ -10,22 +10,32 @@ from pathlib import Path
 
 import psutil
 
-SOCKETS_GONE_S = 30.0
+SETTLE_S, SOCKETS_GONE_S = 5.0, 30.0
 
 
 def end_all(folder: str) -> list[str]:
     """Kill every process whose TMPDIR is `folder` or below it, but this one, and return their command lines.
 
-    Of a test run that was interrupted: nobody else is left who could.
+    Of a test run that was interrupted: nobody else is left who could. What is about to end by itself may do so.
     """
+    left = _below(folder)
+    _, alive = psutil.wait_procs(left, timeout=SETTLE_S)
     ended = []
+    for process in alive:
+        with contextlib.suppress(psutil.Error):
+            ended.append(" ".join(process.cmdline())[-200:])
+            process.kill()
+    return ended
+
+
+def _below(folder: str) -> list[psutil.Process]:
+    found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
             below = f"{process.environ().get('TMPDIR', '')}/".startswith(f"{folder}/")
             if below and process.pid != os.getpid() and process.status() != psutil.STATUS_ZOMBIE:
-                ended.append(" ".join(process.cmdline())[-200:])
-                process.kill()
-    return ended
+                found.append(process)
+    return found
 
 
 def processes() -> Iterator[tuple[int, list[str], dict[str, str]]]:

@@ -41,6 +41,8 @@ def unit_of(item: pytest.Item) -> str:
     tier = tier_of(item)
     if tier == "cluster":
         return tier
+    if item.get_closest_marker("first"):
+        return "first"  # one lock holds them apart anyway
     return item.nodeid if tier not in _WHOLE_FILES and not _shares(item) else item.nodeid.partition("::")[0]
 
 

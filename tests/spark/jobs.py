@@ -42,7 +42,7 @@ def train(folder: Path, df: Any = None, validation_df: Any = None, **sections: d
 
 
 def parameters(result: mxspark.Result, into: Path) -> dict[str, Any]:
-    """Return the trained parameters as numpy arrays, read from MXNet's own file without MXNet's Python package."""
+    """Return the hash of the trained parameters, as MXNet wrote them, and the folder they were fetched into."""
     assert result.model is not None
     folder = Path(result.model.fetch(str(into)))
     return {"sha256": hashlib.sha256((folder / "model-0000.params").read_bytes()).hexdigest(), "folder": folder}

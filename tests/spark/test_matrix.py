@@ -26,6 +26,7 @@ def interpreter(version: str) -> Optional[str]:
     return next(iter([*found, *kept]), None)
 
 
+@pytest.mark.first
 @pytest.mark.parametrize(
     ("python", "pyspark"), [OLDEST, NEWEST, *(pytest.param(*pair, marks=pytest.mark.long) for pair in BETWEEN)]
 )

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from pyspark.sql import DataFrame, Row, SparkSession
 from spark.drivers import LIMIT_S, driver
-from spark.jobs import DIGITS, digits, mlp, train
+from spark.jobs import DIGITS, digits, mlp, parameters, train
 from spark.pretence import pretend
 
 import mxspark
@@ -24,20 +24,23 @@ from mxspark.spark.run import stragglers
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
 
-def load_parameters(folder: Path) -> dict[str, Any]:
-    """Read MXNet's own parameter file in a process of plain MXNet."""
+def load_parameters(*folders: Path) -> list[dict[str, Any]]:
+    """Read MXNet's own parameter files in one process of plain MXNet."""
     code = (
         "import sys, numpy; numpy.bool = numpy.bool_; import mxnet as mx\n"
-        f"values = mx.nd.load({str(folder / 'model-0000.params')!r})\n"
-        f"numpy.savez({str(folder / 'values.npz')!r}, **{{k: v.asnumpy() for k, v in values.items()}})"
+        "for folder in sys.argv[1:]:\n"
+        "    values = mx.nd.load(folder + '/model-0000.params')\n"
+        "    numpy.savez(folder + '/values.npz', **{k: v.asnumpy() for k, v in values.items()})"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=600, capture_output=True)
-    return dict(np.load(folder / "values.npz"))
+    subprocess.run([sys.executable, "-c", code, *folders], check=True, timeout=600, capture_output=True)
+    return [dict(np.load(folder / "values.npz")) for folder in folders]
 
 
-def values_of(result: mxspark.Result, into: Path) -> dict[str, Any]:
-    assert result.model is not None
-    return load_parameters(Path(result.model.fetch(str(into))))
+def values_of(into: Path, *results: mxspark.Result) -> list[dict[str, Any]]:
+    """Return the trained parameters of each."""
+    folders = [result.model.fetch(str(into / str(number))) for number, result in enumerate(results) if result.model]
+    assert len(folders) == len(results)
+    return load_parameters(*map(Path, folders))
 
 
 def distance(a: dict[str, Any], b: dict[str, Any]) -> float:
@@ -166,7 +169,7 @@ def test_one_two_and_four_workers_train_the_same_model(
         optimizer
     ]
     options = {key: value for key, value in options.items() if value is not None}
-    models = []
+    results = []
     for workers in (1, 2, 4):
         result = mxspark.train(
             None,
@@ -179,7 +182,8 @@ def test_one_two_and_four_workers_train_the_same_model(
             },
         )  # fmt: skip
         assert result.steps >= 40
-        models.append(values_of(result, tmp_path / f"model{workers}"))
+        results.append(result)
+    models = values_of(tmp_path / "models", *results)
     assert 0 <= distance(models[1], models[0]) <= bound
     assert 0 <= distance(models[2], models[0]) <= bound
 
@@ -194,27 +198,32 @@ def test_a_resumed_run_equals_the_uninterrupted_one_bit_for_bit(
     first = train(tmp_path / "parts", cluster=cluster, training={"epochs": 1, "schedule": schedule})
     second = train(tmp_path / "parts", cluster=cluster, training={"epochs": 3, "schedule": schedule})
     assert (first.epochs, second.epochs, [epoch.epoch for epoch in second.history]) == (1, 3, [1, 2])
-    a, b = values_of(whole, tmp_path / "a"), values_of(second, tmp_path / "b")
-    assert all(np.array_equal(a[name], b[name]) for name in a)
+    assert parameters(whole, tmp_path / "a")["sha256"] == parameters(second, tmp_path / "b")["sha256"]
     for one, other in zip(whole.history[1:], second.history):
         assert (one.training, one.validation) == (other.training, other.validation)
 
 
-def test_with_nothing_left_to_train_it_says_so(spark: SparkSession, tmp_path: Path) -> None:
-    train(tmp_path / "job", training={"epochs": 1})
-    again = train(tmp_path / "job", training={"epochs": 1})
+@pytest.fixture(scope="module")
+def finished(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The job dir of a run of one epoch."""
+    folder = tmp_path_factory.mktemp("finished") / "job"
+    train(folder, training={"epochs": 1})
+    return folder
+
+
+def test_with_nothing_left_to_train_it_says_so(finished: Path) -> None:
+    again = train(finished, training={"epochs": 1})
     assert again.status == "succeeded" and again.message.startswith("nothing left to train")
     assert (again.epochs, again.steps, again.history) == (1, 12, ()) and again.model is not None
 
 
-def test_a_model_that_is_missing_is_made_from_the_last_checkpoint(spark: SparkSession, tmp_path: Path) -> None:
+def test_a_model_that_is_missing_is_made_from_the_last_checkpoint(finished: Path) -> None:
     """As after a kill between the last checkpoint and the model."""
-    train(tmp_path / "job", training={"epochs": 1})
-    expected = (tmp_path / "job/model/model-0000.params").read_bytes()
-    shutil.rmtree(tmp_path / "job/model")
-    again = train(tmp_path / "job", training={"epochs": 1})
+    expected = (finished / "model/model-0000.params").read_bytes()
+    shutil.rmtree(finished / "model")
+    again = train(finished, training={"epochs": 1})
     assert again.status == "succeeded" and (again.epochs, again.steps, again.history) == (1, 12, ())
-    assert (tmp_path / "job/model/model-0000.params").read_bytes() == expected
+    assert (finished / "model/model-0000.params").read_bytes() == expected
 
 
 def test_old_checkpoints_go_and_the_newest_stay(spark: SparkSession, tmp_path: Path) -> None:
@@ -226,18 +235,26 @@ def test_old_checkpoints_go_and_the_newest_stay(spark: SparkSession, tmp_path: P
     assert 2 <= len(names) <= 3  # and that of the best epoch
 
 
+@pytest.fixture(scope="module")
+def of_the_frame(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The parameters that the data frame of the digits gives, by their hash."""
+    folder = tmp_path_factory.mktemp("frame")
+    trained = train(folder / "job", spark.read.parquet(DIGITS), training={"epochs": 1})
+    return str(parameters(trained, folder / "model")["sha256"])
+
+
 @pytest.mark.parametrize("kind", ["tuples", "rows", "arrays"])
-def test_rdds_train_the_same_model_as_the_data_frame(spark: SparkSession, tmp_path: Path, kind: str) -> None:
+def test_rdds_train_the_same_model_as_the_data_frame(
+    spark: SparkSession, tmp_path: Path, kind: str, of_the_frame: str
+) -> None:
     frame = spark.read.parquet(DIGITS)
     rdd = {
         "tuples": lambda row: (row.pixels, row.digit),
         "rows": lambda row: Row(pixels=row.pixels, digit=row.digit),
         "arrays": lambda row: np.array([*row.pixels, row.digit]),
     }[kind]
-    expected = train(tmp_path / "frame", frame, training={"epochs": 1})
     result = train(tmp_path / "rdd", frame.rdd.map(rdd), training={"epochs": 1})
-    a, b = values_of(expected, tmp_path / "a"), values_of(result, tmp_path / "b")
-    assert all(np.array_equal(a[name], b[name]) for name in a)
+    assert parameters(result, tmp_path / "model")["sha256"] == of_the_frame
 
 
 def test_validation_rows_of_their_own(spark: SparkSession, tmp_path: Path) -> None:
@@ -307,7 +324,7 @@ def test_hosts_that_are_pretended_train_the_same_model(
     result = mxspark.train(None, job, on_event=started.append)
     roles = [report.event.role for report in started if isinstance(report.event, RoleStarted)]
     assert sorted(roles) == ["scheduler", *["server"] * hosts, *["worker"] * workers]
-    ours, theirs = values_of(result, tmp_path / "a"), values_of(alone, tmp_path / "b")
+    ours, theirs = values_of(tmp_path / "models", result, alone)
     assert distance(ours, theirs) < 1e-6
 
 
