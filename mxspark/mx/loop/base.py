@@ -124,6 +124,7 @@ class EpochLoop:
     def _end_early(self) -> events.Done:
         """Keep what was done so far; every rank comes here at the same step."""
         self._trained.settle()
+        # At the end of an epoch this may be: then what is gathered is of the next, and empty.
         if self._staging.is_news(self._position.step):
             self._checkpoint_within_epoch()
         return self._done()

@@ -67,6 +67,7 @@ class EpochMetrics:
 
     def state(self) -> dict[str, Any]:
         """Return the sums so far, every bit of them."""
+        # As hexadecimal text: exact, and a loss of NaN or infinity, which JSON has no number for, comes back too.
         return {"metrics": self._names, "sums": [float(value).hex() for value in self._gathered]}
 
     def restore(self, state: Mapping[str, Any]) -> bool:
@@ -95,8 +96,10 @@ class GluonTrainable:
         self._batches = _open(spec, exchange, spec.training_data)
         if not self.rows_per_epoch:
             raise InputError("there is no row to train on: check data.path and data.validation")
+        # Rows before the network: the shapes of its parameters follow from theirs.
         self._network = _build(spec, self._batches.reader)
         with training_code():
+            # All parameters, in the network's own order: the optimizer's state is stored by index.
             self._updater = Updater(training.optimizer, training.schedule, tuple(self._network.parameters.values()))
             self._metrics = EpochMetrics(spec, exchange)
             self._validation = _validation(spec, exchange)
@@ -150,6 +153,7 @@ class GluonTrainable:
 
     def gather(self) -> None:
         """Average running statistics, which each rank has of its own rows, and add up the metrics."""
+        # Without this the ranks would differ at the end of training, in what no gradient keeps equal.
         self._exchange.average(self._network.statistics)
         self._metrics.gather()
 
@@ -171,7 +175,8 @@ class GluonTrainable:
     def state(self, meta: Mapping[str, Any]) -> Snapshot:
         """Return a copy of parameters, statistics, optimizer, schedule and metrics so far."""
         with training_code():
-            # MXNet's engine makes the copies, after the updates that are out and before those to come
+            # MXNet's engine makes the copies, after the updates that are out and before those to come. Metrics are
+            # those of the same step: the loop has settled and gathered.
             all_of_it = {**meta, **self._metrics.state()}
             return checkpoint_files.snapshot(self._network.parameters, self._updater, all_of_it)
 
@@ -179,6 +184,7 @@ class GluonTrainable:
         """Put a checkpoint into the network, its updater and its metrics."""
         checkpoint = checkpoint_files.restore_checkpoint(restore.path)
         checkpoint_files.apply(checkpoint, self._network.parameters, self._updater)
+        # Random operators are seeded by the number of the step: counted from 0 they would draw other masks.
         self._stepper.done = restore.step
         if not self._metrics.restore(checkpoint.state) and restore.step_in_epoch:
             LOG.warning("the metrics are others than before: those of epoch %d leave out its start", restore.epoch)
@@ -204,6 +210,7 @@ def _validation(spec: WorkerSpec, exchange: Exchange) -> Optional[Validation]:
 
 def _build(spec: WorkerSpec, reader: Reader) -> Network:
     """Build the network for the rows there are, and hold the labels against its output."""
+    # Of a whole batch array, padding included: all steps of a rank have one shape, so that its graph is made once.
     shapes = [(reader.local_rows, *reader.rows.layout[name][0]) for name in reader.features]
     network = networks.prepare(spec.training, shapes)
     for data in filter(None, (spec.training_data, spec.validation_data)):
