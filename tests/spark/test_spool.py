@@ -282,7 +282,7 @@ def test_the_users_exception_comes_with_its_traceback(spark: SparkSession, spool
         assert "could not be read while it was spooled: the code that makes the data raised:\n" in said
         assert said.count("Traceback (most recent call last)") == 1
         assert "in fails_at_seven" in said
-        assert said.endswith("OSError: nothing good at row seven")
+        assert said.endswith("OSError: nothing good at row seven\nmend it, or the rows it is given")
         assert isinstance(caught.value.__cause__, compat.SPARK_ERRORS)
 
 
