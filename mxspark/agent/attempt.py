@@ -148,7 +148,7 @@ class Attempt:
         """The agent of a slot is gone."""
         if rank not in self.agents.gone:
             self.agents.gone[rank] = reason
-            if self.is_open:
+            if self.is_open:  # after that agents are expected to go, or were given up for what is known already
                 self.fail("agent", ("agent", rank), reason)
 
     def look_at_driver(self, pid: int, still_s: float) -> None:

@@ -72,6 +72,7 @@ class Conductor:
         agreed = attempt.last_step()
         attempt.record(who, event, self._loop.now())
         self._driver.report(*source, event)
+        # Only once the group has formed must every role have bound its socket; those of the slots see to it themselves.
         if attempt.formed_at is not None and not had_formed:
             self._roles.verify_sockets()
         last = attempt.last_step()
@@ -166,7 +167,7 @@ class Conductor:
             reason = f"its agent did not end its roles within {CLEAR_S:g} s"
             self._agents.drop(rank, reason)
             self.attempt.lose(rank, reason)
-        self.attempt.agents.cleared.add(DRIVER)
+        self.attempt.agents.cleared.add(DRIVER)  # roles of this host too had their time: KILL_S is less
         self.act()
 
     def _finish(self) -> None:

@@ -47,7 +47,7 @@ class Connections:
 
     def tell(self, command: commands.Command) -> None:
         """Send a command to every agent."""
-        message = commands.to_wire(command)
+        message = commands.to_wire(command)  # once: there may be hundreds of agents
         for peer in self._peers.values():
             peer.send(message)
 

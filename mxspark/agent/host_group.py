@@ -94,7 +94,7 @@ class Host:
         try:
             self._listener.bind(meeting.socket)
         finally:
-            os.umask(old)
+            os.umask(old)  # one thread: nobody else of this process makes files meanwhile
         self._listener.listen(BACKLOG)
         self._listener.setblocking(False)
         loop.watch(self._listener.fileno(), READ, self._accept)
@@ -124,7 +124,7 @@ class Host:
         guest.setblocking(False)
         nonce = secrets.token_bytes(NONCE_BYTES)
         self._guests[guest.fileno()] = guest
-        self._loop.after(ANSWER_S, lambda: self._drop(guest))
+        self._loop.after(ANSWER_S, lambda: self._drop(guest))  # whoever says nothing must not keep us for ever
         if not same_user(guest):
             log.warning("a process of another user came to the meeting of the workers and was sent away")
             self._drop(guest)
@@ -145,7 +145,7 @@ class Host:
             log.warning("somebody at the meeting of the workers was sent away: %s", error)
             self._drop(guest)
             return
-        self._waiting.discard(rank)
+        self._waiting.discard(rank)  # only now: what could not be sent may be asked for again
         close([fd for _, fd in given.peers])
         self._drop(guest)
         if not self._waiting:

@@ -32,6 +32,7 @@ def understand(frame: frames.Message, rank: Optional[int], attempt: Attempt) -> 
         return who, event
     if rank is None:
         raise ValueError("it must join first")
+    # An agent speaks for its own roles alone: a slot that is taken over must not be able to end the training of others.
     if who != ("agent", rank) and (who not in attempt.roles or attempt.roles[who].slot != rank):
         raise ValueError(f"{who} is not of slot {rank}")
     return who, event

@@ -121,6 +121,7 @@ class Roles:
     def verify_sockets(self) -> None:
         """Once the group has formed: each role must have bound exactly the path it was given."""
         for role in self._running():
+            # ps-lite takes another name where one is in use, and the group would form without anybody knowing where
             problem = unix_sockets.socket_problem(role.spec.socket) if role.spec.socket else None
             if problem:
                 self._complain(role.spec, "WrongSocket", problem)
@@ -143,6 +144,7 @@ class Roles:
             self._step_to(Phase.KILLED)
             for role in self._running():
                 role_process.kill(role)
+            # A process that is blocked in the kernel does not die of it; the attempt must come to its end all the same.
             self._loop.after(KILL_S, self._give_up)
             self._check_empty()
 
@@ -177,6 +179,7 @@ class Roles:
             role.channel.detach(),
             frames.Plain(),
             lambda frame: self._take(role, frame),
+            # an end of file says nothing yet: whether the role has ended, and of what, is for its pidfd to say
             lambda error: self._complain(role.spec, "WireError", str(error)) if error else None,
         )
         self._loop.watch_exit(role.pid, lambda: self._reap(role))

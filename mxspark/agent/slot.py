@@ -185,6 +185,7 @@ class SlotAgent:
     def _end(self, outcome: str, why: str) -> None:
         if self._phase is not Phase.ENDING:
             log.warning("%s: %s", outcome, why)
+            # The phase before all else: each of these lines can report something, and so come back to this method.
             self._step_to(Phase.ENDING)
             self.outcome = {"outcome": outcome, "message": why}
             self._upstream.give_up()
@@ -193,6 +194,7 @@ class SlotAgent:
 
     def _report(self, who: Optional[Who], event: events.Event) -> None:
         self._upstream.report(*(who or ("agent", self._spec.rank)), event)
+        # The driver's agent does not keep up. What is not read stays with the roles, and makes them wait in their turn.
         if self._upstream.queued_bytes > FULL_BYTES:
             self._roles.pause(True)
         if isinstance(event, events.Formed) and who is not None and who[0] == "worker":
@@ -206,6 +208,7 @@ class SlotAgent:
     def _all_ended(self) -> None:
         # What a role's children did outlives it: they are ours now (PR_SET_CHILD_SUBREAPER), and end with the roles.
         ended = (*self._roles.ended, *process_tree.adopted(set(self._roles.pids())))[:ENDED_LIMIT]
+        # Before this agent says that it has cleared: the next attempt may need the memory and the ports they hold.
         orphans = process_tree.kill_children(set(self._roles.pids()), ORPHANS_S)
         left = (*self._roles.left, *(f"process {pid} cannot be killed" for pid in orphans))
         if self._phase is Phase.CLEARING:
