@@ -93,26 +93,31 @@ def scheduler(config: pytest.Config, log: Any, units_file: Path) -> Any:
                 self._units = json.loads(units_file.read_text())
             return self._units[nodeid]
 
+        @property
+        def tests_finished(self) -> bool:
+            return super().tests_finished and not any(map(self._waits, self.nodes))
+
+        def _waits(self, node: Any) -> bool:
+            """Whether a worker has the first of those that are alone, and others have not ended yet."""
+            return len(self.nodes) > 1 and any(unit.startswith(ALONE) for unit in self.assigned_work[node])
+
         def _reschedule(self, node: Any) -> None:
             # a worker begins a test once it knows the next, hence two; with more a long one would hold up others
-            if self.workqueue and self._pending_of(self.assigned_work[node]) >= 2:
+            if self._waits(node) or (self.workqueue and self._pending_of(self.assigned_work[node]) >= 2):
                 return
             super()._reschedule(node)
 
         def _assign_work_unit(self, node: Any) -> None:
-            if next(iter(self.workqueue)).startswith(ALONE):
-                others = [other for other in self.nodes if other is not node]
-                if any(not other.shutting_down for other in others):
-                    node.shutdown()  # one that is still busy stays for them
-                    return
-                # it gets the first of them as what is next, so that it can begin the last of the common ones
-                if others and any(unit.startswith(ALONE) for unit in self.assigned_work[node]):
-                    return
-            super()._assign_work_unit(node)
+            others = (other for other in self.nodes if other is not node)
+            if next(iter(self.workqueue)).startswith(ALONE) and not all(other.shutting_down for other in others):
+                node.shutdown()  # one that is still busy stays for them
+            else:
+                # one of those that are alone it gets as what is next, so that it can begin the last of the common ones
+                super()._assign_work_unit(node)
 
         def remove_node(self, node: Any) -> Any:
             crashed = super().remove_node(node)
-            if self.workqueue:
+            if self.collection is not None:
                 for other in self.nodes:
                     self._reschedule(other)
             return crashed
