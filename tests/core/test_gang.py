@@ -150,8 +150,8 @@ def test_a_gang_is_closed_once(gang: Gang) -> None:
 
 
 def test_a_step_that_cannot_be_is_refused(gang: Gang) -> None:
-    with pytest.raises(InternalError, match="a gang that is ATTEMPT cannot become ATTEMPT"):
+    with pytest.raises(InternalError, match="the gang cannot go from ATTEMPT to ATTEMPT"):
         gang.restart(BUNDLE)
     gang.close()
-    with pytest.raises(InternalError, match="a gang that is CLOSED cannot become ATTEMPT"):
+    with pytest.raises(InternalError, match="the gang cannot go from CLOSED to ATTEMPT"):
         gang.restart(BUNDLE)

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Optional
 
 from mxspark.config.job_config import JobConfig
-from mxspark.errors import InternalError
+from mxspark.errors.phase import advance
 from mxspark.job.spec import AgentSpec, DriverAgentSpec, Limits, WorkerSpec
 from mxspark.protocol import codec, commands
 from mxspark.protocol.events import Ended, Reported
@@ -33,12 +33,12 @@ class Phase(Enum):
     CLOSED = "nothing runs any more"
 
 
-_NEXT = {
-    Phase.STARTED: {Phase.ATTEMPT, Phase.CLOSED},
-    Phase.ATTEMPT: {Phase.FAILED, Phase.DONE, Phase.CLOSED},
-    Phase.FAILED: {Phase.ATTEMPT, Phase.CLOSED},
-    Phase.DONE: {Phase.CLOSED},
-    Phase.CLOSED: set[Phase](),
+STEPS = {
+    Phase.STARTED: (Phase.ATTEMPT, Phase.CLOSED),
+    Phase.ATTEMPT: (Phase.FAILED, Phase.DONE, Phase.CLOSED),
+    Phase.FAILED: (Phase.ATTEMPT, Phase.CLOSED),
+    Phase.DONE: (Phase.CLOSED,),
+    Phase.CLOSED: (),
 }
 
 
@@ -185,9 +185,7 @@ class Gang:
             return None
 
     def _go_to(self, phase: Phase) -> None:
-        if phase not in _NEXT[self._phase]:
-            raise InternalError(f"a gang that is {self._phase.name} cannot become {phase.name}")
-        self._phase = phase
+        self._phase = advance("the gang", self._phase, phase, STEPS)
 
 
 def _driver_agent_spec(context: RunContext, size: int, first: int) -> DriverAgentSpec:
