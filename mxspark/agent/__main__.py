@@ -10,17 +10,18 @@ import socket
 import sys
 import traceback
 from pathlib import Path
-from typing import Callable, Optional, Union
+from typing import TYPE_CHECKING, Callable, Optional
 
-from mxspark.agent.coordinator import Coordinator
-from mxspark.agent.facts import DRIVER
 from mxspark.agent.loop import READ, Loop, Stream
-from mxspark.agent.slot import FINISHED, SlotAgent
 from mxspark.errors.cause import Cause
 from mxspark.protocol import commands, events, frames, launcher
-from mxspark.protocol.specs import DriverAgentSpec
+from mxspark.protocol.specs import DRIVER, DriverAgentSpec
 from mxspark.system import prctl
 from mxspark.system.procfs import Stillness
+
+if TYPE_CHECKING:
+    from mxspark.agent.coordinator import Coordinator
+    from mxspark.agent.slot import SlotAgent
 
 FIRST_FRAME_S = 30.0
 PARENT_S = 0.5
@@ -56,7 +57,8 @@ class Main:
 
     def __init__(self) -> None:
         self.loop = Loop()
-        self.agent: Union[SlotAgent, Coordinator, None] = None
+        self._coordinator: Optional[Coordinator] = None
+        self._slot: Optional[SlotAgent] = None
         self._spec: Optional[DriverAgentSpec] = None  # of the driver's agent
         self._is_orphan = False
         self._parent = os.getppid()
@@ -70,13 +72,13 @@ class Main:
         """Tell the task how it went; return the exit code."""
         if self._is_orphan and self._spec is not None and self._spec.scratch is not None:
             shutil.rmtree(self._spec.scratch, ignore_errors=True)  # its owner cannot any more
-        if isinstance(self.agent, Coordinator):
-            return 0 if self.agent.succeeded else 1
-        outcome: dict[str, object] = {"outcome": "orphaned", "message": "no instructions came"}
-        if self.agent is not None:
-            outcome = self.agent.outcome
-        self._print(outcome)
-        return 0 if outcome.get("outcome") == FINISHED else 1
+        if self._coordinator is not None:
+            return 0 if self._coordinator.succeeded else 1
+        if self._slot is None:
+            self._print({"outcome": "orphaned", "message": "no instructions came"})
+            return 1
+        self._print(self._slot.outcome)
+        return 0 if self._slot.has_finished else 1
 
     def crashed(self, text: str) -> int:
         """A mistake of ours: say so where it is heard. The roles end with this process."""
@@ -96,27 +98,32 @@ class Main:
             logging.getLogger(__name__).warning("nobody took the outcome %s: %s", outcome, error)
 
     def _take(self, frame: frames.Message) -> None:
-        if isinstance(self.agent, Coordinator):
-            self.agent.command(frame)
+        if self._coordinator is not None:
+            self._coordinator.command(frame)
             return
         first: commands.Table = {commands.LeadGang: self._lead_gang, commands.ServeSlot: self._serve_slot}
-        commands.carry_out(frame, "an agent that has just started", first if self.agent is None else {})
+        commands.carry_out(frame, "an agent that has just started", first if self._slot is None else {})
 
     def _lead_gang(self, command: commands.LeadGang) -> None:
+        # here, as below: an agent starts within a tenth of a second, and needs only one of the two
+        from mxspark.agent.coordinator import Coordinator
+
         self._patience.cancel()
         self._spec = command.spec  # first: if the agent cannot be made, the last word must go to the driver
-        self.agent = Coordinator(self.loop, command.spec, dict(os.environ), self._starter)
+        self._coordinator = Coordinator(self.loop, command.spec, dict(os.environ), self._starter)
 
     def _serve_slot(self, command: commands.ServeSlot) -> None:
+        from mxspark.agent.slot import SlotAgent
+
         self._patience.cancel()
-        self.agent = SlotAgent(self.loop, command.spec, dict(os.environ), Path(command.scratch))
+        self._slot = SlotAgent(self.loop, command.spec, dict(os.environ), Path(command.scratch))
 
     def _check_parent(self) -> None:
         if os.getppid() != self._parent:  # a copy of the pipe in some other process may keep it open
             self._orphan("it ended")
-        elif isinstance(self.agent, Coordinator):
+        elif self._coordinator is not None:
             still_s = self._still.seconds(self._parent)
-            self.agent.look_at_driver(self._parent, still_s)
+            self._coordinator.look_at_driver(self._parent, still_s)
             lease_s = self._spec.limits.lease_s if self._spec is not None else float("inf")
             if still_s > lease_s and launcher.ended_pid() is not None:
                 os.kill(self._parent, signal.SIGKILL)  # nobody is left who would end it
@@ -127,10 +134,10 @@ class Main:
             self._abandon(f"the process that started this agent is gone ({how})")
 
     def _abandon(self, why: str) -> None:
-        if isinstance(self.agent, Coordinator):
-            self.agent.interrupt(why)
-        elif self.agent is not None:
-            self.agent.abandon(why)
+        if self._coordinator is not None:
+            self._coordinator.interrupt(why)
+        elif self._slot is not None:
+            self._slot.abandon(why)
         else:
             self.loop.stop()
 

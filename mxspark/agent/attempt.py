@@ -6,12 +6,12 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Optional
 
-from mxspark.agent.facts import AgentFacts, RoleFacts, Stage, Who
+from mxspark.agent.facts import AgentFacts, RoleFacts, Stage
 from mxspark.errors.cause import Cause, describe_exit
 from mxspark.errors.kinds import KINDS
 from mxspark.errors.phase import advance
 from mxspark.protocol import events
-from mxspark.protocol.specs import DriverAgentSpec
+from mxspark.protocol.specs import DriverAgentSpec, Who
 from mxspark.topology.identity import explain_difference
 
 

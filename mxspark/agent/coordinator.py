@@ -13,7 +13,6 @@ from mxspark.agent.attempt import Attempt, Phase
 from mxspark.agent.conductor import STOP_S, Conductor
 from mxspark.agent.connections import Connections
 from mxspark.agent.driver_line import DriverLine
-from mxspark.agent.facts import DRIVER
 from mxspark.agent.inbox import understand
 from mxspark.agent.loop import Loop, Stream
 from mxspark.agent.server import Peer
@@ -21,7 +20,7 @@ from mxspark.errors import InternalError
 from mxspark.errors.cause import Cause
 from mxspark.errors.phase import advance
 from mxspark.protocol import commands, events, frames
-from mxspark.protocol.specs import DriverAgentSpec
+from mxspark.protocol.specs import DRIVER, DriverAgentSpec
 from mxspark.system import stdio
 
 TICK_S = 0.1

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Optional
 
 from mxspark.agent.attempt import Attempt, Phase
-from mxspark.agent.facts import DRIVER, Stage, Who
+from mxspark.agent.facts import Stage
 from mxspark.errors.cause import Cause
+from mxspark.protocol.specs import DRIVER, Who
 from mxspark.system.procfs import STOPPED
 
 

@@ -7,10 +7,7 @@ from enum import IntEnum
 from typing import Optional
 
 from mxspark.protocol import events
-
-Who = tuple[str, int]
-DRIVER = -1
-"""How the driver's agent is called among agents."""
+from mxspark.protocol.specs import DRIVER
 
 
 class Stage(IntEnum):

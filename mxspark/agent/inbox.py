@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Optional
 
 from mxspark.agent.attempt import Attempt
-from mxspark.agent.facts import Who
 from mxspark.protocol import events, frames
+from mxspark.protocol.specs import Who
 
 
 def understand(frame: frames.Message, rank: Optional[int], attempt: Attempt) -> Optional[tuple[Who, events.Event]]:

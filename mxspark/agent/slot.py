@@ -14,14 +14,13 @@ from pathlib import Path
 from typing import Optional, Union
 
 from mxspark.agent import host_group, role_process, shortage
-from mxspark.agent.facts import Who
 from mxspark.agent.host_group import Guest, Host
 from mxspark.agent.loop import Loop
 from mxspark.agent.roles import Roles
 from mxspark.agent.upstream import FULL_BYTES, SLOW_BYTES, Upstream
 from mxspark.errors.phase import advance
 from mxspark.protocol import commands, events, frames
-from mxspark.protocol.specs import CPU, AgentSpec, Inherited
+from mxspark.protocol.specs import CPU, AgentSpec, Inherited, Who
 from mxspark.system import process_tree, stdio
 from mxspark.topology import identity
 
@@ -84,6 +83,11 @@ class SlotAgent:
         self._upstream = Upstream(loop, spec, self._command, lambda why: self._end(ORPHANED, why))
         loop.every(TICK_S, self._tick)
         loop.every(spec.limits.lease_s / 3, self._upstream.beat)
+
+    @property
+    def has_finished(self) -> bool:
+        """Whether it ended because all was done."""
+        return self.outcome.get("outcome") == FINISHED
 
     def abandon(self, why: str) -> None:
         """The task, or whoever else may end this agent, is gone: kill everything now, then say so."""

@@ -12,6 +12,11 @@ ENTRIES = {
     "worker": "mxspark.mx.worker:main",
 }
 
+#: A process of a run: its role, and the rank within it.
+Who = tuple[str, int]
+#: Rank of the driver's agent among agents.
+DRIVER = -1
+
 
 @dataclass(frozen=True)
 class Meeting:

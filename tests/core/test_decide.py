@@ -9,11 +9,10 @@ import pytest
 from mxspark.agent.attempt import STEPS, Attempt, Phase
 from mxspark.agent.decide import Decision, decide
 from mxspark.agent.diagnosis import blame
-from mxspark.agent.facts import DRIVER, Who
 from mxspark.errors import InternalError
 from mxspark.errors.cause import Cause
 from mxspark.protocol import events
-from mxspark.protocol.specs import DriverAgentSpec, Limits
+from mxspark.protocol.specs import DRIVER, DriverAgentSpec, Limits, Who
 
 IDENTITY = "boot/1:2/0"
 LIMITS = Limits(start_s=10, hang_s=5, lease_s=3, shutdown_s=4)
