@@ -86,6 +86,20 @@ def test_what_comes_from_outside_may_come_twice() -> None:
         assert decide([failed(cause, 8)] * 2, POLICY).action == IN_PLACE
 
 
+def test_a_checkpoint_that_is_put_in_hand_after_the_failure_makes_no_loss_smaller_than_the_pause() -> None:
+    now = [0.0]
+    downtime = Downtime(lambda: now[0])
+    now[0] = 40.0
+    downtime.note_trouble()
+    downtime.note_checkpoint(40.5)  # what was staged before may still be committed
+    downtime.note_failure(1, 2, KILLED, 30)
+    downtime.note_decision(Next(IN_PLACE, 0.0, "why"), 30)
+    now[0] = 50.0
+    downtime.note_step()
+    (attempt,) = downtime.attempts
+    assert (attempt.down_s, attempt.lost_s) == (10.0, 10.0)
+
+
 def test_every_second_counts_or_is_lost_to_one_failure() -> None:
     now = [0.0]
 

@@ -43,7 +43,8 @@ class Downtime:
             self._close(self._failed_at)
             self._kept_at = self._failed_at
         self.attempts.append(FailedAttempt(number, workers, cause, reached, 0, "", ""))
-        self._open = (self._failed_at, self._kept_at)
+        # a checkpoint may be put in hand while what has failed is still ending: it keeps no work of after the failure
+        self._open = (self._failed_at, min(self._kept_at, self._failed_at))
         self._failed_at = None
 
     def note_decision(self, step: Next, resumed: int) -> FailedAttempt:
