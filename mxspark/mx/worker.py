@@ -49,17 +49,17 @@ def main() -> NoReturn:
     from mxspark.mx.loop import gluon as _  # noqa: F401 - most jobs' loop, loaded while the work is on its way
     from mxspark.mx.runtime.agent_channel import AgentChannel
 
-    line = AgentChannel(channel)
+    agent = AgentChannel(channel)
     seconds = {"import": time.monotonic() - began}
-    line.send(events.Loaded(seconds["import"]))
-    _Work(line, seconds).run()
+    agent.send(events.Loaded(seconds["import"]))
+    _Work(agent, seconds).run()
 
 
 class _Work:
     """The life of a worker, and how far it has come."""
 
-    def __init__(self, line: AgentChannel, seconds: dict[str, float]) -> None:
-        self._line = line
+    def __init__(self, agent: AgentChannel, seconds: dict[str, float]) -> None:
+        self._agent = agent
         self._seconds = seconds
         self._loop: Optional[Loop] = None
         self._exchange: Any = None
@@ -76,7 +76,7 @@ class _Work:
                 step = self._loop.step if self._loop is not None else None
                 raised = attribution.raised(error, step)
                 print(raised.traceback, file=sys.stderr, flush=True)
-                self._line.send(raised)
+                self._agent.send(raised)
                 code = KINDS[raised.who].error.exit_code
             finally:
                 # in here, while the exception keeps every frame, and with them MXNet's store, alive
@@ -86,9 +86,10 @@ class _Work:
     def _train(self) -> None:
         from mxspark.mx.exchange.hierarchical import HierarchicalExchange
         from mxspark.mx.exchange.kvstore import KVStoreExchange
+        from mxspark.mx.runtime.device import context_of
 
         start = time.monotonic()
-        order = self._line.await_work(WORK_S)
+        order = self._agent.await_work(WORK_S)
         rank, spec = order.rank, codec.decode(WorkerSpec, order.worker_spec)
         self._seconds["bundle"] = time.monotonic() - start
         logging.basicConfig(level=logging.INFO, format=f"worker {rank} %(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -99,11 +100,14 @@ class _Work:
         else:
             self._exchange = KVStoreExchange(rank, spec.size)
         self._seconds["form"] = time.monotonic() - start
-        self._line.send(events.Formed(rank, self._seconds["form"]))
+        self._agent.send(events.Formed(rank, self._seconds["form"]))
         module, _, make = LOOPS[spec.training.loop].entry.partition(":")
-        self._loop = getattr(importlib.import_module(module), make)(spec, self._exchange, self._line, self._seconds)
-        self._line.send(self._loop.run())
-        self._line.wait_finish()
+        with context_of(order.device):
+            self._loop = getattr(importlib.import_module(module), make)(
+                spec, self._exchange, self._agent, self._seconds
+            )
+            self._agent.send(self._loop.run())
+        self._agent.wait_finish()
         self._exchange.close()
 
 

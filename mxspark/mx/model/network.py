@@ -150,7 +150,7 @@ def _initialize(
         if parameter.grad_req == "add":
             parameter.grad_req = "write"  # one backward pass a step: nothing to add to
         if parameter._data is None and not parameter._deferred_init:
-            parameter.initialize(ctx=mx.cpu(), default_init=initializer)
+            parameter.initialize(ctx=mx.current_context(), default_init=initializer)
         if parameter._deferred_init:
             parameter._finish_deferred_init()
     return parameters
