@@ -54,7 +54,7 @@ __all__ = [
 ]
 _LAZY = {
     "JobConfig": "mxspark.config.job_config",
-    "Model": "mxspark.result",
+    "Model": "mxspark.model",
     "Result": "mxspark.result",
     "train": "mxspark.spark.run.job",
 }

@@ -70,7 +70,7 @@ class Probe:
     python, packages
         Versions; "" for a package that is not there.
     identity : str
-        `topology.host_identity`.
+        `topology.identity.host_identity`.
     socket, memory : str
         Why no unix socket can be bound in ``/tmp``, and no memory shared; "" where they can.
     files : int

@@ -19,7 +19,7 @@ class LoopKind:
     Attributes
     ----------
     entry : str
-        ``module:function`` that makes one in a worker, a `mx.loop.base.Loop`.
+        ``module:function`` that makes one in a worker, a `mx.loop.trainable.Loop`.
     fixed : callable
         From what is trained to the labels that must stay the same between the runs of a job; options may change.
     """

@@ -128,7 +128,7 @@ class Done:
 
 @dataclass(frozen=True)
 class Joined:
-    """An agent is there. `identity` is `topology.host_identity`."""
+    """An agent is there. `identity` is `topology.identity.host_identity`."""
 
     rank: int
     host: str

@@ -191,7 +191,7 @@ class DriverAgentSpec:
     entries: dict[str, str] = field(default_factory=lambda: dict(ENTRIES))
 
 
-AGENT_TAG = "MXSPARK_AGENT_OF"  # in the environment of every agent; roles have `topology.RUN_TAG`
+AGENT_TAG = "MXSPARK_AGENT_OF"  # in the environment of every agent; roles have `RUN_TAG`
 
 
 RUN_TAG = "MXSPARK_RUN"

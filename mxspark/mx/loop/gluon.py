@@ -79,7 +79,7 @@ class EpochMetrics:
 
 
 class GluonTrainable:
-    """A Gluon network on the rows of one rank: a `base.Trainable`.
+    """A Gluon network on the rows of one rank: a `trainable.Trainable`.
 
     Parameters
     ----------
