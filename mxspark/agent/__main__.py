@@ -105,11 +105,11 @@ class Main:
         commands.carry_out(frame, "an agent that has just started", first if self._slot is None else {})
 
     def _lead_gang(self, command: commands.LeadGang) -> None:
+        self._spec = command.spec  # first: if the agent cannot be made, the last word must go to the driver
+        self._patience.cancel()
         # here, as below: an agent starts within a tenth of a second, and needs only one of the two
         from mxspark.agent.coordinator import Coordinator
 
-        self._patience.cancel()
-        self._spec = command.spec  # first: if the agent cannot be made, the last word must go to the driver
         self._coordinator = Coordinator(self.loop, command.spec, dict(os.environ), self._starter)
 
     def _serve_slot(self, command: commands.ServeSlot) -> None:

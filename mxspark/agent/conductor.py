@@ -57,6 +57,7 @@ class Conductor:
         self._on_over = on_over
         self._on_stuck = on_stuck
         self._begun: Optional[commands.Begin] = None
+        self._is_stopping = False
         self._roles = Roles(loop, settings, attempt.spec.limits.hang_s, self._note_own, self._own_ended)
 
     def begin(self, begin: commands.Begin) -> None:
@@ -76,7 +77,8 @@ class Conductor:
         if attempt.formed_at is not None and not had_formed:
             self._roles.verify_sockets()
         last = attempt.last_step()
-        if last is not None and last != agreed:
+        # Not once all is done: workers that have leave to go begin no other step anyway.
+        if last is not None and last != agreed and attempt.is_open:
             self._agents.tell(commands.LastStep(last))
         self.act()
 
@@ -93,7 +95,8 @@ class Conductor:
         self.remains.cause = cause
 
     def kill_roles(self) -> None:
-        """End the roles of this host."""
+        """End the roles of this host, because the agents were told to end."""
+        self._is_stopping = True
         self._roles.kill()
 
     def end(self) -> None:
@@ -139,7 +142,7 @@ class Conductor:
         self.attempt.step_to(Phase.FAILING)
         self.remains.cause = cause
         log.error("attempt %d failed: %s", self.attempt.number, cause.describe())
-        if not cause.traits.shows_stacks:
+        if not cause.traits.is_examined:
             self._clear(cause.message)
             return
         # Before anything is killed: who stands still can only be told while all of them still stand.
@@ -161,7 +164,7 @@ class Conductor:
 
     def _give_up(self) -> None:
         """Let go of agents that have not ended their roles: they are stopped, or the machine is."""
-        if self.attempt.phase is Phase.OVER:
+        if self.attempt.phase is Phase.OVER or self._is_stopping:  # who was told to end has STOP_S from then on
             return
         for rank in self.attempt.agents.with_roles() - {DRIVER}:
             reason = f"its agent did not end its roles within {CLEAR_S:g} s"

@@ -28,13 +28,14 @@ def decide(attempt: Attempt, now: float) -> Decision:
     # What has failed counts before anything else, also what failed before the driver began the attempt.
     if attempt.failures:
         return Decision(Phase.FAILING, attempt.failures[0])
+    # Not before the last has come: only the agents know which of them share a host. And before anything is called late:
+    # once all have joined it is the roles that are, and these have no names before they are placed.
+    if attempt.phase is Phase.GATHERING and len(attempt.agents.joined) == attempt.spec.size:
+        return Decision(Phase.RUNNING)
     late = _stopped(attempt) or _late_start(attempt, now) or _no_progress(attempt, now)
     if late is not None:
         return Decision(Phase.FAILING, late)
-    if attempt.phase is Phase.GATHERING:
-        # Not before the last has come: only the agents know which of them share a host.
-        return Decision(Phase.RUNNING if len(attempt.agents.joined) == attempt.spec.size else Phase.GATHERING)
-    return _at_the_end(attempt)
+    return Decision(Phase.GATHERING) if attempt.phase is Phase.GATHERING else _at_the_end(attempt)
 
 
 def _has_ended(attempt: Attempt) -> bool:

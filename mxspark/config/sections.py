@@ -13,6 +13,7 @@ from mxspark.data.dtypes import refusal
 from mxspark.errors.spelling import closest
 from mxspark.job import metric
 from mxspark.job.spec import Component, Function, label_of
+from mxspark.topology import placement
 
 Positive = Annotated[int, Field(gt=0)]
 Seconds = Annotated[float, Field(gt=0)]
@@ -142,6 +143,17 @@ class ClusterSection(Section):
             )
         return self
 
+    @field_validator("environment")
+    @classmethod
+    def _variables_are_free(cls, value: dict[str, str]) -> dict[str, str]:
+        reserved = placement.reserved(value)
+        if reserved:
+            raise ValueError(
+                f"each role gets {', '.join(reserved)} from mxspark; leave them out, or set cluster.threads_per_worker "
+                "where the threads of a worker are meant"
+            )
+        return value
+
     @property
     def fewest_workers(self) -> int:
         """With how many workers a run goes on at least after a loss: all unless given."""
@@ -212,6 +224,11 @@ class TrainingSection(Section):
     def _direction_is_free(self) -> TrainingSection:
         """Refuse a direction that contradicts what a metric means."""
         said, name = self.best_by.direction, self.best_metric
+        if said is not None and self.best_by.metric is None and len(self.metrics) > 1:
+            # --set training.best_by.direction=... takes the place of a metric that the file names alone
+            raise ValueError(
+                f"best_by has the direction {said} and no metric; name it too: best_by: {{metric: {name}}}"
+            )
         means = metric.LOWER if name == metric.LOSS else metric.known_direction(self._metric(name))
         if said is not None and means is not None and said != means:
             raise ValueError(

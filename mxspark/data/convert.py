@@ -78,6 +78,11 @@ class Target:
         """Rows so far with a whole number that the type cannot hold."""
         return 0 if self._rounding is None else self._rounding.rows
 
+    @property
+    def has_fractions(self) -> bool:
+        """Whether every column so far is a measurement, which every type rounds."""
+        return self._rounding is not None and self._rounding.has_fractions
+
     def bad_rows(self, block: NDArray[Any]) -> Iterator[BadRows]:
         """Yield the bad rows of a block, shape (rows, width), by kind; a row counts once, by its worst value."""
         if not block.size:

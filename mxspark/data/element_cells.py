@@ -68,7 +68,7 @@ def stack(cells: list[NDArray[Any]], width: int) -> NDArray[Any]:
     """Return shape (rows,) where the first cell is a scalar, (rows, ...) of cells with axes, else (rows, width)."""
     if not cells:
         return np.empty((0, width), dtype=np.float64)
-    if cells[0].ndim > 1 and all(cell.ndim == cells[0].ndim for cell in cells):
+    if cells[0].ndim > 1 and all(cell.shape == cells[0].shape for cell in cells):
         return np.stack(cells)
     flat: NDArray[Any] = np.stack([cell.reshape(-1) for cell in cells])
     return flat.reshape(-1) if cells[0].ndim == 0 else flat

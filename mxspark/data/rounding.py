@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 _LOOKED_AT = 64
 """Rows of a block that tell whether a column of doubles has fractions; all of them would cost a pass over the data."""
+_ALL_WHOLE = 2.0**53
+"""From here on a double has no fraction to show: so large a number is a measurement, not an id."""
 
 
 class Rounding:
@@ -31,14 +33,28 @@ class Rounding:
             return
         is_large = low < -self._last or high > self._last
         if block.dtype.kind == "f":
-            some = block if is_large else block[:_LOOKED_AT]
-            self._measured = self._measured | (np.rint(some) != some).any(axis=0)
-        if is_large:
-            # the one type that holds all of 64 bits and all of float64
-            changed = converted.astype(np.longdouble) != block.astype(np.longdouble)
-            self._changed = self._changed + changed.sum(axis=0)
+            # of all of it: sorted rows may begin with those that happen to be whole
+            some = block if is_large else block[:: max(1, len(block) // _LOOKED_AT)]
+            self._measured = self._measured | ((np.rint(some) != some) | (np.abs(some) > _ALL_WHOLE)).any(axis=0)
+        if is_large and not self.has_fractions:
+            self._changed = self._changed + _changed(block, converted).sum(axis=0)
+
+    @property
+    def has_fractions(self) -> bool:
+        """Whether every column is known to be a measurement."""
+        return bool(np.all(self._measured))
 
     @property
     def rows(self) -> int:
         """Rows with a number that was changed, of the column that has most of them."""
         return int(np.max(np.where(self._measured, 0, self._changed)))
+
+
+def _changed(block: NDArray[Any], converted: NDArray[Any]) -> NDArray[np.bool_]:
+    """Tell of each number whether the conversion made another of it."""
+    if block.dtype.kind == "f":
+        back: NDArray[np.bool_] = converted.astype(block.dtype) != block  # exact: the way back is to a wider type
+        return back
+    # the one type that holds all of 64 bits and all of float64
+    changed: NDArray[np.bool_] = converted.astype(np.longdouble) != block.astype(np.longdouble)
+    return changed

@@ -187,7 +187,7 @@ class ElementReader:
         """Return why a cell has not the shape of its column, None if it has; the first one decides an open shape.
 
         A flat cell has the order of the declared shape. One with axes of its own has another order if they are others:
-        (height, width, channels) read as (channels, height, width) is another picture.
+        (height, width, channels) read as (channels, height, width) is another picture. Axes of length 1 order nothing.
         """
         if self._widths[index] is None and cell.size:
             self._widths[index] = cell.size
@@ -197,6 +197,8 @@ class ElementReader:
         shape = self._shapes[index] or ()
         may_be_flat = self._is_declared[index] or len(shape) < 2
         if cell.size == 1 or cell.shape == shape or (cell.ndim < 2 and may_be_flat):
+            return None
+        if self._is_declared[index] and _long_axes(cell.shape) == _long_axes(shape):
             return None
         return "shape", f"shape {list(cell.shape)} where {list(shape)} was expected"
 
@@ -241,3 +243,7 @@ class ElementReader:
             self._cuts.append(start if scalar else slice(start, stop))
             start = stop
         return True
+
+
+def _long_axes(shape: tuple[int, ...]) -> list[int]:
+    return [length for length in shape if length != 1]

@@ -86,6 +86,8 @@ class SpoolFile:
         Of a label that has rows.
     rounded : int
         Rows with a whole number that the dtype cannot hold, and rounds.
+    has_fractions : bool
+        Whether every source column is known to hold measurements, of which `rounded` says nothing.
     """
 
     name: str
@@ -96,6 +98,7 @@ class SpoolFile:
     maximum: Optional[float]
     content: Optional[Content] = None
     rounded: int = 0
+    has_fractions: bool = False
 
 
 @dataclass(frozen=True)

@@ -108,6 +108,7 @@ class ArrayWriter:
             maximum=self._maximum if found else None,
             content=self._content,
             rounded=self._target.rounded,
+            has_fractions=self._target.has_fractions,
         )
 
     def close(self) -> None:

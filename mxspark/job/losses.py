@@ -13,8 +13,10 @@ from typing import Any, Optional
 from mxspark.data.spool import Content, SpoolReady
 from mxspark.job.spec import Component
 
+#: How far a sum of probabilities may be from 1: they may be float16, or each be rounded to two digits.
 _SUM_TOLERANCE = 0.02
-"""Probabilities that were rounded to two digits, or are float16."""
+_TOLERANCE_A_CLASS = 0.005
+_MOST_TOLERANCE = 0.2
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,10 @@ class Seen:
     @property
     def _adds_up(self) -> bool:
         low, high = self.content.sums
-        return len(self.shape) != 1 or (low >= 1 - _SUM_TOLERANCE and high <= 1 + _SUM_TOLERANCE)
+        if len(self.shape) != 1:
+            return True
+        tolerance = min(_MOST_TOLERANCE, max(_SUM_TOLERANCE, _TOLERANCE_A_CLASS * self.shape[0]))
+        return low >= 1 - tolerance and high <= 1 + tolerance
 
     def __str__(self) -> str:
         text = f"values from {self.low:g} to {self.high:g}"
@@ -207,7 +212,8 @@ def _advice(loss: Component, name: str, found: Seen) -> str:
     """Return what to change, so that what was seen is what is meant."""
     option, _ = MEANING.get(loss.name, ("", None))
     for (other, value), wanted in TABLE.items():
-        if other == loss.name and found.fits(wanted):
+        is_one_index = wanted is not _INDICES or not found.shape  # a row of several is no index
+        if other == loss.name and is_one_index and found.fits(wanted):
             return f"set {option}: {str(value).lower()} beside its name"
     if found.fits(_SIGNED):
         mapped = "map the labels to 0 and 1, by (y + 1) / 2"
@@ -218,6 +224,8 @@ def _advice(loss: Component, name: str, found: Seen) -> str:
         return "set training.loss: {name: softmax_cross_entropy, sparse_label: false}"
     if found.fits(_UNIT) and not found.shape:
         return "set training.loss: sigmoid_binary_cross_entropy, for a network of one output"
+    if found.fits(_UNIT):
+        return "set training.loss: sigmoid_binary_cross_entropy, for classes of which a row may have several"
     if found.fits(_INDICES) and not found.shape:
         return "set training.loss: softmax_cross_entropy for classes, or l2 for amounts"
     return f"map the labels to that, correct data.label.{name}, or set training.loss: l2 for amounts"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Callable, Optional
@@ -224,6 +224,10 @@ def _check(wanted: GroupSpec, workers: int, servers: int, hosts: int) -> None:
             f"{workers} workers on {hosts} hosts need one server at least, and no more of them on the driver than "
             f"there are: num_servers={servers}, servers_on_driver={wanted.servers_on_driver}"
         )
-    reserved = (name for name in wanted.environment if name in RESERVED_NAMES or name.startswith(RESERVED_PREFIXES))
-    if ours := sorted(reserved):
+    if ours := reserved(wanted.environment):  # the configuration refuses them before anything is started
         raise ValueError(f"these variables are set by mxspark and cannot be named by a job: {', '.join(ours)}")
+
+
+def reserved(names: Iterable[str]) -> list[str]:
+    """Return which variables a job cannot set for its roles, because each role has its own."""
+    return sorted(name for name in names if name in RESERVED_NAMES or name.startswith(RESERVED_PREFIXES))

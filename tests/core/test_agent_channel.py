@@ -107,6 +107,16 @@ def test_leave_to_finish() -> None:
     assert said.is_set(), "it must not leave before it is told to"
 
 
+def test_the_last_step_is_no_matter_once_it_may_leave() -> None:
+    agent = Agent()
+    agent.tell(commands.EndEarly("test"))
+    assert agent.hear() == events.Ready(0)
+    agent.tell(commands.Finish())
+    agent.tell(commands.LastStep(3))
+    agent.line.wait_finish()
+    agent.line.drain()
+
+
 def test_an_unknown_order_is_an_error() -> None:
     agent = Agent()
     agent.channel.send({"do": "Dance"})

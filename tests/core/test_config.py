@@ -81,10 +81,18 @@ def test_every_problem_at_once_with_key_value_and_remedy() -> None:
             {"training__best_by": {"direction": "less"}},
             r"direction: input should be 'max' or 'min', found 'less'",
         ),
+        (
+            {"training__metrics": ["m:f1", "m:err"], "training__best_by": {"direction": "min"}},
+            "direction min and no metric; name it too: best_by: {metric: m:f1}",
+        ),
         ({"training__best_by": {"direction": "min"}}, "says that min is better, but of accuracy it is max; leave"),
         ({"data__validation": {"fraction": 0.2, "path": "x"}}, "a job has one kind of validation data"),
         ({"data__label": {"pixels": {}}}, "pixels is both a feature and a label"),
         ({"training__optimizer": {"name": "adam", "learning_rate": float("nan")}}, "training.optimizer"),
+        (
+            {"cluster__environment": {"OMP_NUM_THREADS": "2", "DMLC_ROLE": "x", "MINE": "1"}},
+            "cluster.environment: each role gets DMLC_ROLE, OMP_NUM_THREADS from mxspark; leave them out",
+        ),
         ({"transport__mode": "udp"}, "transport.mode: input should be 'local' or 'tcp', found 'udp'"),
         ({"job__dir": ""}, "job.dir: string should have at least 1 character"),
         ({"failure__hang_s": 0}, "failure.hang_s: input should be greater than 0"),

@@ -89,6 +89,16 @@ def test_who_is_missing_is_named_and_the_culprit_first() -> None:
     assert "worker 1 has not loaded MXNet; scheduler 0 waits for the others; server 0" in cause.message
 
 
+def test_once_the_last_agent_has_come_too_late_it_is_the_roles_that_are_missing() -> None:
+    made = fresh()
+    made.begin(0.0)
+    for rank in range(2):
+        made.join(joined(rank))
+    assert decide(made, 10.05) == RUNNING, "roles that are not placed have no names"
+    made.place(SLOT_OF)
+    assert "was not started" in cause_at(made, 10.05).message
+
+
 @pytest.mark.parametrize(
     "event",
     [

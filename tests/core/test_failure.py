@@ -6,7 +6,7 @@ import ast
 import io
 import os
 import re
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Optional
 
@@ -18,7 +18,7 @@ from mxspark import errors
 from mxspark.errors import MXSparkError
 from mxspark.errors import cause as failure
 from mxspark.errors.cause import Cause
-from mxspark.errors.kinds import KINDS
+from mxspark.errors.kinds import KINDS, Kind
 from mxspark.errors.restart import IN_PLACE, STAGE, STOP, Failed, Next, Policy, decide
 from mxspark.protocol import codec, events
 from mxspark.report.summary import print_summary, rows
@@ -163,6 +163,13 @@ def test_a_kind_without_a_row_is_refused_where_a_cause_is_made_or_arrives() -> N
         codec.decode(events.Ended, plain)
     with pytest.raises(ValueError, match="'mxspark'"):
         events.Raised("mxspark", "KeyError", "'x'", "")
+
+
+def test_every_trait_of_a_kind_is_asked_for_somewhere() -> None:
+    package = Path(mxspark.__file__).parent
+    code = "".join(path.read_text() for path in package.rglob("*.py") if path.name != "kinds.py")
+    traits = {field.name for field in fields(Kind)} - {"name", "error", "meaning"}
+    assert not {trait for trait in traits if f".{trait}" not in code}
 
 
 def test_the_tree_of_errors_names_all_of_them() -> None:

@@ -30,7 +30,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "data": ("errors", "protocol"),
     "topology": ("protocol", "system"),
     "job": ("data", "protocol", "errors"),
-    "config": ("job", "data", "errors"),
+    "config": ("job", "data", "topology", "errors"),
     "check": ("topology", "version", *PLAIN),
     "agent": ("topology", *PLAIN),
     "mx": ("job", "data", "check", "version", *PLAIN),

@@ -82,7 +82,7 @@ def test_labels_that_a_loss_can_mean_pass(tmp_path: Path, loss: dict[str, Any], 
         (SOFTMAX, SHARES, "3 in a row, which add up to 1.*: set sparse_label: false beside its name"),
         (DENSE, INDICES, "takes one probability a class, .*: set sparse_label: true beside its name"),
         (DENSE, HALVES, "which add up to 0.5, but training.loss softmax_cross_entropy takes one probability a class"),
-        (DENSE, [[1.0, 1.0, 0.0], [1.0, 0.0, 0.0]], "which add up to 1 to 2, but"),
+        (DENSE, [[1.0, 1.0, 0.0], [1.0, 0.0, 0.0]], "1 to 2, but .*: set training.loss: sigmoid_binary_cross_entropy"),
         (BCE, SIGNED, r"takes 0 and 1, or .*: set training.loss: logistic, or map the labels to 0 and 1"),
         (BCE, COUNTS, "values from 3 to 900, but .*: set training.loss: softmax_cross_entropy for classes, or l2"),
         (BCE, AMOUNTS, "set training.loss: l2 for amounts"),
@@ -200,12 +200,40 @@ def test_whole_numbers_that_the_default_dtype_rounds_are_refused(tmp_path: Path,
     "feature",
     [
         np.array([2**24, -(2**24), 0]), np.array([2**30, 2**24 + 2, 0]), np.array([1e9 + 0.25, 3.0, 1e12 + 1]),
-        np.array([0.5, 3.0, 1e12 + 1]),
+        np.array([0.5, 3.0, 1e12 + 1]), np.array([6.02e23, 1.3e24, 2.0]),
         np.array([1e9 + 1, 3.0, 7.0], dtype=np.float32), np.array([0.1, 0.2, 0.3]),
     ],
 )  # fmt: skip
 def test_numbers_that_float32_holds_and_measurements_pass(tmp_path: Path, feature: Any) -> None:
     assert not meaning.problems(job(), [spooled(tmp_path, AMOUNTS, feature=feature)], None)
+
+
+def test_what_one_partition_shows_of_a_column_holds_for_all(tmp_path: Path) -> None:
+    whole, fractions = np.array([20_000_001.0, 30_000_003.0, 4.0]), np.array([0.5, 1.25, 4.0])
+    ready = []
+    for name, rows in (("whole", whole), ("fractions", fractions)):
+        (tmp_path / name).mkdir()
+        ready.append(spooled(tmp_path / name, AMOUNTS, feature=rows))
+    assert meaning.problems(job(), ready[:1], None)
+    assert not meaning.problems(job(), ready, None), (
+        "it is a measurement, of which one partition has whole numbers only"
+    )
+
+
+def test_rows_that_begin_with_whole_numbers_are_measurements_all_the_same(tmp_path: Path) -> None:
+    rows = np.concatenate([np.zeros(200), np.full(200, 0.5)])
+    x, y = ColumnSpec("x", ("x",), None, "float32"), ColumnSpec("y", ("y",), None, "float32")
+    writer = PartitionWriter(tmp_path, [x], [y])
+    for part in (rows, np.array([20_000_001.0])):
+        writer.add([[Cells(part)], [Cells(np.zeros(len(part)))]], len(part))
+    files, _ = writer.finish()
+    assert files[0].has_fractions
+
+
+def test_rounded_probabilities_of_many_classes_add_up(tmp_path: Path) -> None:
+    made = np.random.default_rng(7).dirichlet(np.full(100, 0.5), 50).round(2)
+    assert abs(made.sum(axis=1) - 1).max() > 0.02
+    assert problem(tmp_path, DENSE, made) is None
 
 
 def test_a_declared_dtype_rounds_with_a_warning(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def problems(ready: Sequence[SpoolReady], feature: ColumnSpec) -> list[str]:
     return stage.problems(ready, [feature], [LABEL])
 
 
-@pytest.mark.parametrize("other", [(2, 5, 3), (3, 5, 2), (3, 10), (30, 1), (1, 3, 2, 5), (6, 5)])
+@pytest.mark.parametrize("other", [(2, 5, 3), (3, 5, 2), (3, 10), (30, 1), (6, 5), (1, 2, 3, 5)])
 def test_an_array_in_another_shape_than_declared_is_refused(tmp_path: Path, other: tuple[int, ...]) -> None:
     spec = picture((3, 2, 5))
     (line,) = problems([spool(tmp_path, [(row.reshape(other), 1.0) for row in PICTURES], spec)], spec)
@@ -46,7 +46,16 @@ def test_an_array_in_another_shape_than_declared_is_refused(tmp_path: Path, othe
     assert "where [3, 2, 5] was expected); transpose or reshape them, or correct the declared shape" in line
 
 
-@pytest.mark.parametrize("make", [lambda row: row, lambda row: row.reshape(-1), lambda row: row.tolist()])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda row: row,
+        lambda row: row.reshape(-1),
+        lambda row: row.tolist(),
+        lambda row: row.reshape(1, 3, 2, 5),  # axes of length 1 order nothing
+        lambda row: row.reshape((3, 1, 2, 5) if row[0, 0, 0] else (3, 2, 5)),
+    ],
+)
 def test_the_declared_shape_and_flat_rows_are_taken_in_order(tmp_path: Path, make: Any) -> None:
     spec = picture((3, 2, 5))
     ready = spool(tmp_path, [(make(row), 1.0) for row in PICTURES], spec)

@@ -144,6 +144,19 @@ def test_a_stopped_worker_is_named_and_shows_its_stacks(tmp_path: Path) -> None:
     assert "state T" in cause.log_tail and "Current thread" in cause.log_tail
 
 
+def test_a_group_that_does_not_form_shows_where_it_stands(tmp_path: Path) -> None:
+    limits = Limits(start_s=4.0, hang_s=60, lease_s=60, shutdown_s=60)
+    with AgentGroup(tmp_path, limits=limits, faults={("worker", 1): {"at": "start", "do": "hang"}}) as group:
+        group.start()
+        group.until_all(events.Loaded, 4)  # of the scheduler, two servers and worker 0
+        freeze(group.pid("worker", 1))
+        ended = group.end()
+    cause = ended.cause
+    assert cause is not None and (cause.kind, cause.role, cause.rank) == ("start", "worker", 1)
+    assert cause.signal == "SIGSTOP" and "it was stopped by a signal" in cause.message
+    assert "most recent call first" in ended.logs["worker-0"], "who only waits shows for whom"
+
+
 @pytest.mark.parametrize("role", ["server", "scheduler"])
 def test_a_stopped_role_is_named_and_not_the_workers_that_wait(tmp_path: Path, role: str) -> None:
     limits = Limits(start_s=20, hang_s=3.0, lease_s=60, shutdown_s=60)

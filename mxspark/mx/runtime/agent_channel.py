@@ -159,8 +159,9 @@ class AgentChannel:
             self.send(events.Ready(self._begun))
 
     def _note_last(self, command: commands.LastStep) -> None:
-        self._step_to(Phase.TOLD)
-        self._last = command.step
+        if self._phase is Phase.ASKED:  # else it has leave to go already: all steps are done
+            self._step_to(Phase.TOLD)
+            self._last = command.step
 
     def _step_to(self, phase: Phase) -> None:
         self._phase = advance("a worker", self._phase, phase, STEPS)

@@ -11,6 +11,7 @@ from mxspark.job import losses
 from mxspark.spark.spool import stage
 
 _INT32 = 2**31
+_INT64 = 2**63
 _FLOAT32 = 2**24
 """Up to here it holds every whole number."""
 
@@ -78,12 +79,13 @@ def _rounded(job: JobConfig, ready: Sequence[SpoolReady]) -> Iterator[tuple[str,
         for spec in specs:
             files = [file for part in ready if part.rows for file in part.files if file.name == spec.name]
             rows = sum(file.rounded for file in files)
-            if not rows:
+            # one partition may hold whole numbers only, and another show that the column is a measurement
+            if not rows or any(file.has_fractions for file in files):
                 continue
             low = min(file.minimum for file in files if file.minimum is not None)
             high = max(file.maximum for file in files if file.maximum is not None)
             key = f"data.{section}.{spec.name}"
-            whole = "int32" if low >= -_INT32 and high < _INT32 else "int64"
+            whole = _holding(low, high)
             # a loss computes in the type of the network, whatever that of the label is
             advice = f"{key}.dtype: {whole}" if section == "features" else f"a {key}.scale that makes them small"
             text = (
@@ -91,3 +93,10 @@ def _rounded(job: JobConfig, ready: Sequence[SpoolReady]) -> Iterator[tuple[str,
                 f"{low:,.0f} to {high:,.0f}) that {spec.dtype} rounds to others"
             )
             yield key, text, advice, "dtype" in declared[spec.name].model_fields_set
+
+
+def _holding(low: float, high: float) -> str:
+    """Return the dtype that holds whole numbers of a range."""
+    if low >= -_INT32 and high < _INT32:
+        return "int32"
+    return "int64" if low >= -_INT64 and high < _INT64 else "float64"

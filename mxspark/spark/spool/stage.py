@@ -156,9 +156,10 @@ def is_there(part: SpoolReady) -> bool:
 
 def _run_frame(frame: DataFrame, task: SpoolTask) -> tuple[list[str], int]:
     kinds = fields(frame)
+    specs = (*task.features, *task.labels)
     columns = [
-        _column(name, kinds.get(name, "")).alias(f"c{index}")
-        for index, name in enumerate(sources((*task.features, *task.labels)))
+        _column(name, kinds.get(name, ""), [spec for spec in specs if name in spec.columns]).alias(f"c{index}")
+        for index, name in enumerate(sources(specs))
     ]
     answers = frame.select(*columns).mapInArrow(task.arrow, ANSWER)
     return [row[0] for row in answers.collect()], compat.partitions_of(answers)
@@ -168,15 +169,17 @@ def _run_rdd(rdd: RDD[Any], task: SpoolTask) -> tuple[list[str], int]:
     return rdd.mapPartitions(task.elements).collect(), rdd.getNumPartitions()
 
 
-def _column(name: str, kind: str) -> Column:
+def _column(name: str, kind: str, specs: Sequence[ColumnSpec]) -> Column:
     column = F.col("`{}`".format(name.replace("`", "``")))
     if kind != "vector":
         return column
     from pyspark.ml.functions import vector_to_array
 
     # as doubles, which they are: what becomes of them in the declared dtype is seen where it is converted (an assembled
-    # id beyond 2^24); a null vector would end the job without naming the row
-    return F.when(column.isNotNull(), vector_to_array(column, "float64"))
+    # id beyond 2^24). What is scaled is no id, and is scaled in the type of the array, as jobs always did: their rows
+    # have checksums in the job's record. A null vector would end the job without naming the row.
+    is_measured = all(spec.scale != 1.0 and spec.dtype in ("float16", "float32") for spec in specs)
+    return F.when(column.isNotNull(), vector_to_array(column, "float32" if is_measured else "float64"))
 
 
 def _as_our_error(error: BaseException) -> MXSparkError:
