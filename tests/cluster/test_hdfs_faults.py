@@ -224,9 +224,9 @@ def test_a_run_goes_on_while_hdfs_is_in_safe_mode(session: SparkSession, root: s
         wait_for(
             "the first checkpoint", lambda: HadoopStorage(session).stat(f"{root}/job/checkpoints/s00000003-t000001")
         )
+        behind = len(run.log)
         with safe_mode(session, root):
             wait_for("the warning", lambda: "HDFS is in safe mode" in run.log)
-            behind = len(run.log)
             wait_for("the last epoch", lambda: "epoch 3" in run.log[behind:])
         assert run.popen.wait(LIMIT_S) == 0, run.log
         outcome = run.outcome()

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import signal
 import socket
 import stat
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -131,10 +134,18 @@ def test_another_user_cannot_come(tmp_path: Path) -> None:
     assert not os.path.lexists(place.socket)
 
 
-def test_a_false_leader_is_found_out(tmp_path: Path) -> None:
+@pytest.fixture
+def short() -> Iterator[Path]:
+    """A folder whose sockets have names that the kernel takes (unix(7): 108 bytes), wherever tests keep theirs."""
+    folder = tempfile.mkdtemp(prefix="mxspark-", dir="/tmp")
+    yield Path(folder)
+    shutil.rmtree(folder)
+
+
+def test_a_false_leader_is_found_out(short: Path) -> None:
     """It does not know the secret; the guest says so and takes nothing."""
-    loop, path = Loop(), str(tmp_path / "s")
-    place = Meeting(((0, 1),), (0, 1), path)
+    loop = Loop()
+    place = Meeting(((0, 1),), (0, 1), str(short / "s"))
     false = host_group.Host(loop, place, 0, b"another" + SECRET)
     false._understand = lambda answer, nonce: (1, answer[4:-32])  # type: ignore[method-assign]
     taken: list[Inherited] = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 import numpy as np
 import pytest
@@ -14,10 +14,15 @@ import mxspark
 from mxspark.errors import DataError
 
 
-def network() -> Any:
-    from mxnet import gluon
+def linear() -> Callable[[], Any]:
+    """Return a function that travels by value, as one of a notebook does: workers have no such module."""
 
-    return gluon.nn.Dense(1)
+    def network() -> Any:
+        from mxnet import gluon
+
+        return gluon.nn.Dense(1)
+
+    return network
 
 
 def train(df: Any, folder: Path, loss: str, **data: Any) -> mxspark.Result:
@@ -25,7 +30,7 @@ def train(df: Any, folder: Path, loss: str, **data: Any) -> mxspark.Result:
         df,
         job={"dir": str(folder)},
         data={"features": {"x": {}}, "label": {"y": {}}, **data},
-        training={"network": network, "loss": loss, "initializer": "zeros"},
+        training={"network": linear(), "loss": loss, "initializer": "zeros"},
         report={"progress": "off"},
         checkpoint={"every_epochs": None},
     )

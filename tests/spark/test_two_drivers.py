@@ -10,7 +10,7 @@ import pytest
 from spark.drivers import LIMIT_S, assert_nothing_left, driver, running, wait_for
 from spark.jobs import digits
 
-from mxspark.cli import main
+from mxspark.cli import main, train
 from mxspark.config.job_config import JobConfig
 from mxspark.result import SUCCEEDED, Result
 from mxspark.spark.run.context import run_info
@@ -41,7 +41,7 @@ def test_the_identity_of_a_job_is_given_or_the_schedulers_or_its_folders(
 
 def test_the_flags_of_the_command_line_are_keys_of_the_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
-    monkeypatch.setattr(main, "_train", lambda *given: seen.append(given) or (Result(SUCCEEDED, "run", ""), 0))
+    monkeypatch.setattr(train, "_train", lambda *given: seen.append(given) or (Result(SUCCEEDED, "run", ""), 0))
     job = str(tmp_path / "job.yaml")
     given = ["--config", job, "--set", "job.id=a", "--job-id", "2024.b", "--take-over", "--master", "local[2]"]
     assert main.main(["train", *given]) == 0
