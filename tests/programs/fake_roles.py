@@ -65,6 +65,16 @@ def peers() -> list[str]:
     return [f"/tmp/{port}" for port in (os.environ["DMLC_PS_ROOT_PORT"], *os.listdir(folder))]
 
 
+def meet() -> None:
+    """Wait for the other workers of this host, as real ones do: who is none of ps-lite's forms with its leader."""
+    given = json.loads(os.environ.get("MXSPARK_INHERITED", "{}"))
+    sockets = [socket.socket(fileno=os.dup(fd)) for _, fd in given.get("peers", ())]
+    for peer in sockets:
+        peer.sendall(b".")
+    for peer in sockets:
+        peer.recv(1)
+
+
 def waiter() -> None:
     """Be a scheduler or a server."""
     faulthandler.register(signal.SIGUSR1)
@@ -95,6 +105,7 @@ def worker() -> None:
     order = commands.from_wire(channel.receive(120) or {})
     assert isinstance(order, commands.Train), order
     others = [join(path) for path in peers()]
+    meet()
     say(events.Formed(FAULT.get("rank", order.rank), 0.0))
     here("formed", channel)
     say(events.Started(0, 0, 1, {}))
