@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Optional
+from typing import Annotated, Any, Literal, Optional, Union
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
@@ -12,7 +12,7 @@ from mxspark.config.yaml12 import written
 from mxspark.data.dtypes import refusal
 from mxspark.errors.spelling import closest
 from mxspark.job import metric
-from mxspark.job.spec import Component, Function, label_of
+from mxspark.job.spec import Component, Function
 from mxspark.topology import placement
 
 Positive = Annotated[int, Field(gt=0)]
@@ -169,14 +169,14 @@ class TransportSection(Section):
 class BestBySection(Section):
     """The metric that names the best epoch, and whether more or less of it is better."""
 
-    metric: Optional[Text] = None
+    metric: Union[Text, Function, None] = None
     direction: Optional[Literal["max", "min"]] = None
 
     @field_validator("metric", mode="before")
     @classmethod
-    def _label(cls, value: Any) -> Any:
+    def _ship(cls, value: Any) -> Any:
         """Accept the function that is among the metrics."""
-        return label_of(value) if callable(value) else value
+        return Function.ship(value) if callable(value) else value
 
 
 class TrainingSection(Section):
@@ -212,13 +212,21 @@ class TrainingSection(Section):
     @model_validator(mode="after")
     def _best_is_known(self) -> TrainingSection:
         known = [metric.LOSS, *metric.reported_names(self.metrics)]
-        if self.best_by.metric is not None and self.best_by.metric not in known:
-            close = closest(self.best_by.metric, known)
+        if self.best_metric in known:
+            return self
+        given = self.best_by.metric
+        name = given.label if isinstance(given, Function) else str(given)
+        if name in known:
+            # two functions that one function has made have one name, and may count differently
             raise ValueError(
-                f"best_by is {self.best_by.metric!r}, but the metrics are {known}; "
-                + (f"did you mean {close[0]}?" if close else "name one of them")
+                f"best_by is a function named as the metric {name} that does something else; give the same function to "
+                "both, or name the metric"
             )
-        return self
+        close = closest(name, known)
+        raise ValueError(
+            f"best_by is {name!r}, but the metrics are {known}; "
+            + (f"did you mean {close[0]}?" if close else "name one of them")
+        )
 
     @model_validator(mode="after")
     def _direction_is_free(self) -> TrainingSection:
@@ -240,7 +248,10 @@ class TrainingSection(Section):
     @property
     def best_metric(self) -> str:
         """The reported name of the metric that names the best epoch: the first, or the loss, unless given."""
-        return self.best_by.metric or [*metric.reported_names(self.metrics), metric.LOSS][0]
+        given, names = self.best_by.metric, metric.reported_names(self.metrics)
+        if isinstance(given, Function):
+            return next((name for name, one in zip(names, self.metrics) if one.function == given), "")
+        return given or [*names, metric.LOSS][0]
 
     def _metric(self, name: str) -> Component:
         return self.metrics[metric.reported_names(self.metrics).index(name)]

@@ -125,6 +125,25 @@ def nested() -> Any:
     return error
 
 
+def weighed(factor: float) -> Any:
+    def error(labels: Any, outputs: Any) -> Any:
+        return factor * (labels - outputs)
+
+    return error
+
+
+def test_functions_of_one_name_are_told_apart() -> None:
+    raw = digits()
+    raw["training"] |= {
+        "metrics": [weighed(1.0), weighed(2.0)],
+        "best_by": {"metric": weighed(2.0), "direction": "min"},
+    }
+    assert JobConfig.from_dict(raw).training.best_metric == f"{__name__}:weighed.<locals>.error_2"
+    raw["training"]["best_by"]["metric"] = weighed(3.0)
+    with pytest.raises(ConfigError, match=r"weighed.<locals>.error that does something else; give the same function"):
+        JobConfig.from_dict(raw)
+
+
 @pytest.mark.parametrize(
     ("metrics", "best_by", "settled"),
     [
