@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Optional
 
-from mxspark.errors import InputError, MXSparkError, TrainingCodeError
+from mxspark.errors import ClusterError, InputError, MXSparkError, TrainingCodeError
 from mxspark.errors.cause import shorten
 from mxspark.protocol import events
 
@@ -65,6 +65,8 @@ def _who(error: BaseException) -> tuple[str, BaseException]:
         return "input", error
     if isinstance(error, TrainingCodeError) or _name(type(error)) == "mxnet.base.MXNetError":
         return "training", error
+    if isinstance(error, ClusterError):  # no commit in time, another worker is gone: it may go well the next time
+        return "role", error
     return "internal", error
 
 
