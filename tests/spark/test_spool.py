@@ -143,6 +143,15 @@ def test_vectors_keep_double_precision_where_the_network_wants_it(spark: SparkSe
     assert whole(ready, "x") == [[1 / 3]]
 
 
+def test_scaled_vectors_have_the_bits_that_jobs_began_with(spark: SparkSession, spool: Spools) -> None:
+    pixels = np.arange(256.0).reshape(64, 4)
+    data = spark.createDataFrame([(Vectors.dense(row), 1) for row in pixels], ["x", "y"]).coalesce(1)
+    ready = spool(data, [ColumnSpec("x", ("x",), None, "float32", scale=1 / 255)])
+    expected = pixels.astype(np.float32) * np.float32(1 / 255)
+    assert (expected != (pixels / 255).astype(np.float32)).any(), "in doubles it would be others"
+    assert np.concatenate(arrays(ready, "x")).tobytes() == expected.tobytes()
+
+
 def by_position(row: int) -> Any:
     return values_of(row), row % 10
 
