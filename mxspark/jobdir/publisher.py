@@ -31,7 +31,7 @@ class Published:
 
 @dataclass(frozen=True)
 class Delayed:
-    """The storage refused; what was staged is kept and tried again. Said once for each that is staged."""
+    """The storage is ill; what was staged is kept until it is well. Said once for each that is staged."""
 
     staged: Staged
     error: MXSparkError
@@ -43,10 +43,9 @@ Outcome = Union[Published, Delayed]
 class _Patience:
     """How long an ill storage is borne with, and how long to wait before it is tried again."""
 
-    def __init__(self, retry_s: float, first_s: float, now: Callable[[], float]) -> None:
+    def __init__(self, retry_s: float, first_s: float) -> None:
         self._retry_s = retry_s
         self._first_s = first_s
-        self._now = now
         self._ill_since: Optional[float] = None
 
     def waits(self) -> Iterator[float]:
@@ -66,7 +65,7 @@ class _Patience:
         It counts from the first failure after the last success, whichever folder it met: a newer checkpoint that takes
         the place of one that cannot be published must not give an ill storage its time anew.
         """
-        now = self._now()
+        now = time.monotonic()
         if self._ill_since is None:
             self._ill_since = now
         if now - self._ill_since > self._retry_s:
@@ -88,20 +87,14 @@ class Publisher:
         How long after a first failure to go on trying before the run ends (``checkpoint.retry_s``).
     """
 
-    def __init__(
-        self,
-        publish: Callable[[Staged], str],
-        retry_s: float,
-        now: Callable[[], float] = time.monotonic,
-        first_s: float = FIRST_S,
-    ) -> None:
+    def __init__(self, publish: Callable[[Staged], str], retry_s: float, first_s: float = FIRST_S) -> None:
         self._publish = publish
-        self._now = now
-        self._patience = _Patience(retry_s, first_s, now)
+        self._patience = _Patience(retry_s, first_s)
         # guards all below, and is told of each change: the driver's thread puts and asks, ours publishes
         self._change = threading.Condition()
         self._waiting: dict[str, tuple[Staged, float]] = {}
         self._in_hand: Optional[Staged] = None
+        self._ill: Optional[MXSparkError] = None
         self._outcomes: list[Outcome] = []
         self._error: Optional[MXSparkError] = None
         self._is_closed = False
@@ -116,7 +109,11 @@ class Publisher:
                 self._thread = threading.Thread(target=self._run, name="mxspark-publisher", daemon=True)
                 self._thread.start()
             before = self._waiting.pop(staged.kind, None)
-            self._waiting[staged.kind] = (staged, self._now())
+            self._waiting[staged.kind] = (staged, time.monotonic())
+            # at once, and not when its turn comes: a worker waits for this word, and another kind, a model, may be in
+            # hand for as long as the storage is ill
+            if self._ill is not None:
+                self._outcomes.append(Delayed(staged, self._ill))
             self._change.notify_all()
         # outside of the lock: removing gigabytes takes time, and nobody else can have them, as only what waits is taken
         if before is not None:
@@ -188,7 +185,6 @@ class Publisher:
 
     def _publish_until_done(self, staged: Staged, at: float) -> Optional[Published]:
         """Publish, as often as it takes; None if a newer one takes its place, or there is no time left."""
-        is_told = False
         waits = self._patience.waits()
         while True:
             try:
@@ -197,12 +193,11 @@ class Publisher:
                 raise  # the driver's JVM: no time heals that
             except (ClusterError, NoRoom) as error:
                 self._patience.note_failure(error)
-                if not is_told:
-                    with self._change:
-                        self._outcomes.append(Delayed(staged, error))
-                is_told = True
+                self._tell_ill(error)
             else:
                 self._patience.note_success()
+                with self._change:
+                    self._ill = None
                 return Published(staged, path, at)
             with self._change:
                 # a newer one of its kind wakes this wait too: it is what is worth the next try
@@ -212,6 +207,14 @@ class Publisher:
                 if staged.kind in self._waiting:
                     _drop(staged)
                     return None
+
+    def _tell_ill(self, error: MXSparkError) -> None:
+        """Say at the first failure that all there is to publish is delayed; what is put later is told so by `put`."""
+        with self._change:
+            if self._ill is None and self._in_hand is not None:
+                staged = [self._in_hand, *(waiting for waiting, _at in self._waiting.values())]
+                self._outcomes.extend(Delayed(one, error) for one in staged)
+            self._ill = error
 
 
 def settle(publisher: Publisher, collect: Callable[[], None], wait: Callable[[float], None]) -> None:

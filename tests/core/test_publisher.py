@@ -95,7 +95,7 @@ def test_a_newer_checkpoint_takes_the_place_of_one_that_waits(rig: Rig, tmp_path
     for one in staged:
         rig.publisher.put(one)
         rig.until(lambda one=one: any(outcome.staged is one for outcome in rig.said))  # type: ignore[misc]
-    assert [Path(one.path).exists() for one in staged] == [False, False, True], "older ones take no room"
+    rig.until(lambda: [Path(one.path).exists() for one in staged] == [False, False, True])  # older ones take no room
     rig.storage.error = None
     rig.settle()
     assert steps(rig.storage) == [30]
@@ -110,6 +110,23 @@ def test_a_model_does_not_take_the_place_of_a_checkpoint(rig: Rig, tmp_path: Pat
     rig.storage.error = None
     rig.settle()
     assert [outcome.staged.step for outcome in rig.said if isinstance(outcome, Published)] == [10, 11]
+
+
+@pytest.mark.parametrize("is_put_before", [True, False])
+def test_a_checkpoint_behind_a_model_that_is_delayed_is_told_so(rig: Rig, is_put_before: bool, tmp_path: Path) -> None:
+    """Rank 0 waits for that word: with a best model in hand, which is tried again and again, it would wait for ever."""
+    rig.storage.error = SAFE_MODE
+    staged = [stage(tmp_path, 9, kind="best"), stage(tmp_path, 10)]
+    rig.publisher.put(staged[0])
+    if not is_put_before:
+        rig.until(lambda: rig.said)
+    rig.publisher.put(staged[1])
+    rig.until(lambda: len(rig.said) == 2)
+    assert [type(outcome) for outcome in rig.said] == [Delayed, Delayed]
+    assert [outcome.staged for outcome in rig.said] == staged
+    rig.storage.error = None
+    rig.settle()
+    assert [outcome.staged for outcome in rig.said[2:]] == staged, "each once, and in order"
 
 
 @pytest.mark.parametrize(

@@ -181,12 +181,12 @@ def test_what_is_no_name_is_refused(tmp_path: Path, features: str, message: str)
 def test_options_and_environment_take_numbers_and_options_booleans(tmp_path: Path) -> None:
     options = "path: a, options: {header: true, inferSchema: False, maxColumns: 20000, nullValue: 010, sep: 1.10}"
     read = job(
-        BASE.replace("path: a", options) + "cluster: {environment: {OMP_NUM_THREADS: 1, V: 1.10}}", tmp_path=tmp_path
+        BASE.replace("path: a", options) + "cluster: {environment: {NUM_STREAMS: 1, V: 1.10}}", tmp_path=tmp_path
     )
     assert read.data.options == {
         "header": "true", "inferSchema": "false", "maxColumns": "20000", "nullValue": "010", "sep": "1.10",
     }  # fmt: skip
-    assert read.cluster.environment == {"OMP_NUM_THREADS": "1", "V": "1.10"}
+    assert read.cluster.environment == {"NUM_STREAMS": "1", "V": "1.10"}
     with pytest.raises(ConfigError, match=r"data.options.nullValue: input should be a valid string.*found None"):
         job(BASE.replace("path: a", "path: a, options: {nullValue: ~}"), tmp_path=tmp_path)
     with pytest.raises(ConfigError, match=r"cluster.environment.FLAG: input should be a valid string.*found True"):
