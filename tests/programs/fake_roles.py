@@ -29,6 +29,7 @@ NAME = sys.argv[-1]  # worker-1 and the like
 FAULT = json.loads(os.environ.get("FAKE", "{}")).get(NAME, {})
 STEPS = int(os.environ.get("FAKE_STEPS", "10"))
 MIDDLE, STEP_S = 5, 0.02
+HELLO = b"w"
 
 
 def here(phase: str, channel: Channel) -> None:
@@ -83,13 +84,22 @@ def waiter() -> None:
     server = listen()
     channel.send(events.to_wire(events.Loaded(0.0)))
     here("loaded", channel)
-    workers = [server.accept()[0] for _ in range(int(os.environ["DMLC_NUM_WORKER"]))]
+    workers = [accept(server) for _ in range(int(os.environ["DMLC_NUM_WORKER"]))]
     if ROLE == "server":
         channel.send(events.to_wire(events.Formed(int(NAME.partition("-")[2]), 0.0)))
     here("formed", channel)
     for worker in workers:
         worker.recv(1)
     here("end", channel)
+
+
+def accept(server: socket.socket) -> socket.socket:
+    """Return the next worker that comes. Who only looks whether anybody listens, as the janitor does, is none."""
+    while True:
+        peer = server.accept()[0]
+        if peer.recv(1) == HELLO:
+            return peer
+        peer.close()
 
 
 def worker() -> None:
@@ -134,6 +144,7 @@ def join(path: str) -> socket.socket:
         peer = socket.socket(socket.AF_UNIX)
         try:
             peer.connect(path)
+            peer.sendall(HELLO)
             return peer
         except OSError:
             peer.close()
