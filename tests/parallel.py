@@ -40,7 +40,7 @@ def unit_of(item: pytest.Item) -> str:
         return ALONE + item.nodeid
     tier = tier_of(item)
     if tier == "cluster":
-        return tier
+        return f"cluster {'with YARN' if 'yarn' in item.fixturenames else 'of HDFS alone'}"
     if item.get_closest_marker("first"):
         return "first"  # one lock holds them apart anyway
     return item.nodeid if tier not in _WHOLE_FILES and not _shares(item) else item.nodeid.partition("::")[0]

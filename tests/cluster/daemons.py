@@ -16,7 +16,15 @@ from xml.etree import ElementTree
 POM = Path(__file__).with_name("pom.xml")
 JARS = Path.home() / ".cache" / "mxspark-test" / f"hadoop-{hashlib.sha256(POM.read_bytes()).hexdigest()[:12]}"
 FETCH_S = 600
-_JVM = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xss512k", "-Xshare:auto", "-Djava.net.preferIPv4Stack=true")
+_JVM = (
+    "-XX:+UseSerialGC",
+    "-XX:TieredStopAtLevel=1",
+    "-Xss512k",
+    "-Xshare:auto",
+    "-Djava.net.preferIPv4Stack=true",
+    # without its native library Hadoop starts `chmod` for every file that it unpacks: thousands, for a whole Python
+    "-Djdk.lang.Process.launchMechanism=VFORK",
+)
 _PR_SET_PDEATHSIG = 1
 
 

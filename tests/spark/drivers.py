@@ -20,7 +20,7 @@ TESTS = Path(__file__).resolve().parents[1]
 ROOT = TESTS.parent
 #: Long enough for a machine with other work. That something was noticed, and not given up after a limit, is in
 #: what the run says of it.
-LIMIT_S = 300.0
+LIMIT_S = 600.0
 #: Less than `failure.lease_s` and `failure.hang_s`: what is gone by then was ended by the end of what it hangs on.
 GONE_S = 25.0
 
