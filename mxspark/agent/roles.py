@@ -23,6 +23,7 @@ FROM_ROLES = (
     events.Started,
     events.Beat,
     events.EpochEnd,
+    events.Noted,
     events.Staged,
     events.Raised,
     events.Done,

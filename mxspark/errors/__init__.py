@@ -12,6 +12,7 @@
     │       ├── JobDirRemoved              it is gone while a run is at work in it
     │       └── NoRoom                     its disk is full (mxspark.storage)
     ├── TrainingCodeError (RuntimeError)   the user's network, loss or data code     exit code 3
+    │   └── Diverged                       a parameter, the loss or a metric is not finite
     ├── ClusterError (RuntimeError)        a role, a slot, a host, the network       exit code 4
     │   ├── RoleDied                       a role process ended before its work did
     │   ├── NoProgress                     nothing moved for longer than allowed
@@ -150,6 +151,12 @@ class TrainingCodeError(MXSparkError, RuntimeError):
 
     exit_code = 3
     kind = "training"
+
+
+class Diverged(TrainingCodeError):
+    """A parameter, the loss or a metric is NaN or infinite: going on would train nothing."""
+
+    kind = "diverged"
 
 
 class ClusterError(MXSparkError, RuntimeError):

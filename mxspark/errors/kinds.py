@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from mxspark.errors import (
     ClusterError,
     DataError,
+    Diverged,
     InternalError,
     JobDirRemoved,
     MXSparkError,
@@ -140,6 +141,15 @@ _ROWS = (
         "checkpoint",
         why_hopeless="an error of the training code would come again",
         names_exception=True,
+    ),
+    Kind(
+        "diverged",
+        Diverged,
+        "a parameter, the loss or a metric became NaN or infinite",
+        "change what is named (a learning rate and a schedule may change from run to run), then start the same command "
+        "again: it goes on from the newest checkpoint, which is finite",
+        why_hopeless="it would diverge again",
+        shows_log=False,
     ),
     Kind(
         "input",

@@ -1,7 +1,6 @@
 """Reported facts: one frozen dataclass each, on the wire and in ``events.jsonl`` as ``{"event": name, …}``.
 
-The first group is said by a worker to its agent, the second by an agent, the last by the driver itself. What the driver
-sees is a :class:`Reported`, which adds who said it.
+A worker says the first group, an agent the second, the driver itself the last; :class:`Reported` adds who said it.
 """
 
 from __future__ import annotations
@@ -69,6 +68,13 @@ class EpochEnd:
 
 
 @dataclass(frozen=True)
+class Noted:
+    """Something that is no error and should be known: a warning of the run's result."""
+
+    text: str
+
+
+@dataclass(frozen=True)
 class StagedFile:
     """A file on the worker's disk, ready to be published."""
 
@@ -94,7 +100,7 @@ class Staged:
 
 @dataclass(frozen=True)
 class Raised:
-    """The worker stops because of an exception. `who` is the kind of failure: ``training``, ``input`` or ``internal``.
+    """The worker stops because of an exception. `who` is the kind of failure: ``training``, ``input`` or another.
 
     Its agent makes ``memory`` or ``disk`` of that where one ran out. An agent says it too: of a role that broke its
     part (``role``), and of itself when it has to give up (``agent``).
@@ -263,7 +269,7 @@ class Straggler:
 
 
 Event = Union[
-    Loaded, Formed, Started, Beat, EpochEnd, Staged, Raised, Ready, Done,
+    Loaded, Formed, Started, Beat, EpochEnd, Noted, Staged, Raised, Ready, Done,
     Joined, RoleStarted, RoleEnded, Examined, Stopped, Logs, Cleared,
     Listening, Placed, Ended, Restarting, Straggler,
 ]  # fmt: skip
@@ -285,13 +291,7 @@ def to_wire(event: Event) -> dict[str, Any]:
 
 
 def from_wire(message: dict[str, Any]) -> Event:
-    """Build the event of a JSON object.
-
-    Raises
-    ------
-    ValueError
-        If the object is no event.
-    """
+    """Build the event of a JSON object; ValueError if it is none."""
     body = dict(message)
     kind = KINDS.get(str(body.pop("event", None)))
     if kind is None:

@@ -44,7 +44,9 @@ def test_what_may_heal_is_tried_again_at_once(kind: str) -> None:
     assert decide([of_kind(kind)], POLICY) == Next(IN_PLACE, 0.0, "restart 1 of 3")
 
 
-@pytest.mark.parametrize("kind", ["training", "input", "memory", "disk", "limit", "host", "internal", "interrupted"])
+@pytest.mark.parametrize(
+    "kind", ["training", "diverged", "input", "memory", "disk", "limit", "host", "internal", "interrupted"]
+)
 def test_what_would_come_again_is_not(kind: str) -> None:
     step = decide([of_kind(kind)], POLICY)
     assert (step.action, step.wait_s) == (STOP, 0.0) and step.reason

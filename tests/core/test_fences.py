@@ -217,9 +217,9 @@ def test_no_library_is_imported_that_the_table_does_not_name(path: Path) -> None
 
 def test_the_public_surface() -> None:
     assert sorted(mxspark.__all__) == [
-        "ClusterError", "ConfigError", "DataError", "InputError", "InternalError", "JobConfig", "JobDirError",
-        "JobDirRemoved", "MXSparkError", "Model", "NoProgress", "NotStarted", "OwnerLives", "Result", "RoleDied",
-        "TakenOver", "TrainingCodeError", "__version__", "train",
+        "ClusterError", "ConfigError", "DataError", "Diverged", "InputError", "InternalError", "JobConfig",
+        "JobDirError", "JobDirRemoved", "MXSparkError", "Model", "NoProgress", "NotStarted", "OwnerLives", "Result",
+        "RoleDied", "TakenOver", "TrainingCodeError", "__version__", "train",
     ]  # fmt: skip
     assert all(getattr(mxspark, name) is not None for name in mxspark.__all__)
     with pytest.raises(AttributeError, match="no attribute 'trian'"):

@@ -63,6 +63,9 @@ class FakeTrainable:
         validation = {"accuracy": self.losses.pop(0)} if self.losses else {}
         return {"training": {"accuracy": 0.0}, "validation": validation}
 
+    def notes(self):
+        return []
+
     def digest(self):
         return "00"
 

@@ -109,6 +109,7 @@ class EpochLoop:
         epoch, seconds = position.epoch, time.monotonic() - began
         training, validation = metrics["training"], metrics["validation"]
         rows = trained.rows_per_epoch
+        self._tell_notes()
         self._agent.send(events.EpochEnd(epoch, position.step, rows, seconds, training, validation))
         # Before the checkpoint, which remembers the best epoch: a run resumed from it never stages that model again.
         self._keep_best(metrics)
@@ -127,22 +128,27 @@ class EpochLoop:
         # At the end of an epoch this may be: then what is gathered is of the next, and empty.
         if self._staging.is_news(self._position.step):
             self._checkpoint_within_epoch()
-        return self._done()
+        return self._done(self._trained.digest())
 
     def _end(self) -> events.Done:
+        digest = self._trained.digest()  # raises where a value is not finite: a model of NaN must not be published
         if self._staging.is_news(self._position.step):
             self._stage_checkpoint()
-        self._staging.wait()  # the writer finds out whether the values are finite: a model of NaN must not be published
+        self._staging.wait()  # in this order: once the model of the last epoch is there, nothing is left to train
         self._stage_model("model", max(0, self._position.epoch - 1))
-        return self._done()
+        return self._done(digest)
 
-    def _done(self) -> events.Done:
-        digest = self._trained.digest()
+    def _done(self, digest: str) -> events.Done:
         self._exchange.agree(digest, "at the end of training")
         # Whoever reports to be done may be told to leave: what is still being written would be lost.
         self._staging.wait()
         self._agent.drain()
         return events.Done(self._position.step, digest, {**self._seconds, "training": self._beat.seconds()})
+
+    def _tell_notes(self) -> None:
+        for text in self._trained.notes():
+            if self._exchange.rank == 0:  # the others have noticed the same
+                self._agent.send(events.Noted(text))
 
     def _keep_best(self, metrics: Mapping[str, Mapping[str, float]]) -> None:
         """Stage the model if this epoch is the best so far; only validation rows, if there are any, can tell."""

@@ -17,6 +17,7 @@ from mxspark.mx.exchange.base import Exchange
 from mxspark.mx.loop.base import EpochLoop
 from mxspark.mx.loop.batches import GluonBatch, GluonBatches
 from mxspark.mx.loop.metrics import Array, Metrics
+from mxspark.mx.loop.notes import Notes
 from mxspark.mx.loop.step import Stepper
 from mxspark.mx.loop.validation import Validation
 from mxspark.mx.model import network as networks
@@ -26,6 +27,7 @@ from mxspark.mx.runtime.agent_channel import AgentChannel
 from mxspark.mx.runtime.attribution import training_code
 from mxspark.mx.state import checkpoint_files
 from mxspark.mx.state.checkpoint_files import Snapshot
+from mxspark.mx.state.finite import Finite
 from mxspark.mx.state.optimizer import Updater
 from mxspark.protocol import events
 
@@ -54,11 +56,17 @@ class EpochMetrics:
         self._gathered = self._gathered + self._exchange.sum(self.own.sums())
         self.own.reset()
 
-    def finish(self) -> dict[str, float]:
-        """Return the values of the epoch, gathered before, and begin the next."""
-        values = self.own.finish(self._gathered)
-        self._gathered = np.zeros_like(self._gathered)
-        return values
+    def finish(self, when: str) -> tuple[dict[str, float], list[str]]:
+        """Return the values of the epoch, gathered before, and the names of those that have none; begin the next.
+
+        Raises
+        ------
+        Diverged
+            If one is not finite; `when` says after which step.
+        """
+        gathered = self._gathered
+        self._gathered = np.zeros_like(gathered)
+        return self.own.finish(gathered), self.own.without_value(gathered, f"the training rows {when}")
 
     def running(self) -> dict[str, float]:
         """Return this rank's values since it was last gathered; nothing where no row was counted."""
@@ -103,6 +111,7 @@ class GluonTrainable:
             self._updater = Updater(training.optimizer, training.schedule, tuple(self._network.parameters.values()))
             self._metrics = EpochMetrics(spec, exchange)
             self._validation = _validation(spec, exchange)
+        self._notes = Notes()
         self._stepper = Stepper(self._network, exchange, self._updater, self._metrics.own, seed=training.seed)
 
     @property
@@ -163,14 +172,45 @@ class GluonTrainable:
 
     def end_epoch(self, beat: Callable[[str], None]) -> dict[str, dict[str, float]]:
         """Return the metrics of all ranks, after a pass over the validation rows where there are any."""
-        training, validation = self._metrics.finish(), {}
+        when = self._when()
+        finite = self._finite
+        # First of all, and on every rank: nothing that is kept of this epoch is of parameters that are not finite.
+        finite.check_parameters(when)
+        values: dict[str, dict[str, float]] = {"training": {}, "validation": {}}
+        values["training"], unknown = self._metrics.finish(when)
+        self._note_unknown(unknown, "training")
         if self._validation is not None:
-            validation = self._validation.evaluate(self._network, self._exchange, lambda: beat("validation"))
-        return {"training": training, "validation": validation}
+            values["validation"], unknown = self._validation.evaluate(
+                self._network, self._exchange, lambda: beat("validation"), finite, when
+            )
+            self._note_unknown(unknown, "validation")
+        return values
+
+    def _note_unknown(self, names: list[str], side: str) -> None:
+        for name in names:
+            self._notes.add(f"metric {name} has no value for the {side} rows: it counted none of them")
+
+    def notes(self) -> list[str]:
+        """Return what should be known of this job and is no error; each once."""
+        return self._notes.take()
 
     def digest(self) -> str:
-        """Return the sha256 of all parameters."""
+        """Return the sha256 of all parameters.
+
+        Raises
+        ------
+        Diverged
+            If one of them is not finite.
+        """
+        self._finite.check_parameters(self._when())
         return checkpoint_files.digest(self._network.parameters)
+
+    def _when(self) -> str:
+        return f"after step {self.done}" if self.done else "before the first step"
+
+    @property
+    def _finite(self) -> Finite:
+        return Finite(self._network.parameters, self._updater)
 
     def state(self, meta: Mapping[str, Any]) -> Snapshot:
         """Return a copy of parameters, statistics, optimizer, schedule and metrics so far."""

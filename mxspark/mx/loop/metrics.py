@@ -10,8 +10,8 @@ import mxnet as mx
 import numpy as np
 import numpy.typing as npt
 
-from mxspark.errors import TrainingCodeError
-from mxspark.job.metric import reported_names
+from mxspark.errors import Diverged, TrainingCodeError
+from mxspark.job.metric import LOSS, reported_names
 from mxspark.job.spec import Component
 from mxspark.mx.model.components import known, needs_two
 
@@ -82,6 +82,24 @@ class Metrics:
             mean = _mean(total[2 + 2 * place], total[3 + 2 * place])
             values[self._names[place]] = _finish(_FINISH.get(metric.name), mean)
         return values
+
+    def without_value(self, total: Array, of: str) -> list[str]:
+        """Return the names of metrics that have no value because no row counted; `of` says which rows, and when.
+
+        Raises
+        ------
+        Diverged
+            If a metric is not finite for another reason: a row of it is NaN or infinite.
+        """
+        values = self.finish(total)
+        counts = dict(zip(self._names, total[3::2]))
+        for name, value in values.items():
+            if not math.isfinite(value) and counts.get(name, total[0]):
+                raise Diverged(
+                    f"{'the' if name == LOSS else 'metric'} {name} of {of} is {value}: make it give a finite number "
+                    "for every row, or remove it from training.metrics"
+                )
+        return [name for name, value in values.items() if math.isnan(value)]
 
 
 class _RowMetric:

@@ -17,6 +17,7 @@ from mxspark.mx.loop.batches import GluonBatch
 from mxspark.mx.loop.metrics import Metrics
 from mxspark.mx.model.network import Network, seed_step
 from mxspark.mx.runtime.attribution import training_code
+from mxspark.mx.state.finite import Finite
 from mxspark.mx.state.optimizer import Updater
 
 
@@ -41,21 +42,29 @@ def flatten(outputs: Any) -> list[mx.nd.NDArray]:
     return [outputs]
 
 
-def count(metrics: Metrics, batch: Batch, outputs: Sequence[mx.nd.NDArray], losses: mx.nd.NDArray) -> None:
-    """Add the real rows of a batch to the metrics; waits for the forward pass."""
-    rows = batch.real_rows
-    metrics.add(
-        losses.asnumpy()[:rows],
-        [array.asnumpy()[:rows] for array in outputs],
-        [array[:rows] for array in batch.labels],
-    )
-
-
 @dataclass(frozen=True)
-class _Issued:
+class Issued:
+    """A batch whose forward pass MXNet's engine has been given, and what will come of it."""
+
     batch: Batch
     outputs: list[mx.nd.NDArray]
     losses: mx.nd.NDArray
+
+
+def count(metrics: Metrics, issued: Issued, finite: Finite, when: str) -> None:
+    """Add the real rows of a batch to the metrics; waits for the forward pass.
+
+    Raises
+    ------
+    Diverged
+        If the loss of a row is not finite; `when` says of which step. Before metrics of the user's see that row.
+    """
+    rows = issued.batch.real_rows
+    losses: Array = issued.losses.asnumpy()[:rows]
+    finite.check_loss(losses, issued.outputs, when)
+    metrics.add(
+        losses, [array.asnumpy()[:rows] for array in issued.outputs], [array[:rows] for array in issued.batch.labels]
+    )
 
 
 class Stepper:
@@ -79,7 +88,8 @@ class Stepper:
         self._updater = updater
         self._metrics = metrics
         self._seed = seed
-        self._issued: Optional[_Issued] = None
+        self._finite = Finite(network.parameters, updater)
+        self._issued: Optional[Issued] = None
 
     def step(self, batch: GluonBatch) -> None:
         """Issue one step, then read the numbers of the one before while the engine works."""
@@ -92,7 +102,7 @@ class Stepper:
                 outputs, losses = forward(network, batch)
             losses.backward(_row_weights(batch.rows, losses))
             _clear_stale(network.trained)
-        self._issued = _Issued(batch.rows, outputs, losses)
+        self._issued = Issued(batch.rows, outputs, losses)
         self._read(before)  # the engine is at work on this step meanwhile
         sums = self._exchange.sum_gradients(network.trained)
         with training_code():
@@ -104,11 +114,11 @@ class Stepper:
         self._read(before)
         mx.nd.waitall()  # BatchNorm's backward changes its statistics unknown to the engine: who reads them must wait
 
-    def _read(self, issued: Optional[_Issued]) -> None:
+    def _read(self, issued: Optional[Issued]) -> None:
         if issued is None:
             return
         with training_code():
-            count(self._metrics, issued.batch, issued.outputs, issued.losses)
+            count(self._metrics, issued, self._finite, f"at step {self.done + 1}")
         self.done += 1
         self.rows += issued.batch.real_rows
 

@@ -91,8 +91,11 @@ class Trainable(Stateful, Protocol):
     def end_epoch(self, beat: Callable[[str], None]) -> dict[str, dict[str, float]]:
         """Return the metrics of all ranks, ``training`` and ``validation`` (empty without such rows); after gather."""
 
+    def notes(self) -> list[str]:
+        """Return what has been noticed since the last call, is no error and should be known; the same on every rank."""
+
     def digest(self) -> str:
-        """Return a hash of all values: equal on two ranks only if every bit is."""
+        """Return a hash of all values: equal on two ranks only if every bit is; raises where one is not finite."""
 
     def write_model(self, folder: str, kind: str, step: int, epoch: int) -> events.Staged:
         """Write what leaves training into a new folder."""

@@ -63,7 +63,9 @@ def _who(error: BaseException) -> tuple[str, BaseException]:
         return error.who, error.error
     if isinstance(error, InputError):
         return "input", error
-    if isinstance(error, TrainingCodeError) or _name(type(error)) == "mxnet.base.MXNetError":
+    if isinstance(error, TrainingCodeError):
+        return error.kind, error
+    if _name(type(error)) == "mxnet.base.MXNetError":
         return "training", error
     if isinstance(error, ClusterError):  # no commit in time, another worker is gone: it may go well the next time
         return "role", error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mxspark.errors import cause
-from mxspark.protocol.events import Beat, Cleared, Joined, Reported, Started, Stopped
+from mxspark.protocol.events import Beat, Cleared, Joined, Noted, Reported, Started, Stopped
 from mxspark.spark.run import memory, stragglers
 from mxspark.spark.run.context import RunContext
 from mxspark.spark.run.record import Recorder
@@ -33,6 +33,8 @@ class Advisor:
             self._hosts[event.rank] = event.host
         elif isinstance(event, (Cleared, Stopped)) and event.ended:
             self._recorder.warn(cause.left_behind(event.rank, event.ended))
+        elif isinstance(event, Noted):
+            self._recorder.warn(event.text)
         elif isinstance(event, Beat):
             self._look_for_straggler(reported.rank, event)
 
