@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Optional
 
@@ -130,6 +131,19 @@ class Result:
         plain["model"] = self.model.path if self.model else None
         plain["best_model"] = self.best_model.path if self.best_model else None
         return dict(_finite(plain))
+
+
+def history_of(plain: Mapping[str, Any]) -> tuple[EpochEnd, ...]:
+    """Return the epochs of a result that :meth:`Result.to_dict` has given; what was NaN is NaN again."""
+    return tuple(codec.decode(EpochEnd, _with_nan(epoch)) for epoch in plain["history"])
+
+
+def _with_nan(epoch: dict[str, Any]) -> dict[str, Any]:
+    sides = {
+        side: {name: math.nan if value is None else value for name, value in epoch[side].items()}
+        for side in ("training", "validation")
+    }
+    return {**epoch, **sides}
 
 
 def cause_of(error: MXSparkError) -> Cause:

@@ -51,7 +51,7 @@ class Disk:
 class Built:
     """What a process like a worker's came to: the network's trained values (None: not built), or what it raised.
 
-    `late` tells that it did not end in time.
+    `late` tells that it did not end in time; `graph` is what the network computes.
     """
 
     mxnet: str = ""
@@ -59,6 +59,7 @@ class Built:
     trouble: str = ""
     by_user: bool = False
     late: bool = False
+    graph: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ def add_to(verbs: Any) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = verbs.add_parser("train", help="train the job of a YAML file")
     parser.add_argument("--job-id", metavar="ID", help="who the job is (job.id); default: Airflow's, else dir and user")
     parser.add_argument("--take-over", action="store_true", help="end a run of another job that owns job.dir")
+    parser.add_argument("--fresh", action="store_true", help="start over: set aside what job.dir holds, delete nothing")
     parser.add_argument("--result", metavar="FILE", help="write the outcome as one JSON object")
     return parser
 
@@ -56,8 +57,8 @@ def run(
         print(f"mxspark: {error.message}", file=sys.stderr)
         return tell(error.exit_code)
     identity = [f"job.id={json.dumps(given.job_id)}"] if given.job_id else []
-    take_over = ["job.take_over=true"] if given.take_over else []
-    result, code = _train(given.config, [*given.set, *identity, *take_over], given.master)
+    flags = [f"job.{flag}=true" for flag in ("take_over", "fresh") if getattr(given, flag)]
+    result, code = _train(given.config, [*given.set, *identity, *flags], given.master)
     if owns_process:
         # the run is over: a signal that comes now must not keep its outcome from being written
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

@@ -5,6 +5,8 @@ A YAML file and keyword arguments make the same :class:`JobConfig`. ``conf/job.y
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -25,7 +27,7 @@ from mxspark.config.sections import (
 )
 from mxspark.data.spool import ColumnSpec
 from mxspark.errors import ConfigError
-from mxspark.job import losses
+from mxspark.job import fixed, losses
 
 _SECTIONS: dict[str, type[Section]] = {
     "job": JobSection,
@@ -88,6 +90,22 @@ class JobConfig(Section):
         """Build a configuration from a YAML file and ``key.key=value`` overrides."""
         raw, problems = override(read_yaml(path), overrides)
         return cls.from_dict(raw, path, problems)
+
+    @property
+    def job_dir(self) -> str:
+        """Where the job keeps what it leaves: ``job.dir``, or a folder that is another for other data or training.
+
+        More epochs, other workers or deadlines are the same job; a loop over learning rates is as many jobs.
+        """
+        if self.job.dir is not None:
+            return self.job.dir
+        training = self.training
+        what = [
+            self.data.model_dump(mode="json"),
+            [training.network.label, training.network.digest, training.batch_size, training.seed],
+            fixed.options(training),
+        ]
+        return f"runs/{self.job.name}-{hashlib.sha256(json.dumps(what).encode()).hexdigest()[:8]}"
 
     @property
     def exchange(self) -> str:

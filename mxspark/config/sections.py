@@ -19,6 +19,7 @@ Positive = Annotated[int, Field(gt=0)]
 Seconds = Annotated[float, Field(gt=0)]
 # a number is the text it is written as: a column 007, a version 1.10
 Text = Annotated[str, BeforeValidator(written)]
+NotEmpty = Annotated[str, Field(min_length=1), BeforeValidator(written)]
 # of an option of Spark's a boolean too, in the words of Spark
 SparkText = Annotated[Text, BeforeValidator(lambda value: str(value).lower() if isinstance(value, bool) else value)]
 Shape = tuple[Annotated[int, Field(gt=0)], ...]
@@ -43,9 +44,10 @@ class JobSection(Section):
     """Name of the job and the folder that holds all it leaves behind."""
 
     name: Text = Field("job", pattern=r"^[A-Za-z0-9][\w.-]*$", max_length=100)
-    dir: Text = Field("runs/job", min_length=1)
+    dir: Optional[NotEmpty] = None  # what it is by default follows from the job: `JobConfig.job_dir`
     id: Optional[Text] = Field(None, pattern=r"^[A-Za-z0-9][\w.-]*$", max_length=250)
     take_over: bool = False
+    fresh: bool = False
 
 
 class Feature(Section):

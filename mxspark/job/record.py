@@ -80,9 +80,9 @@ class JobRecord:
     data: DataRecord
     validation_data: Optional[DataRecord] = None
 
-    def to_bytes(self, job_id: str) -> bytes:
-        """Return the content of ``_job.json``."""
-        content = {"version": VERSION, "job_id": job_id, "record": codec.encode(self)}
+    def to_bytes(self, job_id: str, begun_by: Optional[str] = None) -> bytes:
+        """Return the content of ``_job.json``; `begun_by` names the command that started over, in all of its tries."""
+        content = {"version": VERSION, "job_id": job_id, "begun_by": begun_by, "record": codec.encode(self)}
         return json.dumps(content, indent=1, sort_keys=True).encode()
 
     @classmethod
@@ -94,6 +94,12 @@ class JobRecord:
             raise ValueError(f"version {version!r} where {VERSION} was expected")
         record = found.get("record")
         return codec.decode(JobRecord, _from_version_1(record) if version == 1 else record)
+
+
+def begun_by(data: bytes) -> Optional[str]:
+    """Return which command started over with this record, as :meth:`JobRecord.to_bytes` was told."""
+    found = json.loads(data)
+    return found.get("begun_by") if isinstance(found, dict) else None
 
 
 def _from_version_1(record: Any) -> Any:

@@ -9,6 +9,7 @@ from typing import Any, Callable, Optional
 
 from mxspark.data.dataset import DataSet
 from mxspark.data.spool import ColumnSpec
+from mxspark.job.digest import digest_of
 from mxspark.protocol.specs import AgentSpec, DriverAgentSpec, Limits, RoleSpec
 
 __all__ = [
@@ -39,18 +40,22 @@ class Function:
         ``package.module:attribute``.
     pickle : str or None
         base64 of a cloudpickle, made by the driver for its own roles; never read from anywhere else.
+    digest : str
+        Of the code of a shipped one: another for another function of the same label.
     """
 
     label: str
     path: Optional[str] = None
     pickle: Optional[str] = None
+    digest: str = ""
 
     @classmethod
     def ship(cls, function: Callable[..., Any]) -> Function:
         """Ship a function by value."""
         import cloudpickle
 
-        return cls(label=label_of(function), pickle=base64.b64encode(cloudpickle.dumps(function)).decode())
+        pickle = base64.b64encode(cloudpickle.dumps(function)).decode()
+        return cls(label=label_of(function), pickle=pickle, digest=digest_of(function))
 
     def load(self) -> Callable[..., Any]:
         """Return the function, in the process that calls it."""
@@ -156,6 +161,8 @@ class WorkerSpec:
         How much of the spooled rows a worker maps at once, where that counts as its memory.
     beat_s : float
         How often at most a worker says how far it is.
+    graph : tuple of str or None
+        What the network of this job computes, where that is known; another one is refused.
     """
 
     run_id: str
@@ -171,3 +178,4 @@ class WorkerSpec:
     exchange: str
     mapped_bytes: Optional[int] = None
     beat_s: float = 0.2
+    graph: Optional[tuple[str, ...]] = None

@@ -3,12 +3,14 @@
 ::
 
     <job dir>/_job.json                   what is fixed between runs; written once
+    <job dir>/_fixed.json                 what of that only a worker can know; written before anything is published
     <job dir>/_terms/t000007              created without overwriting: one run owns a term, and touches it
     <job dir>/_terms/t000007-over         the owner of the term has ended
     <job dir>/_tmp/t000007/               everything the owner of the term has not published yet
     <job dir>/runs/<run id>/              configuration, events, logs, report of a run
     <job dir>/checkpoints/s00001200-t000007/
     <job dir>/model/  model-best/
+    <job dir>/_aside/t000007/             all but the terms, as the owner of the term found it when it started over
 
 Everything published comes out of the owner's folder below ``_tmp`` by one rename, and everything deleted goes into it
 by one. A new owner first takes the next term, then renames the old owner's folder away: whatever the old owner still
@@ -19,26 +21,24 @@ from __future__ import annotations
 
 import logging
 import re
-import uuid
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
-from mxspark.errors import InternalError, JobDirError, MXSparkError
+from mxspark.errors import JobDirError, MXSparkError
 from mxspark.job.record import JobRecord, JobSettings, RunInfo, differences, with_known_shapes
+from mxspark.jobdir import record_file
+from mxspark.jobdir.aside import ASIDE, keep, set_aside
 from mxspark.jobdir.ownership import TERM, TERMS, Claim, check_owner, term_name
+from mxspark.jobdir.record_file import CHECKPOINTS, FIXED, MODELS, RECORD, TMP
 from mxspark.storage.base import Storage, join
 from mxspark.storage.probe import make, probe
 
 log = logging.getLogger(__name__)
 
-MODELS = ("model", "model-best")
-TMP = "_tmp"
-_RECORD = "_job.json"
-_CHECKPOINTS = "checkpoints"
-_RUNS = "runs"
+RUNS = "runs"
 _TAKEN = re.compile(r"(?:taken-)?t(\d{6,})(?:-by-t\d{6,})?")
 REPLACED = "replaced-"
-_LIMIT_BYTES = 64 << 20
 
 
 def preflight(storage: Storage, path: str, settings: Optional[JobSettings] = None) -> str:
@@ -67,51 +67,32 @@ def preflight(storage: Storage, path: str, settings: Optional[JobSettings] = Non
     make(storage, qualified)
     entries = storage.list(qualified)
     names = {entry.name for entry in entries}
-    if _RECORD not in names and names - {TMP}:
-        seen = ", ".join(sorted(names - {TMP})[:5])
+    strange = names - {TMP, TERMS, ASIDE}  # these are left by a run that died while it started over
+    if RECORD not in names and strange:
+        seen = ", ".join(sorted(strange)[:5])
         raise JobDirError(
-            f"job.dir {qualified} is not empty and not a job dir: it holds {seen}, but no {_RECORD}; set job.dir to a "
+            f"job.dir {qualified} is not empty and not a job dir: it holds {seen}, but no {RECORD}; set job.dir to a "
             "new or empty folder"
         )
     for entry in entries:
-        if entry.name in (TMP, TERMS, _CHECKPOINTS, _RUNS) and not entry.is_folder:
+        if entry.name in (TMP, TERMS, ASIDE, CHECKPOINTS, RUNS) and not entry.is_folder:
             raise JobDirError(
                 f"job.dir {qualified} is damaged: {entry.name} is a file there, where a job dir has a folder; restore "
                 "it from a copy, or set job.dir to a new folder"
             )
     probe(storage, join(qualified, TMP))
-    recorded = read_record(storage, qualified) if _RECORD in names else None
+    recorded = record_file.read(storage, qualified) if RECORD in names and settings is not None else None
     if recorded is not None and settings is not None:
-        _refuse(storage, qualified, differences(recorded.settings, with_known_shapes(settings, recorded.settings)))
+        lines = differences(recorded.settings, with_known_shapes(settings, recorded.settings))
+        record_file.refuse(storage, qualified, lines)
     return qualified
 
 
-def read_record(storage: Storage, path: str) -> Optional[JobRecord]:
-    """Return the record of the job that owns the job dir `path`, None if no run has begun there.
+@dataclass(frozen=True)
+class Fresh:
+    """The wish to start over; `command` names who has it, in all tries of it, None where nothing does."""
 
-    Raises
-    ------
-    JobDirError
-        If there is one that cannot be read.
-    """
-    try:
-        return JobRecord.from_bytes(storage.read(join(path, _RECORD), _LIMIT_BYTES))
-    except FileNotFoundError as error:
-        entry = storage.stat(join(path, _RECORD))
-        if entry is not None and entry.is_folder:
-            raise _unreadable(path, "it is a folder") from error
-        return None  # though another run may just have made one
-    except (ValueError, RecursionError) as error:
-        if isinstance(error, MXSparkError):
-            raise
-        raise _unreadable(path, error) from error
-
-
-def _unreadable(path: str, why: object) -> JobDirError:
-    return JobDirError(
-        f"{path}/{_RECORD} cannot be read ({why}): it is damaged or of another version of mxspark; set job.dir to a "
-        "new folder"
-    )
+    command: Optional[str] = None
 
 
 class JobDir:
@@ -129,6 +110,8 @@ class JobDir:
         This run's ownership of it.
     run : RunInfo
         This run.
+    aside : str or None
+        Where this run has set aside what it found, having been told to start over.
     """
 
     def __init__(self, storage: Storage, path: str, term: int, run: RunInfo) -> None:
@@ -136,17 +119,26 @@ class JobDir:
         self.path = path
         self.term = term
         self.run = run
+        self.aside: Optional[str] = None
         self.tmp = join(path, TMP, term_name(term))
-        self.checkpoints = join(path, _CHECKPOINTS)
-        self.run_folder = join(path, _RUNS, run.run_id)
+        self.checkpoints = join(path, CHECKPOINTS)
+        self.run_folder = join(path, RUNS, run.run_id)
 
     @classmethod
     def acquire(
-        cls, storage: Storage, path: str, record: JobRecord, run: RunInfo, claim: Optional[Claim] = None
+        cls,
+        storage: Storage,
+        path: str,
+        record: JobRecord,
+        run: RunInfo,
+        claim: Optional[Claim] = None,
+        *,
+        fresh: Optional[Fresh] = None,
     ) -> JobDir:
         """Take the job dir over: check the record, take the next term, put the earlier owner's unfinished work away.
 
-        With `claim`, which may have looked at the owner before, a live one of another job is not replaced.
+        With `claim`, which may have looked at the owner before, a live one of another job is not replaced. With `fresh`
+        what is there is set aside, whatever it is of.
 
         Raises
         ------
@@ -155,9 +147,9 @@ class JobDir:
             another run took it over meanwhile (TakenOver).
         """
         qualified = preflight(storage, path)
-        _settle_record(storage, qualified, record, run)
-        for name in (TERMS, _CHECKPOINTS, _RUNS):
-            storage.make_folder(join(qualified, name))
+        if fresh is None:  # before the term: a run of another job takes nothing over
+            record_file.settle(storage, qualified, record, run.job_id)
+        storage.make_folder(join(qualified, TERMS))
         term = (claim or Claim(storage, qualified, run)).acquire()
         job_dir = cls(storage, qualified, term, run)
         # the term first, the folders of earlier owners after it: a slow earlier owner that looks now sees our term and
@@ -166,7 +158,10 @@ class JobDir:
         job_dir._put_away_earlier()
         # an owner that came between our term and our folder has not seen the folder; then we see its term
         job_dir.check_owner()
-        storage.make_folder(job_dir.run_folder)
+        if fresh is not None:
+            job_dir._start_over(record, fresh)
+        for folder in (job_dir.checkpoints, join(qualified, RUNS), job_dir.run_folder):
+            storage.make_folder(folder)
         return job_dir
 
     def check_owner(self) -> None:
@@ -221,6 +216,17 @@ class JobDir:
             except (FileExistsError, FileNotFoundError):
                 log.info("another run put %s back first", target)
 
+    def _start_over(self, record: JobRecord, fresh: Fresh) -> None:
+        # the record last: as long as it is there what is left beside it is known for this job's
+        names = (*MODELS, CHECKPOINTS, RUNS, FIXED, RECORD)
+        try:
+            self.aside = set_aside(self.storage, self.path, self.tmp, term_name(self.term), names)
+            # drafted in our own folder: who has taken over has put that away
+            record_file.settle(self.storage, self.path, record, self.run.job_id, fresh.command, drafts=self.tmp)
+        except FileNotFoundError:
+            self.check_owner()
+            raise
+
     def _put_away_earlier(self) -> None:
         """Take every earlier owner's unfinished work out of its hands, mend what it left half done, remove the rest."""
         root = join(self.path, TMP)
@@ -239,35 +245,5 @@ class JobDir:
                     continue  # another new owner was quicker
                 folder = taken
             self.put_back(folder)
+            keep(self.storage, self.path, folder, term_name(int(match.group(1))))
             self.discard(folder)
-
-
-def _settle_record(storage: Storage, path: str, record: JobRecord, run: RunInfo) -> None:
-    """Write the job's record if there is none, else compare."""
-    if read_record(storage, path) is None:
-        # drafted elsewhere, so that nobody ever sees half a record
-        draft = join(path, TMP, f"record-{uuid.uuid4().hex}")
-        storage.create(draft, record.to_bytes(run.job_id))
-        try:
-            storage.rename(draft, join(path, _RECORD))
-        except FileExistsError:
-            storage.remove(draft)
-    recorded = read_record(storage, path)
-    if recorded is None:
-        raise InternalError(f"{path}/{_RECORD} was written and is not there")
-    lines = differences(recorded.settings, record.settings)
-    data = [{"data": each.data, "validation_data": each.validation_data} for each in (recorded, record)]
-    _refuse(storage, path, lines + differences(*data))
-
-
-def _refuse(storage: Storage, path: str, lines: list[str]) -> None:
-    if lines:
-        names = {entry.name for entry in storage.list(path)}
-        kept = names & set(MODELS) or (_CHECKPOINTS in names and storage.list(join(path, _CHECKPOINTS)))
-        also = "" if kept else "; nothing is kept in it yet: unless a run is at work there, it may be removed"
-        raise JobDirError(
-            f"job.dir {path} belongs to a job that differs from this one:\n"
-            + "".join(f"  - {line}\n" for line in lines)
-            + "set job.dir to another folder to start afresh, or give these their old values to go on"
-            + also
-        )

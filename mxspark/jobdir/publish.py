@@ -9,8 +9,9 @@ from typing import Optional
 
 from mxspark.errors import InternalError, MXSparkError
 from mxspark.jobdir import manifest as manifests
-from mxspark.jobdir.layout import MODELS, REPLACED, JobDir
+from mxspark.jobdir.layout import REPLACED, JobDir
 from mxspark.jobdir.manifest import MANIFEST, Damaged, Manifest
+from mxspark.jobdir.record_file import MODELS
 from mxspark.protocol.events import Staged
 from mxspark.storage.base import failed, join
 

@@ -12,11 +12,15 @@ from pathlib import Path
 from typing import Callable, Optional
 
 from mxspark.errors import MXSparkError
-from mxspark.jobdir.layout import MODELS, JobDir
+from mxspark.jobdir.layout import RUNS, JobDir
+from mxspark.jobdir.record_file import MODELS
 from mxspark.model import Model
-from mxspark.result import Result
-from mxspark.storage.base import Storage
+from mxspark.protocol.events import EpochEnd
+from mxspark.result import Result, history_of
+from mxspark.storage.base import Storage, join
 
+_RESULT = "result.json"
+_LIMIT_BYTES = 64 << 20
 #: What ``failure.json`` holds of a result.
 FAILURE = ("run_id", "message", "cause", "attempts", "remedy", "epochs", "steps", "checkpoint", "events")
 
@@ -51,7 +55,7 @@ def write_outcome(owned: JobDir, journal: Path, result: Result, say: Callable[[s
     """Write the events and the result into the run's folder, and return the result, with the events that are there."""
     try:
         result = dataclasses.replace(result, events=owned.put_run_file(journal, "events.jsonl"))
-        owned.write_run_file("result.json", _json(result.to_dict()))
+        owned.write_run_file(_RESULT, _json(result.to_dict()))
         if result.cause is not None:
             owned.write_run_file("failure.json", failure_json(result))
     except FileNotFoundError:
@@ -59,6 +63,15 @@ def write_outcome(owned: JobDir, journal: Path, result: Result, say: Callable[[s
     except (OSError, MXSparkError) as error:
         say(f"warning: the run's folder is incomplete: {error}")
     return result
+
+
+def read_history(owned: JobDir, run_id: str) -> tuple[EpochEnd, ...]:
+    """Return the epochs of an earlier run, as its result has them; none where it has left no result."""
+    try:
+        left = json.loads(owned.storage.read(join(owned.path, RUNS, run_id, _RESULT), _LIMIT_BYTES))
+        return history_of(left)
+    except (OSError, MXSparkError, ValueError, KeyError, TypeError):
+        return ()
 
 
 def failure_json(result: Result) -> bytes:

@@ -35,7 +35,7 @@ def weigh(order: str) -> Built:
     except BaseException as error:
         said = attribution.raised(error, None)
         return Built(version, None, f"{said.type}: {said.message}\n{said.traceback}".strip(), said.who == "training")
-    return Built(version, values=built.size)
+    return Built(version, values=built.size, graph=built.graph)
 
 
 def main() -> None:

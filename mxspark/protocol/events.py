@@ -30,12 +30,13 @@ class Formed:
 
 @dataclass(frozen=True)
 class Started:
-    """Parameters agree on all ranks; the first step is next."""
+    """Parameters agree on all ranks; the first step is next. `graph` is what the network computes."""
 
     step: int
     epoch: int
     parameters: int
     seconds: dict[str, float]
+    graph: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -242,8 +243,7 @@ class Ended:
 class Restarting:
     """The driver starts attempt `attempt` of the run because the one before failed.
 
-    `how` is ``in place`` (the agents live on) or ``stage`` (a new barrier stage); `step` is where training goes on, and
-    `reached` how far it had come.
+    `how` is ``in place`` (the agents live on) or ``stage``; it goes on at `step`, and had come to `reached`.
     """
 
     attempt: int

@@ -14,8 +14,9 @@ from job_records import RECORD, SETTINGS, a_run
 from mxspark.data.spool import SpoolFile, SpoolReady
 from mxspark.errors import JobDirError
 from mxspark.job.record import DataRecord, JobRecord, differences, job_id
-from mxspark.jobdir.layout import JobDir, preflight, read_record
+from mxspark.jobdir.layout import JobDir, preflight
 from mxspark.jobdir.ownership import Claim
+from mxspark.jobdir.record_file import read as read_record
 from mxspark.protocol import codec
 from mxspark.storage.local import LocalStorage
 from mxspark.storage.memory import InMemoryStorage
@@ -142,7 +143,8 @@ def test_other_network_data_and_seed_are_all_named() -> None:
         "  - features.pixels.scale: was 0.0625, now 1.0",
         "  - data.rows: 1 of 3 differ, first number 2: was 5, now 6",
         "  - data.checksums.pixels: 1 of 3 differ, first number 2: was 13, now 99",
-        "set job.dir to another folder to start afresh, or give these their old values to go on; nothing is kept in it "
+        "set job.dir to another folder to start afresh, or start over in this one with --fresh (job.fresh: true), or "
+        "give these their old values to go on; nothing is kept in it "
         "yet: unless a run is at work there, it may be removed",
     ]
     storage.make_folder("/job/checkpoints/s00000001-t000001")

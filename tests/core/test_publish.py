@@ -10,9 +10,10 @@ import pytest
 from job_records import RECORD, a_run, stage
 
 from mxspark.errors import ClusterError, InternalError, JobDirError, MXSparkError
-from mxspark.jobdir.layout import JobDir, read_record
+from mxspark.jobdir.layout import JobDir
 from mxspark.jobdir.ownership import Claim
 from mxspark.jobdir.publish import publish_model, read_model
+from mxspark.jobdir.record_file import read as read_record
 from mxspark.storage.base import join
 from mxspark.storage.memory import Fault, InMemoryStorage, Killed
 

@@ -31,6 +31,7 @@ class FakeTrainable:
 
     steps_per_epoch, rows_per_epoch, size = 3, 30, 7
     waited_s = 0.0
+    graph = ()
 
     def __init__(self, losses=()):
         self.losses = list(losses)

@@ -83,7 +83,9 @@ class EpochLoop:
     def run(self) -> events.Done:
         """Train to the end; returns what to report once the exchange may be closed."""
         position, trained = self._position, self._trained
-        self._agent.send(events.Started(position.step, position.epoch, trained.size, dict(self._seconds)))
+        graph = trained.graph if self._exchange.rank == 0 else ()  # it may be long, and is the same on every rank
+        self._agent.send(events.Started(position.step, position.epoch, trained.size, dict(self._seconds), graph))
+        self._tell_notes()
         epochs = range(position.epoch, self._spec.training.epochs)
         epoch_began = time.monotonic()
         for batch in trained.batches(epochs, position.step_in_epoch):

@@ -11,11 +11,14 @@ import numpy as np
 
 from mxspark.data.dataset import DataSet
 from mxspark.data.reader import Reader
+from mxspark.data.signature import input_names
 from mxspark.errors import InputError
+from mxspark.job import fixed
 from mxspark.job.spec import Restore, WorkerSpec
 from mxspark.mx.exchange.base import Exchange
 from mxspark.mx.loop.base import EpochLoop
 from mxspark.mx.loop.batches import GluonBatch, GluonBatches
+from mxspark.mx.loop.first_steps import FirstSteps
 from mxspark.mx.loop.metrics import Array, Metrics
 from mxspark.mx.loop.notes import Notes
 from mxspark.mx.loop.step import Stepper
@@ -112,7 +115,11 @@ class GluonTrainable:
             self._metrics = EpochMetrics(spec, exchange)
             self._validation = _validation(spec, exchange)
         self._notes = Notes()
-        self._stepper = Stepper(self._network, exchange, self._updater, self._metrics.own, seed=training.seed)
+        _note_unused(self._notes, spec, self._network)
+        self._first = FirstSteps(self._network.trained_names, self._notes)
+        self._stepper = Stepper(
+            self._network, exchange, self._updater, self._metrics.own, seed=training.seed, first=self._first
+        )
 
     @property
     def steps_per_epoch(self) -> int:
@@ -138,6 +145,11 @@ class GluonTrainable:
     def rows(self) -> int:
         """Real rows of this rank in those of this process."""
         return self._stepper.rows
+
+    @property
+    def graph(self) -> tuple[str, ...]:
+        """What the network computes."""
+        return self._network.graph
 
     @property
     def waited_s(self) -> float:
@@ -179,6 +191,7 @@ class GluonTrainable:
         values: dict[str, dict[str, float]] = {"training": {}, "validation": {}}
         values["training"], unknown = self._metrics.finish(when)
         self._note_unknown(unknown, "training")
+        self._first.end_epoch(values["training"]["loss"])
         if self._validation is not None:
             values["validation"], unknown = self._validation.evaluate(
                 self._network, self._exchange, lambda: beat("validation"), finite, when
@@ -248,11 +261,25 @@ def _validation(spec: WorkerSpec, exchange: Exchange) -> Optional[Validation]:
     return Validation(_open(spec, exchange, data), Metrics(spec.training.metrics))
 
 
+def _note_unused(notes: Notes, spec: WorkerSpec, network: Network) -> None:
+    """Say which features no output depends on."""
+    used = {line.split()[1] for line in network.graph if line.startswith("input ")}
+    for name, feature in zip(input_names(len(spec.features)), spec.features):
+        if name not in used:
+            notes.add(
+                f"data.features.{feature.name} is not used: no output of the network {spec.training.network.label} "
+                "depends on it"
+            )
+
+
 def _build(spec: WorkerSpec, reader: Reader) -> Network:
     """Build the network for the rows there are, and hold the labels against its output."""
     # Of a whole batch array, padding included: all steps of a rank have one shape, so that its graph is made once.
     shapes = [(reader.local_rows, *reader.rows.layout[name][0]) for name in reader.features]
     network = networks.prepare(spec.training, shapes)
+    other = fixed.other_graph(spec.graph, network.graph) if spec.graph is not None else None
+    if other is not None:
+        raise InputError(fixed.refusal(spec.training.network.label, other))
     for data in filter(None, (spec.training_data, spec.validation_data)):
         networks.check_labels(spec.training, network.output_shapes[0], spec.labels, data)
     return network

@@ -14,6 +14,7 @@ from mxspark.data.reader import Array, Batch
 from mxspark.errors import TrainingCodeError
 from mxspark.mx.exchange.base import Exchange
 from mxspark.mx.loop.batches import GluonBatch
+from mxspark.mx.loop.first_steps import FirstSteps
 from mxspark.mx.loop.metrics import Metrics
 from mxspark.mx.model.network import Network, seed_step
 from mxspark.mx.runtime.attribution import training_code
@@ -51,8 +52,8 @@ class Issued:
     losses: mx.nd.NDArray
 
 
-def count(metrics: Metrics, issued: Issued, finite: Finite, when: str) -> None:
-    """Add the real rows of a batch to the metrics; waits for the forward pass.
+def count(metrics: Metrics, issued: Issued, finite: Finite, when: str) -> Array:
+    """Add the real rows of a batch to the metrics, and return their losses; waits for the forward pass.
 
     Raises
     ------
@@ -65,6 +66,7 @@ def count(metrics: Metrics, issued: Issued, finite: Finite, when: str) -> None:
     metrics.add(
         losses, [array.asnumpy()[:rows] for array in issued.outputs], [array[:rows] for array in issued.batch.labels]
     )
+    return losses
 
 
 class Stepper:
@@ -79,9 +81,9 @@ class Stepper:
     """
 
     def __init__(
-        self, network: Network, exchange: Exchange, updater: Updater, metrics: Metrics, *, seed: int, done: int = 0
+        self, network: Network, exchange: Exchange, updater: Updater, metrics: Metrics, *, seed: int, first: FirstSteps
     ) -> None:
-        self.done = done
+        self.done = 0
         self.rows = 0
         self._network = network
         self._exchange = exchange
@@ -89,6 +91,7 @@ class Stepper:
         self._metrics = metrics
         self._seed = seed
         self._finite = Finite(network.parameters, updater)
+        self._first = first
         self._issued: Optional[Issued] = None
 
     def step(self, batch: GluonBatch) -> None:
@@ -105,6 +108,7 @@ class Stepper:
         self._issued = Issued(batch.rows, outputs, losses)
         self._read(before)  # the engine is at work on this step meanwhile
         sums = self._exchange.sum_gradients(network.trained)
+        self._first.look(sums)
         with training_code():
             self._updater.update(batch.rows.global_rows, sums)
 
@@ -118,7 +122,8 @@ class Stepper:
         if issued is None:
             return
         with training_code():
-            count(self._metrics, issued, self._finite, f"at step {self.done + 1}")
+            losses = count(self._metrics, issued, self._finite, f"at step {self.done + 1}")
+        self._first.hear(losses)
         self.done += 1
         self.rows += issued.batch.real_rows
 

@@ -44,6 +44,8 @@ class Trainable(Stateful, Protocol):
         Steps whose numbers are known, since the start of the job; real rows of this rank in those of this process.
     waited_s : float
         Seconds this rank has waited for rows.
+    graph : tuple of str
+        What the network computes; empty where that is not known.
     """
 
     @property
@@ -68,6 +70,10 @@ class Trainable(Stateful, Protocol):
 
     @property
     def waited_s(self) -> float:
+        """As above."""
+
+    @property
+    def graph(self) -> tuple[str, ...]:
         """As above."""
 
     def broadcast(self) -> None:

@@ -20,6 +20,7 @@ from mxspark.errors import DataError, TrainingCodeError
 from mxspark.job import losses
 from mxspark.job.spec import TrainingSpec
 from mxspark.mx.model import components, export
+from mxspark.mx.model import graph as graphs
 from mxspark.mx.runtime.attribution import training_code
 
 _RANDOM_PREFIXES = ("_random_", "_sample_", "_image_random_", "_npi_random", "_npx_random")
@@ -50,6 +51,8 @@ class Network:
         Of one batch.
     is_random : bool
         Whether the graph has operators that draw random numbers.
+    graph : tuple of str
+        What is computed; see `graph.describe`.
     """
 
     block: gluon.HybridBlock
@@ -59,6 +62,12 @@ class Network:
     statistics: tuple[gluon.Parameter, ...]
     output_shapes: tuple[tuple[int, ...], ...]
     is_random: bool
+    graph: tuple[str, ...]
+
+    @property
+    def trained_names(self) -> tuple[str, ...]:
+        """Structural names of those with a gradient, in the same order."""
+        return tuple(name for name, parameter in self.parameters.items() if parameter.grad_req != "null")
 
     @property
     def size(self) -> int:
@@ -97,6 +106,7 @@ def prepare(training: TrainingSpec, inputs: Sequence[tuple[int, ...]]) -> Networ
         statistics=tuple(p for p in parameters.values() if p.name in auxiliary),
         output_shapes=tuple(shapes[name] for name in graph.list_outputs()),
         is_random=any(_is_random(node) for node in _nodes(json.loads(graph.tojson()))),
+        graph=graphs.describe(graph, input_names(len(inputs))),
     )
 
 

@@ -23,7 +23,7 @@ from mxspark.config.job_config import JobConfig
 from mxspark.data.plan import rows_of_share
 from mxspark.data.spool import ColumnSpec
 from mxspark.errors import ClusterError, InputError, MXSparkError
-from mxspark.jobdir import layout
+from mxspark.jobdir import layout, record_file
 from mxspark.protocol import codec
 from mxspark.spark.check import task
 from mxspark.spark.check.task import ProbeOrder
@@ -104,10 +104,10 @@ class _Checkup:
         return True
 
     def _job_dir(self) -> None:
-        spark, path = self._facts.spark, self._job.job.dir
+        spark, path = self._facts.spark, self._job.job_dir
         storage = open_storage(path, lambda: hadoop.HadoopStorage(spark), local_run=self._facts.one_machine)
         with _as_it_was(storage, storage.qualify(path)) as qualified:
-            layout.preflight(storage, qualified, resolve.settings(self._job))
+            layout.preflight(storage, qualified, None if self._job.job.fresh else resolve.settings(self._job))
             self._note("job dir", f"{qualified} can be written, and this job may use it")
             if isinstance(storage, hadoop.HadoopStorage):
                 self._found.append(_clock_of(storage, qualified))
@@ -194,7 +194,7 @@ class _Checkup:
 @contextlib.contextmanager
 def _as_it_was(storage: Storage, path: str) -> Iterator[str]:
     """Remove at the end what a check of the job dir has made: folders that were not there, and are empty."""
-    made = [join(path, layout.TMP)]
+    made = [join(path, record_file.TMP)]
     while made[-1].strip("/") and storage.stat(made[-1]) is None:
         made.append(posixpath.dirname(made[-1]))
     try:
@@ -207,7 +207,7 @@ def _as_it_was(storage: Storage, path: str) -> Iterator[str]:
 
 def _clock_of(storage: Storage, path: str) -> Finding:
     """Compare the clock of the filesystem with the driver's, by the time it gives a new file."""
-    file = join(path, layout.TMP, f"clock-{uuid.uuid4().hex}")
+    file = join(path, record_file.TMP, f"clock-{uuid.uuid4().hex}")
     before = time.time()
     storage.create(file, b"")
     try:

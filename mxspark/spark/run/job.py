@@ -16,11 +16,12 @@ from mxspark.config import resolve
 from mxspark.config.job_config import JobConfig
 from mxspark.job.record import JobRecord
 from mxspark.job.spec import Restore, WorkerSpec
+from mxspark.jobdir import fixed_file
 from mxspark.jobdir.layout import JobDir
 from mxspark.jobdir.lease import Lease
 from mxspark.report import progress as displays
 from mxspark.result import Result
-from mxspark.spark.run import preflight
+from mxspark.spark.run import preflight, same_network
 from mxspark.spark.run.attempts import Attempts
 from mxspark.spark.run.context import RunContext
 from mxspark.spark.run.gang import Gang
@@ -131,14 +132,18 @@ def _train(context: RunContext, given: Frames, on_event: Optional[Hook] = None) 
                 recorder.warn(line)
             with phases("resume"):
                 restore = recorder.resume(context.folder("restore"))
+            known = fixed_file.read(owned.storage, owned.path)
+            graph = known.graph if known is not None else None
             if recorder.is_complete():
+                if graph is not None:
+                    recorder.warn_of(same_network.check(context, graph, spooled.columns[0]))
                 return recorder.nothing_left()
             display.phase("starting the workers")
             done = restore.step if restore is not None else 0
             display.begin(spooled.data[0].plan.steps, job.training.epochs, done)
             # from here on whatever happens is told in the run's folder, and every second is somebody's
             recorder.begin()
-            worker_spec = _worker_spec(context, spooled, restore)
+            worker_spec = dataclasses.replace(_worker_spec(context, spooled, restore), graph=graph)
             return Attempts(context, recorder, spooled, lease, gang, worker_spec, gangs=stack).run()
 
 
@@ -147,7 +152,8 @@ def _own(context: RunContext, checked: Checked, spooled: Spooled) -> JobDir:
     features, labels = spooled.columns
     settings = dataclasses.replace(resolve.settings(context.job), features=features, labels=labels)
     record = JobRecord(settings, *spooled.record)
-    return JobDir.acquire(checked.storage, checked.path, record, context.run_info(checked.path), checked.claim)
+    run = context.run_info(checked.path)
+    return JobDir.acquire(checked.storage, checked.path, record, run, checked.claim, fresh=checked.fresh)
 
 
 def _worker_spec(context: RunContext, spooled: Spooled, restore: Optional[Restore]) -> WorkerSpec:

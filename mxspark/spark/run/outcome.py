@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Optional
 
 from mxspark.config import resolve
 from mxspark.config.job_config import JobConfig
+from mxspark.protocol.events import EpochEnd
 from mxspark.result import Result, summarise
 from mxspark.spark.run.standing import Standing
 
@@ -14,6 +15,7 @@ from mxspark.spark.run.standing import Standing
 def result_of(
     standing: Standing,
     job: JobConfig,
+    history: Sequence[EpochEnd],
     *,
     status: str,
     message: str,
@@ -27,6 +29,8 @@ def result_of(
 
     Parameters
     ----------
+    history : sequence of EpochEnd
+        The epochs of the run, or where it found nothing left to train those of the run that did the last.
     status, message : str
         How it ended, and that in one sentence.
     seconds : mapping
@@ -34,7 +38,6 @@ def result_of(
     checkpoint : str or None
         The newest one that is still there.
     """
-    history = tuple(standing.history)
     trained = sum(epoch.rows for epoch in history)
     training_s = sum(epoch.seconds for epoch in history)
     return Result(
@@ -44,8 +47,8 @@ def result_of(
         epochs=standing.epochs,
         steps=standing.step,
         rows_per_epoch=rows_per_epoch,
-        history=history,
-        metrics=summarise(history, resolve.better(job)),
+        history=tuple(history),
+        metrics=summarise(tuple(history), resolve.better(job)),
         seconds=dict(seconds),
         rows_per_s=trained / training_s if training_s else 0.0,
         checkpoint=checkpoint,
@@ -60,9 +63,10 @@ def success_message(job: JobConfig, standing: Standing) -> str:
     return f"{epochs} epoch{'s' if epochs > 1 else ''}, {standing.step} steps"
 
 
-def nothing_left_message(job: JobConfig, standing: Standing, path: str) -> str:
-    """Say that a run found all epochs done in the job dir `path`."""
+def nothing_left_message(job: JobConfig, standing: Standing, path: str, changes: Sequence[str]) -> str:
+    """Say that a run found all epochs done in the job dir `path`, and which changes of options come too late."""
+    late = f" (what was changed since has no effect: {'; '.join(changes)})" if changes else ""
     return (
-        f"nothing left to train: {path} holds {standing.epochs} epochs and training.epochs is {job.training.epochs}; "
-        "raise it to train on"
+        f"nothing left to train: {path} holds {standing.epochs} epochs and training.epochs is {job.training.epochs}"
+        f"{late}; raise it to train on, or start over with --fresh (job.fresh: true)"
     )

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Callable, Optional
 
 from mxspark.config.sections import CheckpointSection
+from mxspark.job.fixed import Fixed
+from mxspark.jobdir import fixed_file
 from mxspark.jobdir.checkpoints import CheckpointStore, NewestCheckpoint
 from mxspark.jobdir.layout import JobDir
 from mxspark.jobdir.publish import publish_model, read_model
@@ -32,6 +34,7 @@ class Publishing:
 
     def __init__(self, owned: JobDir, section: CheckpointSection) -> None:
         self._owned = owned
+        self._to_fix: Optional[Fixed] = None
         self._store = CheckpointStore(owned, section.keep)
         self._publisher = Publisher(self._publish, section.retry_s)
 
@@ -44,6 +47,15 @@ class Publishing:
         """Whether the published model is that of `step`, or of a later one."""
         published = read_model(self._owned)
         return published is not None and published.step >= step
+
+    def finished_by(self) -> Optional[str]:
+        """Return the id of the run that has published the model of the last epoch."""
+        published = read_model(self._owned)
+        return published.run_id if published is not None else None
+
+    def fix(self, found: Fixed) -> None:
+        """Have written, before anything else is published, what this run fixes for later ones."""
+        self._to_fix = found
 
     def put(self, staged: Staged) -> None:
         """Have a staged folder published."""
@@ -71,6 +83,9 @@ class Publishing:
 
     def _publish(self, staged: Staged) -> str:
         """Publish one folder, in the publisher's thread."""
+        if self._to_fix is not None:
+            fixed_file.settle(self._owned, self._to_fix)
+            self._to_fix = None
         if staged.kind == "checkpoint":
             return self._store.commit(staged).path
         return publish_model(self._owned, staged, "model" if staged.kind == "model" else "model-best")

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Callable, Optional
+from typing import Any, Callable, Optional
 
+from mxspark.config import resolve
 from mxspark.data.plan import Plan
 from mxspark.errors import JobDirError, MXSparkError
+from mxspark.job import fixed
+from mxspark.job.fixed import Fixed
 from mxspark.job.spec import Restore
 from mxspark.jobdir import run_folder
 from mxspark.jobdir.layout import JobDir
 from mxspark.jobdir.publisher import Delayed
-from mxspark.protocol import launcher
-from mxspark.protocol.events import Ended, Reported, Staged, Started
+from mxspark.protocol import codec, launcher
+from mxspark.protocol.events import Ended, EpochEnd, Reported, Staged, Started
 from mxspark.result import FAILED, INTERRUPTED, SUCCEEDED, TERMINATED, Result
 from mxspark.spark.run import outcome
 from mxspark.spark.run.context import RunContext
@@ -26,6 +29,8 @@ from mxspark.spark.run.shutdown import Terminated
 from mxspark.spark.run.standing import Standing
 from mxspark.spark.run.timing import Phases
 from mxspark.storage.base import join
+
+_OPTIONS, _LAST = "options", "last_epoch"
 
 Hook = Callable[[Reported], None]
 
@@ -61,13 +66,18 @@ class Recorder:
         self._journal = Journal(context.scratch / "events.jsonl", context.display.phase)
         self._publishing = Publishing(owned, context.job.checkpoint)
         self._warnings: dict[str, str] = {}
+        self._resumed: Mapping[str, Any] = {}  # what the checkpoint that was gone on from says beside its arrays
         self.standing = Standing()
+        if owned.aside is not None:
+            self.warn(f"job.fresh: what {owned.path} held is set aside as {owned.aside}; nothing of it is deleted")
         self._tell_launcher()
 
     def resume(self, into: Path) -> Optional[Restore]:
         """Copy the checkpoint that this run goes on from below `into`, and return it; None for a fresh start."""
         restore = self.newest(into)
         self.standing.begin_at(restore)
+        for line in self._changes():
+            self.warn(f"{line}, since the checkpoint of step {self.standing.step} was made")
         self._tell_launcher()
         return restore
 
@@ -83,6 +93,7 @@ class Recorder:
             return None
         for warning in found.warnings:
             self.warn(warning)
+        self._resumed = found.manifest.meta
         self.standing.checkpoint = join(self._owned.checkpoints, found.name)
         return found.restore
 
@@ -116,7 +127,10 @@ class Recorder:
         # before it is handed to the publisher: a step that is staged is done, whenever it is published
         self.standing.note(reported)
         if isinstance(event, Staged):
-            self._publishing.put(event)
+            self._publishing.put(dataclasses.replace(event, meta={**event.meta, **self._meta()}))
+        elif isinstance(event, Started) and event.graph:
+            loss = fixed.options_of_loss(self._context.job.training.loss)
+            self._publishing.fix(Fixed(event.graph, loss))
         elif isinstance(event, Ended):
             run_folder.write_logs(self._owned, event.logs, event.attempt, self._context.display.phase)
         # last: what it raises ends the run, and the event is kept then
@@ -127,6 +141,11 @@ class Recorder:
         """Show a warning, and keep it for the result; of those that are `about` the same, the last."""
         self._warnings[about or text] = text
         self._context.display.phase(f"warning: {text}")
+
+    def warn_of(self, text: str) -> None:
+        """Show and keep a warning, if there is one."""
+        if text:
+            self.warn(text)
 
     def poll(self, on_commit: Callable[[int], None] = lambda _step: None) -> None:
         """Take note of what was published meanwhile; `on_commit` lets rank 0 stage its next checkpoint."""
@@ -175,9 +194,33 @@ class Recorder:
         return self._leave(self._result(SUCCEEDED, outcome.success_message(self._context.job, self.standing)))
 
     def nothing_left(self) -> Result:
-        """Return the result of a run that found all epochs done."""
-        message = outcome.nothing_left_message(self._context.job, self.standing, self._owned.path)
+        """Return the result of a run that found all epochs done: the numbers are those of the run that did them."""
+        job = self._context.job
+        message = outcome.nothing_left_message(job, self.standing, self._owned.path, self._changes())
+        self._context.display.phase(message)
         return self._leave(self._result(SUCCEEDED, message))
+
+    def _meta(self) -> dict[str, Any]:
+        """Return what is kept with a checkpoint for later runs: the options it was made with, and the last epoch."""
+        history = self.standing.history
+        last = codec.encode(history[-1]) if history else self._resumed.get(_LAST)
+        return {_OPTIONS: fixed.options(resolve.training_spec(self._context.job)), _LAST: last}
+
+    def _changes(self) -> list[str]:
+        """Return which options differ from those that the checkpoint was made with."""
+        before = self._resumed.get(_OPTIONS)
+        now = fixed.options(resolve.training_spec(self._context.job))
+        return fixed.changes(before, now) if before is not None else []
+
+    def _history(self) -> Sequence[EpochEnd]:
+        """Return the epochs of this run; of one that found nothing left to train those of the run that did the last."""
+        if self.standing.history:
+            return self.standing.history
+        finished_by = self._publishing.finished_by()
+        earlier = run_folder.read_history(self._owned, finished_by) if finished_by is not None else ()
+        last = self._resumed.get(_LAST)
+        # a run that was killed has left no result, but the last epoch is told with each checkpoint
+        return earlier or ((codec.decode(EpochEnd, last),) if last is not None else ())
 
     def _tell_launcher(self) -> None:
         """Say how far the run has come, for the case that this process cannot any more: it may be killed."""
@@ -204,6 +247,7 @@ class Recorder:
         result = outcome.result_of(
             self.standing,
             self._context.job,
+            self._history() if status == SUCCEEDED else self.standing.history,
             status=status,
             message=message,
             run_id=self._context.run_id,

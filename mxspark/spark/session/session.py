@@ -149,6 +149,19 @@ def scheduled_id() -> Optional[str]:
     return re.sub(r"[^\w.-]", "_", ".".join(parts)) if all(parts) else None
 
 
+def command_id(facts: SessionFacts, job_id: Optional[str]) -> Optional[str]:
+    """Return what names a command in all of its tries: the job's id if it has one, what schedules it, or YARN's name.
+
+    None where nothing does: whoever gives a command again by hand means it.
+    """
+    named = job_id or scheduled_id()
+    if named is not None:
+        return named
+    context = facts.spark.sparkContext
+    # YARN starts a driver in a cluster once more if it is lost
+    return str(context.applicationId) if context.getConf().get("spark.submit.deployMode") == "cluster" else None
+
+
 def remove_spools(session: SessionFacts, run: str) -> None:
     """Remove the spools of a run from this machine's local folders of Spark, also those of tasks that never answered.
 

@@ -1,0 +1,130 @@
+"""What of a job is fixed and known only once its network was built: its graph; and the options its user gave."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Optional, Protocol
+
+from mxspark.job.spec import Component
+from mxspark.protocol import codec
+
+VERSION = 1
+_NOT_SET = "not set"
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """What the first run of a job that kept something has fixed, beside the job's record.
+
+    Attributes
+    ----------
+    graph : tuple of str
+        What the network computes, a line an operator; see `mxspark.mx.model.graph`.
+    loss : dict
+        The options of the loss by their keys, as the user gave them.
+    """
+
+    graph: tuple[str, ...]
+    loss: dict[str, Any]
+
+    def to_bytes(self) -> bytes:
+        """Return the content of ``_fixed.json``."""
+        return json.dumps({"version": VERSION, **codec.encode(self)}, indent=1, sort_keys=True).encode()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Fixed:
+        """Build what :meth:`to_bytes` wrote; ValueError says why it cannot be."""
+        found = json.loads(data)
+        version = found.pop("version", None) if isinstance(found, dict) else None
+        if version != VERSION:
+            raise ValueError(f"version {version!r} where {VERSION} was expected")
+        return codec.decode(Fixed, found)
+
+
+class Components(Protocol):
+    """What is trained, as a user gave it or as a worker is told."""
+
+    @property
+    def loss(self) -> Component:
+        """What is made less."""
+
+    @property
+    def optimizer(self) -> Component:
+        """What makes it less."""
+
+    @property
+    def schedule(self) -> Optional[Component]:
+        """Learning rates over steps."""
+
+    @property
+    def initializer(self) -> Component:
+        """What the network begins with."""
+
+    @property
+    def metrics(self) -> tuple[Component, ...]:
+        """What is measured."""
+
+
+def options(training: Components) -> dict[str, Any]:
+    """Return every component of a job and every option of it by its key, as the user gave them."""
+    given: dict[str, Any] = {}
+    for key in ("loss", "optimizer", "schedule", "initializer"):
+        component: Optional[Component] = getattr(training, key)
+        if component is not None:
+            given.update(_of(f"training.{key}", component))
+    for place, metric in enumerate(training.metrics):
+        given.update(_of(f"training.metrics.{place}", metric))
+    return {key: codec.encode(value) for key, value in given.items()}
+
+
+def options_of_loss(loss: Component) -> dict[str, Any]:
+    """Return the options of a loss by their keys; they are fixed, as the loss is."""
+    return {f"training.loss.{option}": codec.encode(value) for option, value in loss.options.items()}
+
+
+def _of(key: str, component: Component) -> dict[str, Any]:
+    digest = component.function.digest if component.function is not None else ""
+    name = f"{component.name} ({digest})" if digest else component.name
+    return {key: name, **{f"{key}.{option}": value for option, value in component.options.items()}}
+
+
+def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Return a line for each option that differs.
+
+    >>> changes({"training.optimizer.learning_rate": 0.1}, {"training.optimizer.learning_rate": 0.01})
+    ['training.optimizer.learning_rate: 0.1 -> 0.01']
+    """
+    keys = [*before, *(key for key in now if key not in before)]
+    return [
+        f"{key}: {_shown(before, key)} -> {_shown(now, key)}"
+        for key in keys
+        if before.get(key, _NOT_SET) != now.get(key, _NOT_SET)
+    ]
+
+
+def _shown(given: Mapping[str, Any], key: str) -> str:
+    value = given.get(key, _NOT_SET)
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def refusal(network: str, other: str) -> str:
+    """Return what is said of a network, by its label, that is not the one that a job began with."""
+    return (
+        f"the network {network} is another one than this job began with: {other}; give it back its layers to go on, "
+        "start over with --fresh (job.fresh: true), or set job.dir to another folder"
+    )
+
+
+def other_graph(before: tuple[str, ...], now: tuple[str, ...]) -> Optional[str]:
+    """Return in words how a network differs from the one before, None if it does not.
+
+    >>> other_graph(("input data", "relu() of 0"), ("input data", "tanh() of 0"))
+    'its part 2 was relu() of 0 and is tanh() of 0 (2 parts then, 2 now)'
+    """
+    if before == now:
+        return None
+    place = next((i for i, (old, new) in enumerate(zip(before, now)) if old != new), min(len(before), len(now)))
+    old, new = ((lines[place] if place < len(lines) else "nothing") for lines in (before, now))
+    return f"its part {place + 1} was {old} and is {new} ({len(before)} parts then, {len(now)} now)"

@@ -1,0 +1,86 @@
+"""What the first steps show of a job that trains less than its user thinks: no error, but to be known."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Optional
+
+import mxnet as mx
+import numpy as np
+
+from mxspark.mx.loop.metrics import Array
+from mxspark.mx.loop.notes import Notes
+
+STEPS = 5
+"""Enough for a layer that begins with zeros to let a gradient through to those before it."""
+_SAME = 1e-9
+
+
+class FirstSteps:
+    """Looks at the gradients and losses of the first steps of a process, and then no more.
+
+    Parameters
+    ----------
+    trained : sequence of str
+        Names of the parameters that take a gradient, in the network's order.
+    notes : Notes
+        Told what is found.
+    """
+
+    def __init__(self, trained: Sequence[str], notes: Notes) -> None:
+        self._trained = tuple(trained)
+        self._notes = notes
+        self._untouched = set(trained)
+        self._looked = 0
+        self._losses: set[float] = set()
+        self._before: Optional[float] = None
+        self._is_constant = False
+
+    def look(self, gradients: Sequence[mx.nd.NDArray]) -> None:
+        """Take the sums over all ranks of the gradients of a step; waits for them, so only for the first steps."""
+        if self._looked >= STEPS:
+            return
+        for name, gradient in zip(self._trained, gradients):
+            if name in self._untouched and gradient.asnumpy().any():
+                self._untouched.discard(name)
+        self._looked += 1
+        if self._looked == STEPS:
+            self._tell()
+
+    def hear(self, losses: Array) -> None:
+        """Take the losses of the rows of a step."""
+        if self._looked < STEPS:
+            self._losses.update(np.unique(losses).tolist()[:2])  # two tell that it is not constant
+
+    def end_epoch(self, loss: float) -> None:
+        """Take the loss of an epoch; what so few steps have shown is told now."""
+        if 0 < self._looked < STEPS:
+            self._tell()
+            self._looked = STEPS
+        same = self._before is not None and math.isclose(self._before, loss, rel_tol=_SAME)
+        if same and not self._is_constant:  # one sentence on it is enough
+            self._notes.add(
+                f"the loss is constant: {loss:.6g} over all training rows, in two epochs in a row; nothing is learnt: "
+                "is the learning rate 0, or does the loss not depend on the network?"
+            )
+        self._before = loss
+
+    def _tell(self) -> None:
+        first = "the first step" if self._looked == 1 else f"any of the first {self._looked} steps"
+        if len(self._losses) == 1:
+            (value,) = self._losses
+            self._is_constant = True
+            self._notes.add(
+                f"the loss is constant: {value:.6g} for every row in {first}; does it depend on the network's output, "
+                "and has that more than one class?"
+            )
+        without = [name for name in self._trained if name in self._untouched]
+        if len(without) == len(self._trained):
+            self._notes.add(f"no parameter got a gradient in {first}: the loss does not depend on the network")
+            return
+        for name in without:
+            self._notes.add(
+                f"parameter {name} got no gradient in {first}, so it is not trained: does the loss depend on it, or "
+                "does something stop the gradient on the way (BlockGrad, units that are always off)?"
+            )

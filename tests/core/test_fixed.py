@@ -1,0 +1,127 @@
+"""What is fixed beside the record, and what is said of options that change from run to run."""
+
+from __future__ import annotations
+
+from typing import Any, Callable
+
+import pytest
+from job_records import RECORD, a_run
+
+from mxspark.config.job_config import JobConfig
+from mxspark.errors import JobDirError
+from mxspark.job import fixed
+from mxspark.job.digest import digest_of
+from mxspark.job.fixed import Fixed
+from mxspark.jobdir import fixed_file
+from mxspark.jobdir.layout import JobDir
+from mxspark.storage.memory import InMemoryStorage
+
+RELU = Fixed(("input data", "relu() of 0", "outputs 1"), {"training.loss.axis": 1})
+
+
+def job(**training: Any) -> JobConfig:
+    raw = {"network": "nets:mlp", "loss": "l2", "optimizer": {"name": "sgd", "learning_rate": 0.1}, **training}
+    return JobConfig.from_dict({"data": {"features": ["x"], "label": "y"}, "training": raw})
+
+
+def test_every_option_is_told_by_its_key_and_what_was_not_given_as_such() -> None:
+    before = job(metrics=[{"name": "top_k_accuracy", "k": 3}])
+    now = job(
+        optimizer={"name": "sgd", "learning_rate": 0.01, "momentum": 0.9},
+        metrics=[{"name": "top_k_accuracy", "k": 5}],
+        schedule={"name": "factor", "step": 5},
+    )
+    assert fixed.changes(fixed.options(before.training), fixed.options(now.training)) == [
+        "training.optimizer.learning_rate: 0.1 -> 0.01",
+        "training.metrics.0.k: 3 -> 5",
+        "training.optimizer.momentum: not set -> 0.9",
+        "training.schedule: not set -> factor",
+        "training.schedule.step: not set -> 5",
+    ]
+
+
+def test_another_graph_is_told_by_its_first_difference() -> None:
+    assert fixed.other_graph(RELU.graph, RELU.graph) is None
+    longer = (*RELU.graph[:2], "tanh() of 1", "outputs 2")
+    words = fixed.other_graph(RELU.graph, longer)
+    assert words == "its part 3 was outputs 1 and is tanh() of 1 (3 parts then, 4 now)"
+    assert fixed.other_graph(longer, longer[:2]) == "its part 3 was tanh() of 1 and is nothing (4 parts then, 2 now)"
+
+
+def test_the_first_run_fixes_it_and_another_network_or_loss_option_is_refused() -> None:
+    storage = InMemoryStorage()
+    first = JobDir.acquire(storage, "/job", RECORD, a_run())
+    assert fixed_file.read(storage, "/job") is None
+    fixed_file.compare(storage, "/job", {"training.loss.axis": 2})  # nothing is fixed yet
+    fixed_file.settle(first, RELU)
+    fixed_file.settle(first, RELU)
+    assert fixed_file.read(storage, "/job") == RELU
+    with pytest.raises(JobDirError, match=r"another one than this job began with: its part 2 was relu\(\) of 0 and is"):
+        fixed_file.settle(first, Fixed(("input data", "tanh() of 0", "outputs 1"), RELU.loss))
+    fixed_file.compare(storage, "/job", RELU.loss)
+    with pytest.raises(JobDirError, match=r"training.loss.axis: 1 -> 2\n"):
+        fixed_file.compare(storage, "/job", {"training.loss.axis": 2})
+    assert [entry.name for entry in storage.list("/job/_tmp/t000001")] == []
+
+
+def test_a_run_that_was_taken_over_fixes_nothing() -> None:
+    storage = InMemoryStorage()
+    old = JobDir.acquire(storage, "/job", RECORD, a_run())
+    JobDir.acquire(storage, "/job", RECORD, a_run())
+    with pytest.raises(JobDirError, match="another run owns the job dir"):
+        fixed_file.settle(old, RELU)
+    assert fixed_file.read(storage, "/job") is None
+
+
+def scaled(factor: Any) -> Callable[[Any, Any], Any]:
+    return lambda output, label: abs(output - label) * factor
+
+
+def recursive() -> Callable[[int], int]:
+    def factorial(number: int) -> int:
+        return number * factorial(number - 1) if number else 1
+
+    return factorial
+
+
+def test_a_function_is_told_from_another_of_its_name() -> None:
+    assert digest_of(scaled(2)) == digest_of(scaled(2)) != digest_of(scaled(3))
+    assert digest_of(scaled([1, 2])) != digest_of(scaled([1, 3]))
+    assert digest_of(scaled(object())) == digest_of(scaled(object())), "what cannot be told is left out"
+    assert digest_of(recursive()) == digest_of(recursive())
+    assert digest_of(print) == digest_of(len), "nor is what has no code"
+    namespaces: list[dict[str, Any]] = []
+    for text in (
+        "RATE = 2\n\n\ndef loss(a, b):\n    return a * RATE\n",
+        "RATE = 3\ndef loss(a, b):\n  return a * RATE",
+    ):
+        namespace: dict[str, Any] = {}
+        exec(text, namespace)
+        namespaces.append(namespace)
+    one, other = (namespace["loss"] for namespace in namespaces)
+    assert digest_of(one) != digest_of(other), "a value of its module"
+    namespaces[1]["RATE"] = 2
+    assert digest_of(one) == digest_of(other), "lines and blanks do not count"
+
+
+def test_a_loop_over_settings_without_a_job_dir_is_as_many_jobs() -> None:
+    dirs = {
+        job(optimizer={"name": "sgd", "learning_rate": 0.1}).job_dir,
+        job(optimizer={"name": "sgd", "learning_rate": 0.01}).job_dir,
+        job(loss=scaled(2)).job_dir,
+        job(loss=scaled(3)).job_dir,
+        job(network=recursive()).job_dir,
+        job(seed=1).job_dir,
+        job(batch_size=32).job_dir,
+        job(loss={"name": "l2", "weight": 2.0}).job_dir,
+    }
+    assert len(dirs) == 8 and all(path.startswith("runs/job-") for path in dirs)
+    assert job(epochs=9, exchange="kvstore").job_dir == job().job_dir, "the same job, gone on with"
+    named = JobConfig.from_dict(
+        {
+            "job": {"dir": "mine"},
+            "data": {"features": ["x"], "label": "y"},
+            "training": {"network": "a:b", "loss": "l2"},
+        }
+    )
+    assert named.job_dir == "mine"

@@ -1,0 +1,124 @@
+"""What a job trains less than its user thinks: inputs, parameters and losses that do not matter, said once by name."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from alone import Alone
+from mxnet import gluon
+from mxnet.gluon import nn
+from role_harness import make_spec
+from test_finite import Agent, own
+
+from mxspark.job.spec import Component
+from mxspark.mx.loop.base import EpochLoop
+from mxspark.mx.loop.gluon import GluonTrainable
+from mxspark.protocol import events
+
+
+def notes(spec, epochs=2):
+    """Train, and return what was noted."""
+    spec = replace(spec, training=replace(spec.training, epochs=epochs))
+    agent = Agent()
+    EpochLoop(spec, GluonTrainable(spec, Alone()), Alone(), agent, {}).run()
+    return [note.text for note in agent.of(events.Noted)]
+
+
+def a_spec(tmp_path, **changes):
+    given = {"counts": (96,), "batch_size": 12, "metrics": (), **changes}
+    return make_spec(tmp_path, **given)
+
+
+class Parts(gluon.HybridBlock):
+    """Has a layer that the loss may not see."""
+
+    def __init__(self, how):
+        super().__init__()
+        self.how = how
+        self.one, self.other, self.head = nn.Dense(8), nn.Dense(8), nn.Dense(10)
+
+    def hybrid_forward(self, F, x):
+        other = self.other(x)
+        if self.how == "frozen":
+            other = F.BlockGrad(other)
+        if self.how == "off":
+            other = F.relu(F.broadcast_sub(other * 0, F.ones_like(other)))
+        hidden = self.one(x)
+        if self.how == "second output":
+            return self.head(hidden), other
+        return self.head(hidden + other)
+
+
+def of_the_first(outputs, label):
+    return gluon.loss.SoftmaxCrossEntropyLoss()(outputs[0], label)
+
+
+@pytest.mark.parametrize(
+    ("how", "named"), [("", []), ("frozen", ["other"]), ("off", ["other"]), ("second output", ["other"])]
+)
+def test_a_parameter_without_a_gradient_is_named(tmp_path, how, named):
+    changes = {"loss": own("first", of_the_first)} if how == "second output" else {}
+    said = notes(a_spec(tmp_path, network=lambda: Parts(how), **changes))
+    assert [line.split()[1] for line in said] == [f"{layer}.{kind}" for layer in named for kind in ("weight", "bias")]
+    assert all("got no gradient in any of the first 5 steps, so it is not trained" in line for line in said), said
+
+
+def test_a_layer_that_begins_with_zeros_is_none(tmp_path):
+    def network():
+        net = nn.HybridSequential()
+        net.add(nn.Dense(8, activation="relu"), nn.Dense(10, weight_initializer="zeros"))
+        return net
+
+    assert notes(a_spec(tmp_path, network=network)) == []
+
+
+def test_a_layer_that_some_steps_use_is_none(tmp_path):
+    assert notes(a_spec(tmp_path, network="sometimes_used")) == []
+
+
+def test_fewer_steps_than_that_are_enough_at_the_end_of_an_epoch(tmp_path):
+    said = notes(a_spec(tmp_path, counts=(24,), network=lambda: Parts("frozen")), epochs=3)
+    assert len(said) == 2 and "in any of the first 2 steps" in said[0]
+
+
+def test_a_loss_of_one_class_is_constant(tmp_path):
+    arrays = {"pixels": np.random.rand(96, 4).astype("float32"), "digit": np.zeros(96, "int32")}
+    said = notes(a_spec(tmp_path, arrays=arrays, network=lambda: nn.Dense(1)))
+    assert len(said) == 1 and said[0].startswith("the loss is constant: "), said
+    assert "for every row in any of the first 5 steps" in said[0]
+
+
+def test_a_rate_of_nothing_makes_a_constant_loss(tmp_path):
+    said = notes(a_spec(tmp_path, optimizer=Component("sgd", {"learning_rate": 1e-30})))
+    assert len(said) == 1 and said[0].startswith("the loss is constant: ") and "two epochs in a row" in said[0], said
+
+
+class Ignoring(gluon.HybridBlock):
+    """Takes two inputs, and uses one."""
+
+    def __init__(self):
+        super().__init__()
+        self.dense = nn.Dense(10)
+
+    def hybrid_forward(self, F, a, b):
+        return self.dense(b)
+
+
+@pytest.mark.filterwarnings("ignore:The 0-th input to HybridBlock is not used")  # MXNet's own, in a worker's log
+def test_an_input_that_no_output_depends_on_is_named_before_the_first_step(tmp_path):
+    spec = a_spec(tmp_path, network=Ignoring)
+    (pixels,) = spec.features
+    files = [replace(file, name="size") for spool in spec.training_data.spools for file in spool.files[:1]]
+    spools = tuple(replace(spool, files=(*spool.files, *files)) for spool in spec.training_data.spools)
+    for spool in spools:
+        (tmp_path / "spool" / "p00000" / "size.bin").write_bytes(
+            (tmp_path / "spool" / "p00000" / "pixels.bin").read_bytes()
+        )
+        assert spool.rows
+    data = replace(spec.training_data, spools=spools)
+    spec = replace(spec, features=(replace(pixels, name="size"), pixels), training_data=data)
+    assert notes(spec) == [
+        "data.features.size is not used: no output of the network test_first_steps:Ignoring depends on it"
+    ]

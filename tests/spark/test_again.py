@@ -1,0 +1,96 @@
+"""A job that is run again: the same numbers where nothing is left, and no other job in its place without a word."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyspark.sql import SparkSession
+from spark.jobs import mlp, parameters, train
+
+import mxspark
+from mxspark.errors import Diverged, InputError, JobDirError
+from mxspark.job.spec import Function, label_of
+
+pytestmark = pytest.mark.usefixtures("nothing_left")
+SGD = {"name": "sgd", "learning_rate": 0.1, "momentum": 0.9}
+
+
+def with_tanh() -> Function:
+    """Return a network of the name and with the parameters of `mlp`, that computes something else."""
+
+    def network() -> Any:
+        from mxnet import gluon
+
+        net = gluon.nn.HybridSequential()
+        net.add(gluon.nn.Dense(32, activation="tanh"), gluon.nn.Dense(10))
+        return net
+
+    return replace(Function.ship(network), label=label_of(mlp))
+
+
+def numbers(result: mxspark.Result) -> Any:
+    """Return all of a result that is the same however often a finished job is run."""
+    plain = result.to_dict()
+    keys = ("status", "epochs", "steps", "rows_per_epoch", "history", "metrics", "rows_per_s", "checkpoint")
+    return {key: plain[key] for key in (*keys, "model", "best_model")}
+
+
+def test_a_finished_job_gives_the_same_numbers_and_says_what_comes_too_late(
+    spark: SparkSession, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "job"
+    first = train(folder)
+    before = parameters(first, tmp_path / "first")["sha256"]
+    again = train(folder, report={"progress": "lines"})
+    assert again.message.startswith("nothing left to train") and again.message in capsys.readouterr().err
+    assert numbers(again) == numbers(first) and again.metrics["validation"]["last"]["accuracy"] > 0.75
+    assert not again.warnings and parameters(again, tmp_path / "again")["sha256"] == before
+
+    late = train(folder, training={"optimizer": {**SGD, "learning_rate": 0.01}})
+    change = "training.optimizer.learning_rate: 0.1 -> 0.01"
+    assert change in late.message and any(change in line for line in late.warnings)
+    assert numbers(late) == numbers(first)
+    more = train(folder, training={"optimizer": {**SGD, "learning_rate": 0.01}, "epochs": 3})
+    assert (more.epochs, len(more.history)) == (3, 1) and any(change in line for line in more.warnings)
+    # of the run that did the last epoch
+    assert numbers(train(folder, training={"optimizer": {**SGD, "learning_rate": 0.01}, "epochs": 3})) == numbers(more)
+
+
+def test_another_network_of_the_same_name_is_refused_whether_or_not_anything_is_left(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    folder = tmp_path / "job"
+    tanh = with_tanh()
+    train(folder, training={"epochs": 1})
+    for epochs in (1, 2):
+        with pytest.raises(
+            InputError, match=r"Activation\(act_type=relu\) of 3 and is Activation\(act_type=tanh\) of 3"
+        ):
+            train(folder, training={"network": tanh, "epochs": epochs})
+    with pytest.raises(JobDirError, match=r"training.loss.axis: not set -> -1"):
+        train(folder, training={"loss": {"name": "softmax_cross_entropy", "axis": -1}})
+    fresh = train(folder, job={"fresh": True}, training={"network": tanh, "epochs": 1})
+    (aside,) = (folder / "_aside").iterdir()
+    assert fresh.epochs == 1 and len(fresh.history) == 1
+    assert any(f"is set aside as file://{aside}; nothing of it is deleted" in line for line in fresh.warnings)
+    assert {path.name for path in aside.iterdir()} >= {"_job.json", "_fixed.json", "checkpoints", "model", "runs"}
+    assert train(folder, training={"network": tanh, "epochs": 1}).message.startswith("nothing left to train")
+
+
+def test_a_run_that_diverges_is_no_success_and_not_tried_again(spark: SparkSession, tmp_path: Path) -> None:
+    with pytest.raises(Diverged) as caught:
+        train(
+            tmp_path / "job",
+            data={"validation": {"fraction": 0.0}},
+            training={"optimizer": {"name": "sgd", "learning_rate": 1e30}, "metrics": []},
+            checkpoint={"every_epochs": None},
+        )
+    result = caught.value.result
+    assert isinstance(result, mxspark.Result) and result.cause is not None
+    assert (result.status, result.cause.kind, result.model, caught.value.exit_code) == ("failed", "diverged", None, 3)
+    assert len(result.attempts) == 1
+    assert "the loss became" in result.message and "parameter 0.weight" in result.message
+    assert "Traceback" not in result.message
