@@ -143,3 +143,9 @@ def other_on_rank_1():
 def wrong(labels, outputs):
     """One value a row: 1 where the highest score is not at the label. Less is better."""
     return (outputs.argmax(1) != labels).astype("float32")
+
+
+def embedded():
+    net = nn.HybridSequential()
+    net.add(nn.Embedding(10, 3), nn.Dense(1))
+    return net

@@ -23,6 +23,7 @@ from mxspark.mx.loop.metrics import Array, Metrics
 from mxspark.mx.loop.notes import Notes
 from mxspark.mx.loop.step import Stepper
 from mxspark.mx.loop.validation import Validation
+from mxspark.mx.model import ids
 from mxspark.mx.model import network as networks
 from mxspark.mx.model.export import stage_model
 from mxspark.mx.model.network import Network
@@ -108,7 +109,7 @@ class GluonTrainable:
         if not self.rows_per_epoch:
             raise InputError("there is no row to train on: check data.path and data.validation")
         # Rows before the network: the shapes of its parameters follow from theirs.
-        self._network = _build(spec, self._batches.reader)
+        self._network = _build(spec, self._batches.reader, exchange)
         with training_code():
             # All parameters, in the network's own order: the optimizer's state is stored by index.
             self._updater = Updater(training.optimizer, training.schedule, tuple(self._network.parameters.values()))
@@ -272,8 +273,8 @@ def _note_unused(notes: Notes, spec: WorkerSpec, network: Network) -> None:
             )
 
 
-def _build(spec: WorkerSpec, reader: Reader) -> Network:
-    """Build the network for the rows there are, and hold the labels against its output."""
+def _build(spec: WorkerSpec, reader: Reader, exchange: Exchange) -> Network:
+    """Build the network for the rows there are, and hold labels and ids against its outputs and tables."""
     # Of a whole batch array, padding included: all steps of a rank have one shape, so that its graph is made once.
     shapes = [(reader.local_rows, *reader.rows.layout[name][0]) for name in reader.features]
     network = networks.prepare(spec.training, shapes)
@@ -282,4 +283,5 @@ def _build(spec: WorkerSpec, reader: Reader) -> Network:
         raise InputError(fixed.refusal(spec.training.network.label, other))
     for data in filter(None, (spec.training_data, spec.validation_data)):
         networks.check_labels(spec.training, network.output_shapes[0], spec.labels, data)
+    ids.check(network, spec, exchange.rank, exchange.size)
     return network

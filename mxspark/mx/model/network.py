@@ -47,6 +47,10 @@ class Network:
         Those with a gradient.
     statistics : tuple of gluon.Parameter
         Auxiliary states such as the running means of BatchNorm.
+    symbol : mx.sym.Symbol
+        The block as a symbol, its inputs named by `signature.input_names`.
+    input_shapes : dict of str to tuple of int
+        Of one batch, by the name of the graph's input.
     output_shapes : tuple of tuple of int
         Of one batch.
     is_random : bool
@@ -60,6 +64,8 @@ class Network:
     parameters: dict[str, gluon.Parameter]
     trained: tuple[gluon.Parameter, ...]
     statistics: tuple[gluon.Parameter, ...]
+    symbol: mx.sym.Symbol
+    input_shapes: dict[str, tuple[int, ...]]
     output_shapes: tuple[tuple[int, ...], ...]
     is_random: bool
     graph: tuple[str, ...]
@@ -104,8 +110,10 @@ def prepare(training: TrainingSpec, inputs: Sequence[tuple[int, ...]]) -> Networ
         parameters=parameters,
         trained=tuple(p for p in parameters.values() if p.grad_req != "null"),
         statistics=tuple(p for p in parameters.values() if p.name in auxiliary),
+        symbol=graph,
+        input_shapes=dict(zip(input_names(len(inputs)), inputs)),
         output_shapes=tuple(shapes[name] for name in graph.list_outputs()),
-        is_random=any(_is_random(node) for node in _nodes(json.loads(graph.tojson()))),
+        is_random=is_random(graph),
         graph=graphs.describe(graph, input_names(len(inputs))),
     )
 
@@ -166,6 +174,11 @@ def _initialize(
     return parameters
 
 
+def is_random(graph: mx.sym.Symbol) -> bool:
+    """Tell whether a graph has operators that draw random numbers."""
+    return any(_is_random(node) for node in _nodes(json.loads(graph.tojson())))
+
+
 def _nodes(graph: Any) -> Iterator[dict[str, Any]]:
     for node in graph["nodes"]:
         yield node
@@ -200,7 +213,7 @@ def check_labels(training: TrainingSpec, output: Sequence[int], labels: Sequence
     if loss.name != "softmax_cross_entropy" or not by_index or not labels:
         return
     classes, name = output[int(loss.options.get("axis", -1))], labels[0].name
-    low, high = _range(data, name)
+    low, high = extremes(data, name)
     if low is None or high is None or (low >= 0 and high < classes):
         return
     raise DataError(
@@ -209,7 +222,8 @@ def check_labels(training: TrainingSpec, output: Sequence[int], labels: Sequence
     )
 
 
-def _range(data: DataSet, name: str) -> tuple[Optional[float], Optional[float]]:
+def extremes(data: DataSet, name: str) -> tuple[Optional[float], Optional[float]]:
+    """Return the smallest and largest value of an array over all its rows; None where there is no row."""
     files = [file for spool in data.spools if spool.rows for file in spool.files if file.name == name]
     lows = [file.minimum for file in files if file.minimum is not None]
     highs = [file.maximum for file in files if file.maximum is not None]

@@ -1,0 +1,138 @@
+"""Ids that a network looks up, held against its tables before the first step.
+
+What the ids are is told by the part of the graph that makes them, run over the rows: whatever a network slices, shifts
+or clips is then what it is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Optional
+
+import mxnet as mx
+import numpy as np
+
+from mxspark.data.dataset import DataSet
+from mxspark.data.reader import Array, SpooledRows
+from mxspark.errors import DataError
+from mxspark.job.spec import WorkerSpec
+from mxspark.mx.model.lookups import Lookup, Range, Traced, graphs
+from mxspark.mx.model.network import Network
+
+_CHUNK_BYTES = 16 << 20
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Extremes of some ids, and whether all are whole numbers."""
+
+    low: float = math.inf
+    high: float = -math.inf
+    is_whole: bool = True
+
+    def with_(self, ids: Array) -> Seen:
+        """Take in more ids, any shape."""
+        is_whole = ids.dtype.kind != "f" or bool((np.rint(ids) == ids).all())
+        return Seen(min(self.low, ids.min().item()), max(self.high, ids.max().item()), self.is_whole and is_whole)
+
+    def fits(self, allowed: Range) -> bool:
+        """Tell whether all are in the table."""
+        return self.is_whole and self.low >= allowed[0] and self.high <= allowed[1]
+
+    def __str__(self) -> str:
+        if self.is_whole:
+            return f"from {self.low:,.0f} to {self.high:,.0f}"
+        return f"from {self.low:g} to {self.high:g}, not all of them whole"
+
+
+def check(network: Network, spec: WorkerSpec, rank: int, size: int) -> None:
+    """Refuse rows whose ids are not in the tables they are looked up in.
+
+    Each rank looks at its share of the rows, and at all of them once it has found one.
+
+    Raises
+    ------
+    DataError
+        Naming the column, the ids, and the table.
+    """
+    for traced in graphs(network, spec):
+        lookups = list(traced.lookups())
+        for data in _data_sets(spec):
+            for are_kept in (True, False):
+                some = [lookup for lookup in lookups if lookup.is_kept == are_kept]
+                _check_some(_Rows(traced, data, spec.mapped_bytes), some, rank, size)
+
+
+def _data_sets(spec: WorkerSpec) -> Iterator[DataSet]:
+    """Yield the rows there are; a share of the same for validation is looked at once."""
+    yield spec.training_data
+    if spec.validation_data is not None and spec.validation_data.spools != spec.training_data.spools:
+        yield spec.validation_data
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Rows, and the graph they go through."""
+
+    traced: Traced
+    data: DataSet
+    mapped_bytes: Optional[int]
+
+    def look(self, lookups: Sequence[Lookup], rows: range) -> list[Seen]:
+        """Return what the ids of some rows are, one `Seen` a lookup; all lookups are of kept values, or none."""
+        traced, seen = self.traced, [Seen() for _ in lookups]
+        names = sorted({name for lookup in lookups for name in lookup.inputs})
+        spooled = SpooledRows(self.data, [traced.columns[name] for name in names], self.mapped_bytes)
+        ids = traced.ids_of(lookups)
+        constants = {name: value for name, value in traced.constants.items() if name in ids.list_inputs()}
+        for chunk in _chunks(rows, _rows_at_a_time(traced, ids, names, len(rows))):
+            arrays = spooled.gather(chunk)
+            inputs = {name: arrays[traced.columns[name].name] for name in names}
+            fed = {name: mx.nd.array(array, dtype=array.dtype) for name, array in inputs.items()}
+            found = ids.eval(mx.cpu(), **fed, **constants)
+            seen = [before.with_(array.asnumpy()) for before, array in zip(seen, found)]
+        return seen
+
+
+def _check_some(rows: _Rows, lookups: Sequence[Lookup], rank: int, size: int) -> None:
+    traced, total = rows.traced, rows.data.plan.rows_in_all
+    lookups = [lookup for lookup in lookups if not traced.is_told_by_extremes(lookup, rows.data)]
+    if not lookups:
+        return
+    share = range(total * rank // size, total * (rank + 1) // size)
+    for lookup, seen in zip(lookups, rows.look(lookups, share)):
+        if not seen.fits(lookup.allowed):
+            _refuse(traced, lookup, *rows.look([lookup], range(total)))
+
+
+def _chunks(rows: range, size: int) -> Iterator[Array]:
+    """Yield row ids, so many at a time; the last goes round, as a graph may be for one number of rows."""
+    for start in range(0, len(rows), size):
+        yield rows.start + (start + np.arange(size, dtype=np.int64)) % len(rows)
+
+
+def _rows_at_a_time(traced: Traced, ids: mx.sym.Symbol, names: Sequence[str], rows: int) -> int:
+    """Return a large multiple of a batch's rows; those of a batch where the graph takes no other number."""
+    batch = traced.shapes[names[0]][0]
+    row_bytes = sum(8 * math.prod(traced.shapes[name][1:]) for name in names)
+    many = batch * max(1, min(_CHUNK_BYTES // (batch * row_bytes), -(-rows // batch)))
+    shapes = {name: traced.shapes[name] for name in ids.list_arguments()}
+    try:
+        ids.infer_shape(**{**shapes, **{name: (many, *traced.shapes[name][1:]) for name in names}})
+    except mx.MXNetError:
+        return batch
+    return many
+
+
+def _refuse(traced: Traced, lookup: Lookup, seen: Seen) -> None:
+    names = ", ".join(repr(traced.columns[name].name) for name in lookup.inputs)
+    first, last = lookup.allowed
+    takes = f"takes {first} to {last}" if math.isfinite(last) else f"takes whole numbers from {first} on"
+    is_wider = lookup.kind.widen and seen.is_whole and seen.low >= first
+    noun, wider = lookup.kind.noun, f", or give it {lookup.kind.widen}={seen.high + 1:.0f}" if is_wider else ""
+    raise DataError(
+        f"{noun} from {names} are {seen}, but {lookup.name} of {traced.owner} {takes}, and MXNet would take others for "
+        f"them without a word: mend the {noun}{wider}"
+    )

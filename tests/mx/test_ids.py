@@ -1,0 +1,281 @@
+"""Ids that are not in a table are refused by name before the first step, wherever in a network they are looked up."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import mxnet as mx
+import numpy as np
+import pytest
+from alone import Alone
+from mxnet import gluon
+from mxnet.gluon import nn
+from role_harness import run_group, split, write_spool
+
+from mxspark.config import resolve
+from mxspark.config.job_config import JobConfig
+from mxspark.errors import DataError
+from mxspark.mx.loop.gluon import GluonTrainable
+from mxspark.protocol import events
+
+ROWS = 60
+
+
+def looks_up(body, layers=None, inputs=1):
+    """Return a function that makes a network of one output from `body(F, layers, *inputs)`."""
+
+    def network():
+        class Net(gluon.HybridBlock):
+            def __init__(self):
+                super().__init__()
+                for name, layer in (layers() if layers is not None else {}).items():
+                    setattr(self, name, layer)
+                self.head = nn.Dense(1)
+
+            def hybrid_forward(self, F, *given):
+                return self.head(body(F, self, *given[:inputs]))
+
+        return Net()
+
+    return network
+
+
+def table(rows):
+    return lambda: {"table": nn.Embedding(rows, 3)}
+
+
+def spec_of(folder, network, columns, *, dtypes=None, loss="l2", label=None, counts=(ROWS,), validation=None, batch=16):
+    """Describe a job over the given features, each an array; `validation` has rows of their own."""
+    dtypes = dtypes or {}
+    label = np.zeros(ROWS, np.float32) if label is None else label
+    arrays = {name: array.astype(dtypes.get(name, "float32")) for name, array in columns.items()} | {"y": label}
+    spools = tuple(write_spool(folder / "spool", i, part) for i, part in enumerate(split(arrays, counts)))
+    others = None
+    if validation is not None:
+        rows = {name: array.astype(dtypes.get(name, "float32")) for name, array in validation.items()}
+        count = len(next(iter(rows.values())))
+        others = (write_spool(folder / "validation", 0, {**rows, "y": np.zeros(count, label.dtype)}),)
+    features = {name: {"shape": list(a.shape[1:]), "dtype": a.dtype.name} for name, a in arrays.items() if name != "y"}
+    job = JobConfig.from_dict(
+        {
+            "data": {"features": features, "label": {"y": {"dtype": label.dtype.name, "shape": list(label.shape[1:])}}},
+            "training": {"network": network, "loss": loss, "batch_size": batch},
+        }
+    )
+    (folder / "staging").mkdir(parents=True)
+    return resolve.worker_spec(
+        job,
+        run_id="run",
+        columns=(job.features(), job.labels()),
+        data=resolve.data_sets(job, spools, others),
+        restore=None,
+        staging=str(folder / "staging"),
+    )
+
+
+def refused(folder, network, columns, **others):
+    """Return why the job is refused; "" where it is not."""
+    try:
+        GluonTrainable(spec_of(folder, network, columns, **others), Alone())
+    except DataError as error:
+        return str(error)
+    return ""
+
+
+def ids(last, first=0):
+    return np.linspace(first, last, ROWS).round()
+
+
+EMBEDDED = looks_up(lambda F, net, x: net.table(x), table(10))
+
+
+def test_an_id_beyond_an_embedding_is_refused_with_the_range_the_table_and_what_to_do(tmp_path):
+    message = refused(tmp_path, EMBEDDED, {"movie": ids(49)})
+    assert message.startswith("ids from 'movie' are from 0 to 49, but Embedding ")
+    assert " of the network test_ids:looks_up.<locals>.network takes 0 to 9, and MXNet would take others" in message
+    assert message.endswith(": mend the ids, or give it input_dim=50")
+
+
+def test_what_is_refused_would_be_wrong():
+    """MXNet takes the nearest row, cuts fractions, and one_hot leaves the row empty."""
+    weight = mx.nd.array([[1.0], [2.0], [3.0]])
+    rows = {"input_dim": 3, "output_dim": 1}
+    assert mx.nd.Embedding(mx.nd.array([-1, 0, 3, 1.9]), weight, **rows).asnumpy().ravel().tolist() == [1, 1, 3, 2]
+    assert mx.nd.take(weight, mx.nd.array([-1, 7])).asnumpy().ravel().tolist() == [1, 3]
+    assert mx.nd.pick(weight.T, mx.nd.array([9])).asnumpy().tolist() == [3]
+    assert mx.nd.batch_take(weight.T, mx.nd.array([9], dtype="int32")).asnumpy().tolist() == [3]
+    assert mx.nd.gather_nd(weight, mx.nd.array([[-1, 1.9]])).asnumpy().ravel().tolist() == [3, 2]
+    assert mx.nd.one_hot(mx.nd.array([-1, 3]), 3).asnumpy().sum() == 0
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int32", "int64"])
+@pytest.mark.parametrize(("first", "last", "is_refused"), [(0, 9, False), (0, 10, True), (-1, 9, True)])
+def test_the_edges_of_a_table(tmp_path, dtype, first, last, is_refused):
+    message = refused(tmp_path, EMBEDDED, {"x": ids(last, first)}, dtypes={"x": dtype})
+    assert bool(message) == is_refused, message
+    assert not is_refused or f"are from {first} to {last}" in message
+    assert ("input_dim" in message) == (last > 9), "no table has room for a negative id"
+
+
+def test_fractions_are_refused_also_where_a_cast_would_cut_them(tmp_path):
+    halves = {"x": np.linspace(0, 9, ROWS)}
+    assert "are from 0 to 9, not all of them whole" in refused(tmp_path / "plain", EMBEDDED, halves)
+    cast = looks_up(lambda F, net, x: net.table(F.cast(F.expand_dims(x, 1), "int32")), table(10))
+    assert "not all of them whole" in refused(tmp_path / "cast", cast, halves)
+    floor = looks_up(lambda F, net, x: net.table(F.floor(x)), table(10))
+    assert not refused(tmp_path / "floor", floor, halves)
+
+
+TWO = np.stack([ids(9), ids(99)], 1)
+
+
+def two_tables(one, other):
+    def body(F, net, x):
+        first, second = F.slice_axis(x, axis=1, begin=0, end=1), F.slice_axis(x, axis=1, begin=1, end=2)
+        return F.concat(F.flatten(net.one(first)), F.flatten(net.other(second)), dim=1)
+
+    return looks_up(body, lambda: {"one": nn.Embedding(one, 2), "other": nn.Embedding(other, 2)})
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int32"])
+def test_a_column_of_an_array_is_held_against_its_own_table(tmp_path, dtype):
+    dtypes = {"x": dtype}
+    assert not refused(tmp_path / "right", two_tables(10, 100), {"x": TWO}, dtypes=dtypes)
+    message = refused(tmp_path / "first", two_tables(9, 100), {"x": TWO}, dtypes=dtypes)
+    assert "from 0 to 9" in message and "takes 0 to 8" in message
+    message = refused(tmp_path / "second", two_tables(10, 50), {"x": TWO}, dtypes=dtypes)
+    assert "from 0 to 99" in message and "takes 0 to 49" in message
+
+
+def test_one_table_that_is_used_twice_is_held_against_both(tmp_path):
+    shared = looks_up(lambda F, net, a, b: F.concat(net.table(a), net.table(b), dim=1), table(10), inputs=2)
+    assert not refused(tmp_path / "right", shared, {"a": ids(9), "b": ids(9)})
+    assert "ids from 'b' are from 0 to 12" in refused(tmp_path / "wrong", shared, {"a": ids(9), "b": ids(12)})
+
+
+def scores(F, net):
+    """Return ten numbers a row that are learned."""
+    return net.scores(F.ones((16, 1)))
+
+
+@pytest.mark.parametrize(
+    ("body", "operator"),
+    [
+        (lambda F, net, x: F.one_hot(x, 10), "one_hot"),
+        (lambda F, net, x: F.one_hot(F.reshape(F.transpose(F.reshape(x, (-1, 1))), (-1,)), depth=10), "one_hot"),
+        (lambda F, net, x: F.take(F.reshape(F.arange(10), (10, 1)), x), "take"),
+        (lambda F, net, x: F.transpose(F.take(F.reshape(F.arange(10), (1, 10)), x, axis=1)), "take"),
+        (lambda F, net, x: F.gather_nd(F.reshape(F.arange(10), (10, 1)), F.expand_dims(x, 0)), "gather_nd"),
+        (lambda F, net, x: F.pick(scores(F, net), x, keepdims=True), "pick"),
+        (lambda F, net, x: F.expand_dims(F.batch_take(scores(F, net), F.cast(x, "int32")), 1), "batch_take"),
+    ],
+    ids=["one_hot", "reshaped", "take", "other axis", "gather_nd", "pick", "batch_take"],
+)
+def test_every_operator_that_looks_up(tmp_path, body, operator):
+    network = looks_up(body, lambda: {"scores": nn.Dense(10)})
+    assert not refused(tmp_path / "right", network, {"x": ids(9)})
+    for last, first in ((10, 0), (9, -1)):
+        message = refused(tmp_path / f"{first}", network, {"x": ids(last, first)})
+        assert f"ids from 'x' are from {first} to {last}, but {operator} " in message and "takes 0 to 9" in message
+
+
+def test_what_is_meant_is_kept(tmp_path):
+    for name, body in {
+        "wrap": lambda F, net, x: F.take(F.reshape(F.arange(10), (10, 1)), x, mode="wrap"),
+        "clip": lambda F, net, x: net.table(F.clip(x, 0, 9)),
+        "shift": lambda F, net, x: net.table((x + 1) % 10),
+        "learned": lambda F, net, x: net.table(F.argmax(net.scores(F.expand_dims(x, 1)), axis=1)),
+        "dropped": lambda F, net, x: net.table(F.clip(F.Dropout(x, 0.5), 0, 9)),
+    }.items():
+        network = looks_up(body, lambda: {"table": nn.Embedding(10, 3), "scores": nn.Dense(30)})
+        assert not refused(tmp_path / name, network, {"x": ids(49, -1)}), name
+
+
+def test_ids_that_are_computed_from_a_column_are_those_computed(tmp_path):
+    from_one = looks_up(lambda F, net, x: net.table(x - 1), table(10))
+    assert not refused(tmp_path / "right", from_one, {"x": ids(10, 1)})
+    message = refused(tmp_path / "zero", from_one, {"x": ids(10, 0)})
+    assert "ids from 'x' are from -1 to 9" in message
+
+
+class Offsets(gluon.HybridBlock):
+    """One table for the ids of two fields, each with a place of its own in it: usual for clicks."""
+
+    def __init__(self, rows):
+        super().__init__()
+        with self.name_scope():
+            self.offsets = self.params.get_constant("offsets", mx.nd.array([[0, 10]]))
+            self.table = nn.Embedding(rows, 2)
+            self.head = nn.Dense(1)
+
+    def hybrid_forward(self, F, x, offsets):
+        return self.head(self.table(F.broadcast_add(x, offsets)))
+
+
+def test_constants_of_the_network_are_added(tmp_path):
+    assert not refused(tmp_path / "right", lambda: Offsets(110), {"x": TWO})
+    assert "from 0 to 109" in refused(tmp_path / "wrong", lambda: Offsets(109), {"x": TWO})
+
+
+def last_of(operator, axis=1):
+    def body(F, net, x, lengths):
+        return F.flatten(getattr(F, operator)(x, lengths, use_sequence_length=True, axis=axis))
+
+    return looks_up(body, inputs=2)
+
+
+def test_lengths_of_sequences(tmp_path):
+    words = np.ones((ROWS, 5, 2), np.float32)
+    for operator, first, last, is_refused in (
+        ("SequenceLast", 1, 5, False),
+        ("SequenceLast", 0, 5, True),
+        ("SequenceLast", 1, 6, True),
+        ("SequenceMask", 0, 8, False),
+        ("SequenceMask", -1, 5, True),
+    ):
+        columns = {"words": words, "length": ids(last, first)}
+        message = refused(tmp_path / f"{operator}{first}{last}", last_of(operator), columns)
+        assert bool(message) == is_refused, (operator, first, last, message)
+        assert not is_refused or f"lengths from 'length' are from {first} to {last}" in message
+
+
+def test_validation_rows_are_looked_at_too(tmp_path):
+    message = refused(tmp_path, EMBEDDED, {"x": ids(9)}, validation={"x": np.array([3.0, 10.0])})
+    assert "ids from 'x' are from 3 to 10" in message
+
+
+def test_labels_of_a_loss_of_ones_own_are_held_against_its_scores(tmp_path):
+    network = looks_up(lambda F, net, x: net.scores(F.expand_dims(x, 1)), lambda: {"scores": nn.Dense(3)})
+
+    def picks():
+        return gluon.loss.SoftmaxCrossEntropyLoss()
+
+    def classes():
+        net = nn.HybridSequential()
+        net.add(network(), nn.Dense(3))
+        return net
+
+    assert not refused(tmp_path / "right", classes, {"x": ids(9)}, loss=picks, label=ids(2).astype("int32"))
+    message = refused(tmp_path / "wrong", classes, {"x": ids(9)}, loss=picks, label=ids(3).astype("int32"))
+    assert "ids from 'y' are from 0 to 3, but pick " in message and " of the loss " in message
+
+
+def test_an_id_in_the_rows_of_one_worker_ends_both_and_is_told_of_all_rows(tmp_path):
+    rows = ids(9)
+    rows[-1] = 30
+    spec = spec_of(tmp_path, "role_jobs:embedded", {"x": rows}, counts=(40, 0, 20))
+    outcome = run_group(replace(spec, beat_s=0.0), 2, hosts=1, servers=0)
+    (raised,) = [event for rank in range(2) for event in outcome.of(events.Raised, rank)]
+    assert (raised.who, sorted(outcome.returncodes)[-1]) == ("input", 2)
+    assert "ids from 'x' are from 0 to 30" in raised.message
+    assert not outcome.of(events.Started)
+
+
+def test_rows_are_looked_at_in_chunks_whatever_their_number(tmp_path, monkeypatch):
+    from mxspark.mx.model import ids as module
+
+    monkeypatch.setattr(module, "_CHUNK_BYTES", 1)  # a batch at a time, the last of which goes round
+    assert not refused(tmp_path / "right", EMBEDDED, {"x": ids(9)}, batch=7)
+    rows = ids(9)
+    rows[-1] = 11
+    assert "from 0 to 11" in refused(tmp_path / "wrong", EMBEDDED, {"x": rows}, batch=7)
