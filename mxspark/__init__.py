@@ -68,6 +68,10 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'mxspark' has no attribute {name!r}")
     import importlib
 
+    if name in ("JobConfig", "train"):  # whoever wants these is a driver, and no executor
+        from mxspark.protocol import launcher
+
+        launcher.report_uncaught()
     return getattr(importlib.import_module(_LAZY[name]), name)
 
 

@@ -49,7 +49,8 @@ def main() -> int:
                 raise InputError(
                     "--python and --requirements are for the nodes of a cluster: use them with --master yarn"
                 )
-            return _run_and_report(SparkSubmit(_program(home, ours, command), variables), folder, command)
+            run = SparkSubmit(_program(home, ours, command), variables, command.is_ours(ROOT))
+            return _run_and_report(run, folder, command)
     except MXSparkError as error:
         hold()
         return ending.report_refusal(error, wanted)
@@ -78,7 +79,8 @@ def _on_yarn(wanted: yarn.Submission, ours: Sequence[str], variables: dict[str, 
     shipment.check(os.environ)
     with connect(variables) as client:
         shipment.send(client)
-    run = SparkSubmit(_program(wanted.home, ours, shipment.command_line()), {**variables, **shipment.variables})
+    program = _program(wanted.home, ours, shipment.command_line())
+    run = SparkSubmit(program, {**variables, **shipment.variables}, wanted.command.is_ours(ROOT))
     if not wanted.is_in_cluster:
         return _run_and_report(run, wanted.folder, wanted.command)
     code = run.run(wanted.folder)

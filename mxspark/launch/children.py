@@ -50,6 +50,8 @@ class SparkSubmit:
         The program and its arguments.
     environ : Mapping of str to str
         Its environment; what the driver needs to talk to this process (:mod:`mxspark.protocol.launcher`) is added here.
+    is_ours : bool
+        Whether the script is one of mxspark's, which says how it ended. One of the user's ends as any program does.
 
     Attributes
     ----------
@@ -61,9 +63,10 @@ class SparkSubmit:
         Why it ended, where the driver has not.
     """
 
-    def __init__(self, command: Sequence[str], environ: Mapping[str, str]) -> None:
+    def __init__(self, command: Sequence[str], environ: Mapping[str, str], is_ours: bool = True) -> None:
         self._command = command
         self._environ = environ
+        self._is_ours = is_ours
         self.signal = 0
         self.has_driver_reported = False
         self.cause: Optional[Cause] = None
@@ -75,7 +78,8 @@ class SparkSubmit:
     def run(self, folder: Path) -> int:
         """Run it to its end and return the exit code for this process.
 
-        The driver's own code if it left one; else 128 + the signal that stopped it, 0 after a success and 4 otherwise.
+        The driver's own code if it left one; else 128 + the signal that stopped it, 0 after a success, that of a script
+        of the user's, and 4 otherwise.
 
         Parameters
         ----------
@@ -212,6 +216,8 @@ class SparkSubmit:
             return 0
         if status is not None and self.cause is None:
             self.cause = _killed(jvm, status, _driver(folder))
+            if self.cause is None and not self._is_ours:
+                return os.WEXITSTATUS(status)  # spark-submit ends with that of the script
         return ClusterError.exit_code
 
 

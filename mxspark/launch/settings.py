@@ -43,6 +43,10 @@ class CommandLine:
     script: str
     arguments: tuple[str, ...]
 
+    def is_ours(self, root: Path) -> bool:
+        """Tell whether the script is one of the checkout's own."""
+        return Path(self.script).resolve().parent == (root / "spark_jobs").resolve()
+
     def value(self, option: str) -> Optional[str]:
         """Return the last value that spark-submit is given for an option."""
         found = None

@@ -14,8 +14,10 @@ import socket
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import TracebackType
 from typing import Any, Optional, Union
 
+from mxspark.errors import MXSparkError
 from mxspark.system import procfs
 
 VARIABLE = "MXSPARK_LAUNCHER"
@@ -51,6 +53,21 @@ def write(name: str, value: Union[float, Mapping[str, Any]]) -> None:
             part = folder / f"{name}.new"
             part.write_text(json.dumps(value))
             part.replace(folder / name)
+
+
+def report_uncaught() -> None:
+    """In a driver script of the user's: leave the exit code of an error of ours that it does not catch."""
+    if _launcher()[1] is None or hasattr(sys.excepthook, "_of_mxspark"):
+        return
+    show = sys.excepthook
+
+    def report(kind: type[BaseException], error: BaseException, trace: Optional[TracebackType]) -> None:
+        if isinstance(error, MXSparkError):
+            write(EXIT, error.exit_code)
+        show(kind, error, trace)
+
+    report._of_mxspark = True  # type: ignore[attr-defined]
+    sys.excepthook = report
 
 
 def read(folder: Path, name: str) -> Optional[float]:

@@ -348,6 +348,25 @@ def test_a_signal_before_there_is_a_driver_is_told(launch: Callable[..., Launche
     assert "terminated: SIGTERM before the run had begun" in started.stderr
 
 
+@pytest.mark.parametrize(
+    ("script", "code"),
+    [
+        ("sys.exit(7)", 7),
+        ("raise LookupError('none of ours')", 1),
+        ("import mxspark; mxspark.train; raise mxspark.TrainingCodeError('ours')", 3),
+        ("import mxspark; mxspark.JobConfig.from_dict({})", 2),
+        ("import mxspark; mxspark.train; raise LookupError('none of ours')", 1),
+    ],
+)
+def test_a_script_of_the_users_ends_as_any_program_does(
+    launch: Callable[..., Launched], script: str, code: int
+) -> None:
+    """And with the code of an error of ours that it does not catch."""
+    started = launch(script)
+    assert started.end() == code, started.stderr
+    assert "failed: the driver" not in started.stderr
+
+
 def test_a_result_that_cannot_be_written_is_told_before_spark_submit(launch: Callable[..., Launched]) -> None:
     started = launch("end(0)", result="none/result.json")
     assert started.end() == 2
