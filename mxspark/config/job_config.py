@@ -8,26 +8,26 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Optional
 
 from pydantic import ValidationError
 
+from mxspark.config.base import Section
+from mxspark.config.data_section import DataSection
 from mxspark.config.job_file import override, read_yaml
 from mxspark.config.problems import close, lines
 from mxspark.config.sections import (
     CheckpointSection,
     ClusterSection,
-    DataSection,
     FailureSection,
     JobSection,
     ReportSection,
-    Section,
     TrainingSection,
     TransportSection,
 )
 from mxspark.data.spool import ColumnSpec
 from mxspark.errors import ConfigError
-from mxspark.job import fixed, losses
+from mxspark.job import class_weights, fixed, losses, metric
 
 _SECTIONS: dict[str, type[Section]] = {
     "job": JobSection,
@@ -128,6 +128,17 @@ class JobConfig(Section):
             ColumnSpec(name, (name,), f.shape, f.dtype, f.scale, f.classes) for name, f in self.data.label.items()
         )
 
+    def weight(self) -> Optional[ColumnSpec]:
+        """What the rows count; None where they count the same."""
+        for name, declared in (self.data.weight or {}).items():
+            return ColumnSpec(name, (name,), (), declared.dtype, is_weight=True)
+        return None
+
+    def spooled(self) -> tuple[tuple[ColumnSpec, ...], tuple[ColumnSpec, ...]]:
+        """What the spool holds, in the order of an RDD's elements: features; labels, and the weight behind them."""
+        weight = self.weight()
+        return self.features(), self.labels() if weight is None else (*self.labels(), weight)
+
 
 def _unknown_sections(raw: Mapping[str, Any]) -> list[str]:
     lines = []
@@ -161,6 +172,12 @@ def _across(sections: Mapping[str, Section]) -> list[str]:
     too_many = losses.too_many_labels(training.loss, labels)
     if too_many is not None:
         problems.append(too_many)
+    declared = next(iter(data.label.values())).classes if isinstance(data, DataSection) else None
+    classless = class_weights.problem(training.loss, training.class_weights or {}, declared)
+    if classless is not None:
+        problems.append(classless)
+    if isinstance(data, DataSection):
+        problems += metric.unweighable(training.metrics, "data.weight" if data.weight else None)
     if training.batch_size < cluster.num_workers:
         problems.append(
             f"training.batch_size: {training.batch_size} rows cannot be divided over "

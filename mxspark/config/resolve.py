@@ -43,6 +43,7 @@ def settings(job: JobConfig) -> JobSettings:
         shuffle=data.shuffle != "none",
         block_rows=data.block_rows,
         window_blocks=_window_blocks(job),
+        weight=job.weight(),
     )
 
 
@@ -97,6 +98,7 @@ def training_spec(job: JobConfig) -> TrainingSpec:
         best_by=BestBy(training.best_metric, "validation", better(job)[training.best_metric]),
         epochs=training.epochs,
         seed=training.seed,
+        class_weights=tuple(sorted((training.class_weights or {}).items())),
     )
 
 
@@ -124,6 +126,7 @@ def worker_spec(
         staging=staging,
         exchange=job.exchange,
         mapped_bytes=mapped_bytes,
+        weight=job.weight(),
     )
 
 

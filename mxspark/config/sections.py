@@ -5,39 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Optional, Union
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from mxspark.config.base import NotEmpty, Positive, Seconds, Section, Text
 from mxspark.config.components import component, network
-from mxspark.config.yaml12 import written
-from mxspark.data.dtypes import refusal
 from mxspark.errors.spelling import closest
 from mxspark.job import metric
 from mxspark.job.spec import Component, Function
 from mxspark.topology import placement
-
-Positive = Annotated[int, Field(gt=0)]
-Seconds = Annotated[float, Field(gt=0)]
-# a number is the text it is written as: a column 007, a version 1.10
-Text = Annotated[str, BeforeValidator(written)]
-NotEmpty = Annotated[str, Field(min_length=1), BeforeValidator(written)]
-# of an option of Spark's a boolean too, in the words of Spark
-SparkText = Annotated[Text, BeforeValidator(lambda value: str(value).lower() if isinstance(value, bool) else value)]
-Shape = tuple[Annotated[int, Field(gt=0)], ...]
-
-
-def _known_dtype(name: str) -> str:
-    if reason := refusal(name):
-        raise ValueError(reason)
-    return name
-
-
-Dtype = Annotated[Text, AfterValidator(_known_dtype)]
-
-
-class Section(BaseModel):
-    """A part of the configuration: frozen, and unknown keys are errors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=True)
 
 
 class JobSection(Section):
@@ -48,81 +23,6 @@ class JobSection(Section):
     id: Optional[Text] = Field(None, pattern=r"^[A-Za-z0-9][\w.-]*$", max_length=250)
     take_over: bool = False
     fresh: bool = False
-
-
-class Feature(Section):
-    """A column the network takes."""
-
-    columns: Optional[tuple[Text, ...]] = Field(None, min_length=1)
-    shape: Optional[Shape] = None
-    dtype: Dtype = "float32"
-    scale: float = 1.0
-
-
-class Label(Section):
-    """A column the loss takes."""
-
-    shape: Optional[Shape] = None
-    dtype: Dtype = "float32"
-    scale: float = 1.0
-    classes: Optional[Positive] = None
-
-
-class Validation(Section):
-    """Where validation rows come from: a share of the data, or data of their own."""
-
-    fraction: float = Field(0.0, ge=0.0, lt=1.0)
-    path: Optional[Text] = None
-
-    @model_validator(mode="after")
-    def _one_source(self) -> Validation:
-        if self.fraction and self.path:
-            raise ValueError(
-                f"has both fraction={self.fraction} and path={self.path!r}; remove one: a job has one kind of "
-                "validation data"
-            )
-        return self
-
-
-class DataSection(Section):
-    """The rows, and what their columns become."""
-
-    path: Optional[Text] = None
-    format: Text = "parquet"
-    options: dict[Text, SparkText] = Field(default_factory=dict)
-    features: dict[Text, Feature] = Field(min_length=1)
-    label: dict[Text, Label] = Field(min_length=1)
-    validation: Validation = Validation(fraction=0.0)
-    shuffle: Literal["rows", "global", "none"] = "rows"
-    block_rows: Positive = 8192
-    window_rows: Positive = 262_144
-
-    @field_validator("features", "label", mode="before")
-    @classmethod
-    def _names_alone(cls, value: Any) -> Any:
-        """Accept ``label: digit`` and ``features: [a, b]`` for columns that need no options."""
-        value = written(value)
-        if isinstance(value, str):
-            return {value: {}}
-        if isinstance(value, (list, tuple)):
-            names = [written(name) for name in value]
-            wrong = [name for name in names if not isinstance(name, str)]
-            if wrong:
-                raise ValueError(f"found {wrong[0]!r:.80} in a list of columns; put a column of that name into quotes")
-            twice = sorted({name for name in names if names.count(name) > 1})
-            if twice:
-                raise ValueError(f"column {', '.join(twice)} is there twice; remove one of them")
-            return {name: {} for name in names}
-        if isinstance(value, Mapping):
-            return {name: {} if options is None else options for name, options in value.items()}
-        return value
-
-    @model_validator(mode="after")
-    def _distinct(self) -> DataSection:
-        both = sorted(set(self.features) & set(self.label))
-        if both:
-            raise ValueError(f"column {', '.join(both)} is both a feature and a label; remove it from one of them")
-        return self
 
 
 class ClusterSection(Section):
@@ -186,6 +86,7 @@ class TrainingSection(Section):
 
     network: Annotated[Function, BeforeValidator(network)]
     loss: Annotated[Component, BeforeValidator(component("loss"))]
+    class_weights: Optional[dict[int, Annotated[float, Field(ge=0)]]] = None
     optimizer: Annotated[Component, BeforeValidator(component("optimizer"))] = Component("sgd", {"learning_rate": 0.01})
     schedule: Annotated[Optional[Component], BeforeValidator(component("schedule"))] = None
     initializer: Annotated[Component, BeforeValidator(component("initializer"))] = Component("xavier")
@@ -195,6 +96,23 @@ class TrainingSection(Section):
     epochs: Positive = 1
     seed: int = Field(0, ge=0, lt=2**31)
     exchange: Literal["auto", "hierarchical", "kvstore"] = "auto"
+
+    @field_validator("class_weights", mode="before")
+    @classmethod
+    def _are_numbers(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            raise ValueError(
+                f"is {value!r}; give a mapping from class to weight, {{0: 1.0, 1: 9.0}}; balanced ones are the number "
+                "of rows divided by the number of classes and by that of the rows of the class"
+            )
+        return value
+
+    @field_validator("class_weights")
+    @classmethod
+    def _some_class_counts(cls, value: Optional[dict[int, float]]) -> Optional[dict[int, float]]:
+        if value is not None and not value:
+            raise ValueError("names no class; give a mapping from class to weight, or leave it out")
+        return value
 
     @field_validator("metrics", mode="before")
     @classmethod

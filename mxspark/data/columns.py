@@ -100,6 +100,8 @@ def _of_schema(spec: ColumnSpec, fields: Mapping[str, str]) -> Iterator[str]:
                 f"{where} is of type {kind}, but an array made of several columns takes numeric scalars only "
                 f"({', '.join(SCALARS)}); declare it as an array of its own"
             )
+        elif spec.is_weight and kind not in SCALARS:
+            yield f"{where} is of type {kind}, but a weight is one number a row; select that number as a column"
         elif not _usable(kind):
             yield f"{where} is of type {kind}, which cannot be trained on; {_remedy(kind)} (accepted: {ACCEPTED})"
         elif len(spec.columns) == 1 and kind in SCALARS and width(spec) not in (None, 1):

@@ -43,13 +43,15 @@ class Target:
         Values must be whole numbers in ``[0, classes)``.
     label : bool
         Whether the array is a label: its problems have another name, and what it holds is described.
+    is_weight : bool
+        Whether it is what the rows count: no value may be negative.
     """
 
-    def __init__(self, dtype: str, scale: float, classes: Optional[int], label: bool) -> None:
+    def __init__(self, dtype: str, scale: float, classes: Optional[int], label: bool, is_weight: bool = False) -> None:
         self.dtype = np.dtype(dtype)
         self._scale = scale
         self._classes = classes
-        self._kind = "label" if label else "type"
+        self._kind = "weight" if is_weight else "label" if label else "type"
         self._whole = self.dtype.kind in "iu"
         self._rounding = None if self._whole or scale != 1.0 else Rounding(self.dtype)
 
@@ -61,6 +63,8 @@ class Target:
         # a NaN anywhere makes both extremes NaN: whatever is wrong with a value shows in them
         low, high = scaled.min(), scaled.max()
         if (self._whole or self._classes is not None) and not self._whole_in_range(scaled, low, high):
+            return None
+        if self._kind == "weight" and low < 0:
             return None
         with np.errstate(over="ignore"):
             converted = np.ascontiguousarray(scaled, dtype=self.dtype)
@@ -121,6 +125,9 @@ class Target:
                 with np.errstate(over="ignore", invalid="ignore"):
                     narrowed = scaled.astype(self.dtype)
                 yield "not finite", np.isinf(narrowed), f"too large for {self.dtype}"
+        if self._kind == "weight":
+            with np.errstate(invalid="ignore"):
+                yield self._kind, scaled < 0, "negative"
         if not self._whole and self._classes is None:
             return
         first, last = self._range()

@@ -1,20 +1,15 @@
-"""Spooled rows to batches: maps the files of all partitions, gathers the rows of a step, keeps one batch ahead.
+"""Spooled rows to batches: maps the files of all partitions, gathers the rows of a step.
 
 Only numpy happens here, so that the thread that reads never touches MXNet's engine.
 """
 
 from __future__ import annotations
 
-import contextlib
 import mmap
 import os
-import queue
-import threading
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Optional
 
 import numpy as np
@@ -23,10 +18,10 @@ from mxspark.data import plan as plans
 from mxspark.data.dataset import DataSet
 from mxspark.data.plan import Plan
 from mxspark.data.spool import ColumnSpec, SpoolReady, file_of
+from mxspark.data.weights import UNWEIGHED, RowWeights, Weighing
 from mxspark.errors import DataError, InternalError
 
 Array = np.ndarray[Any, np.dtype[Any]]
-_STOP_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -45,6 +40,8 @@ class Batch:
         Real rows of this step over all ranks.
     ids : numpy int64, shape (real_rows,)
         Row ids of the real rows.
+    weights : RowWeights or None
+        What each row counts; None where all count the same.
     """
 
     epoch: int
@@ -54,6 +51,7 @@ class Batch:
     real_rows: int
     global_rows: int
     ids: Array
+    weights: Optional[RowWeights] = None
 
 
 class SpooledRows:
@@ -63,7 +61,7 @@ class SpooledRows:
     ----------
     data : DataSet
         Spools in order of their partition ids, and the plan that counts their rows.
-    columns : sequence of ColumnSpec
+    names : sequence of str
         The arrays to map.
     mapped_bytes : int, optional
         How much of them may be mapped at once, as far as can be told.
@@ -74,24 +72,23 @@ class SpooledRows:
         If a file is not there, or its size is not what its rows need.
     """
 
-    def __init__(self, data: DataSet, columns: Sequence[ColumnSpec], mapped_bytes: Optional[int] = None) -> None:
+    def __init__(self, data: DataSet, names: Sequence[str], mapped_bytes: Optional[int] = None) -> None:
         counts = tuple(spool.rows for spool in data.spools)
         if counts != data.plan.counts:
             raise InternalError(f"the plan counts {data.plan.counts} rows, the spools hold {counts}")
-        self.names = tuple(column.name for column in columns)
         self._bases = data.plan.bases
         self._pages = _Pages(mapped_bytes)
-        self._maps = {name: [_map(spool, name, self._pages) for spool in data.spools] for name in self.names}
-        self.layout = {name: _layout(name, data.spools) for name in self.names}
+        self._maps = {name: [_map(spool, name, self._pages) for spool in data.spools] for name in names}
+        self.layout = {name: _layout(name, data.spools) for name in names}
 
-    def gather(self, ids: Array) -> dict[str, Array]:
-        """Return the rows `ids` (int64, shape (n,)) of every array, in that order: ``(n, *row shape)`` each."""
+    def gather(self, ids: Array, names: Sequence[str]) -> dict[str, Array]:
+        """Return the rows `ids` (int64, shape (n,)) of some arrays, in that order: ``(n, *row shape)`` each."""
         partitions = np.searchsorted(self._bases, ids, side="right") - 1
         offsets = ids - self._bases[partitions]
         order = np.argsort(partitions, kind="stable")
         runs = np.flatnonzero(np.diff(partitions[order])) + 1
         groups = np.split(order, runs) if len(ids) else []
-        rows = {name: self._gather(name, partitions, offsets, groups) for name in self.names}
+        rows = {name: self._gather(name, partitions, offsets, groups) for name in names}
         self._pages.bound()
         return rows
 
@@ -185,6 +182,8 @@ class Reader:
         Which share of every global batch to read.
     mapped_bytes : int, optional
         As of `SpooledRows`.
+    weighing : Weighing, optional
+        How the rows are weighed, where they do not count the same.
     """
 
     def __init__(
@@ -195,11 +194,15 @@ class Reader:
         rank: int,
         size: int,
         mapped_bytes: Optional[int] = None,
+        *,
+        weighing: Weighing = UNWEIGHED,
     ) -> None:
         self.plan: Plan = data.plan
-        self.rows = SpooledRows(data, (*features, *labels), mapped_bytes)
         self.features = tuple(column.name for column in features)
         self.labels = tuple(column.name for column in labels)
+        names = dict.fromkeys((*self.features, *self.labels, *weighing.arrays))
+        self.rows = SpooledRows(data, tuple(names), mapped_bytes)
+        self._weighing = weighing
         self.local_rows = plans.rows_of_share(data.plan.batch_size, size)
         self._rank, self._size = rank, size
 
@@ -222,7 +225,7 @@ class Reader:
         mine = plans.share(ids, self._rank, self._size)
         after = len(ids) * (self._rank + 1) // self._size
         padding = ids[(after + np.arange(self.local_rows - len(mine))) % len(ids)]
-        arrays = self.rows.gather(np.concatenate([mine, padding]))
+        arrays = self.rows.gather(np.concatenate([mine, padding]), (*self.features, *self.labels))
         return Batch(
             epoch=epoch,
             step=step,
@@ -231,70 +234,35 @@ class Reader:
             real_rows=len(mine),
             global_rows=len(ids),
             ids=mine,
+            weights=self._weigh(ids),
         )
 
+    def is_weightless(self) -> bool:
+        """Tell whether there are rows and none counts, as all have weight 0."""
+        if not self._weighing.arrays or not self.plan.rows:
+            return False
+        batches = (self.rows.gather(ids, self._weighing.arrays) for ids in self.plan.batches(epoch=0))
+        return not any(self._weighing.in_loss(rows).any() for rows in batches)
 
-class Prefetch:
-    """Runs an iterator of batches ahead, in a thread of its own.
+    def _weigh(self, ids: Array) -> Optional[RowWeights]:
+        """Return what this rank's rows of the global batch `ids` count.
 
-    Two batches are read ahead, so that one is ready even when the reading thread gets the interpreter late. The queues
-    are those written in C: a lock held by a thread that waits for the interpreter would cost milliseconds.
+        Every rank reads the weights of the whole batch: they are small, and what one sums alone all know at once.
+        """
+        if not self._weighing.arrays:
+            return None
+        rows = self.rows.gather(ids, self._weighing.arrays)
+        in_loss = self._weighing.in_loss(rows)
+        in_metrics = self._weighing.in_metrics(rows)
+        return RowWeights(
+            in_loss=self._share(in_loss),
+            in_metrics=None if in_metrics is None else self._share(in_metrics),
+            mean=float(in_loss.mean()),
+        )
 
-    Attributes
-    ----------
-    waited_s : float
-        Seconds the consumer has waited for a batch.
-    """
-
-    AHEAD = 2
-
-    def __init__(self, batches: Iterator[Batch]) -> None:
-        self._batches = batches
-        self._ready: queue.SimpleQueue[tuple[Optional[Batch], Optional[BaseException]]] = queue.SimpleQueue()
-        self._room: queue.SimpleQueue[bool] = queue.SimpleQueue()
-        for _ in range(self.AHEAD):
-            self._room.put(True)
-        self.waited_s = 0.0
-        self._thread = threading.Thread(target=self._run, name="mxspark-reader", daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        try:
-            while self._room.get():
-                batch = next(self._batches, None)
-                self._ready.put((batch, None))
-                if batch is None:
-                    return
-        except BaseException as error:  # handed to the consumer, which raises it
-            self._ready.put((None, error))
-
-    def __iter__(self) -> Iterator[Batch]:
-        """Yield the batches; an exception of the reading thread is raised here."""
-        while True:
-            start = time.monotonic()
-            batch, error = self._ready.get()
-            self.waited_s += time.monotonic() - start
-            if error is not None:
-                raise error
-            if batch is None:
-                return
-            self._room.put(True)
-            yield batch
-
-    def __enter__(self) -> Prefetch:
-        return self
-
-    def __exit__(
-        self, kind: Optional[type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Stop the thread; what it has read ahead is dropped."""
-        with contextlib.suppress(queue.Empty):
-            while True:
-                self._room.get_nowait()
-        self._room.put(False)
-        self._thread.join(_STOP_S)
-        if self._thread.is_alive():
-            raise InternalError(f"the reading thread did not stop within {_STOP_S:g} s")
+    def _share(self, weights: Array) -> Array:
+        """Return this rank's part of what belongs to a global batch, with zeros for padding."""
+        mine = plans.share(weights, self._rank, self._size)
+        padded = np.zeros(self.local_rows)
+        padded[: len(mine)] = mine
+        return padded

@@ -27,6 +27,8 @@ class ColumnSpec:
         Factor every value is multiplied with while spooling.
     classes : int or None
         For a label: values must be whole numbers in ``[0, classes)``.
+    is_weight : bool
+        Whether it is what the rows count, ``data.weight``: no value may be negative.
     """
 
     name: str
@@ -35,6 +37,7 @@ class ColumnSpec:
     dtype: str
     scale: float = 1.0
     classes: Optional[int] = None
+    is_weight: bool = False
 
 
 @dataclass(frozen=True)
@@ -110,7 +113,7 @@ class RowProblem:
     column : str
         Source column; "" for an element of an RDD that is unusable as a whole.
     kind : str
-        One of ``null``, ``not finite``, ``ragged``, ``shape``, ``label``, ``type``.
+        One of ``null``, ``not finite``, ``ragged``, ``shape``, ``label``, ``weight``, ``type``.
     count : int
         Rows with this problem in this partition.
     first_row : int

@@ -61,7 +61,7 @@ class ArrayWriter:
     def __init__(self, folder: Path, spec: ColumnSpec, label: bool) -> None:
         self.spec = spec
         self.tally = Tally()
-        self._target = Target(spec.dtype, spec.scale, spec.classes, label)
+        self._target = Target(spec.dtype, spec.scale, spec.classes, label, spec.is_weight)
         self._shape = (len(spec.columns),) if spec.shape is None and len(spec.columns) > 1 else spec.shape
         self._crc = 0
         self._minimum = math.inf

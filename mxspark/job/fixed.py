@@ -63,6 +63,10 @@ class Components(Protocol):
         """What the network begins with."""
 
     @property
+    def class_weights(self) -> Any:
+        """What the rows of a class count: a mapping or pairs, if any."""
+
+    @property
     def metrics(self) -> tuple[Component, ...]:
         """What is measured."""
 
@@ -76,12 +80,18 @@ def options(training: Components) -> dict[str, Any]:
             given.update(_of(f"training.{key}", component))
     for place, metric in enumerate(training.metrics):
         given.update(_of(f"training.metrics.{place}", metric))
+    given.update(_class_weights(training))
     return {key: codec.encode(value) for key, value in given.items()}
 
 
-def options_of_loss(loss: Component) -> dict[str, Any]:
-    """Return the options of a loss by their keys; they are fixed, as the loss is."""
-    return {f"training.loss.{option}": codec.encode(value) for option, value in loss.options.items()}
+def options_of_loss(training: Components) -> dict[str, Any]:
+    """Return the options of a loss by their keys, and what classes count in it; they are fixed, as the loss is."""
+    options = {f"training.loss.{option}": codec.encode(value) for option, value in training.loss.options.items()}
+    return {**options, **_class_weights(training)}
+
+
+def _class_weights(training: Components) -> dict[str, float]:
+    return {f"training.class_weights.{number}": weight for number, weight in dict(training.class_weights or ()).items()}
 
 
 def _of(key: str, component: Component) -> dict[str, Any]:

@@ -54,6 +54,9 @@ _BINARY = Takes("0 and 1", 0.0, 1.0, is_whole=True)
 _DISTRIBUTION = Takes("one probability a class, adding up to 1 in every row", 0.0, 1.0, is_distribution=True)
 _SEQUENCE = Takes("a list of class indices from 0 on in every row, then -1", -1.0, is_whole=True, is_list=True)
 
+#: What says a class.
+OF_CLASSES = (_INDICES, _UNIT, _SIGNED, _BINARY)
+
 #: The option of a loss that changes what a label means, with its default.
 MEANING: dict[str, tuple[str, Any]] = {
     "softmax_cross_entropy": ("sparse_label", True),
@@ -144,6 +147,11 @@ def takes(loss: Component) -> Optional[Takes]:
     return TABLE[loss.name, loss.options.get(option, default)]
 
 
+def is_class_index(loss: Component) -> bool:
+    """Tell whether the label of a loss is the index of an output."""
+    return takes(loss) is _INDICES
+
+
 def seen(name: str, spools: Sequence[SpoolReady]) -> Optional[Seen]:
     """Return what the spooled rows of a label hold; None where there is no row."""
     files = [file for spool in spools if spool.rows for file in spool.files if file.name == name]
@@ -182,10 +190,13 @@ def too_many_labels(loss: Component, names: Sequence[str]) -> Optional[str]:
     if loss.function is not None or len(names) < 2:
         return None
     listed = ", ".join(names)
+    instead = [f"set data.weight: {names[1]} if it is what a row counts"]
+    if takes(loss) is ANY:
+        instead.append(f"make one array column of several targets, F.array({', '.join(map(repr, names))})")
+    instead.append(f"give a function (output, {listed}) that returns one value a row")
     return (
         f"data.label: {listed} are {len(names)} labels, but training.loss {loss.name} takes one, and would take "
-        f"{names[1]!r} for a weight or a length; leave one, or give a function (output, {listed}) that returns one "
-        "value a row"
+        f"{names[1]!r} for a weight or a length: leave one and {', or '.join(instead)}"
     )
 
 

@@ -45,8 +45,27 @@ def known_direction(metric: Component) -> Optional[str]:
     """Return ``max`` or ``min``, whichever is better for a metric; None for a function that only the user knows."""
     if metric.function is None:
         return catalog.METRICS[metric.name].better
+    return OF_MXNET.get(_class_of_mxnet(metric))
+
+
+def unweighable(metrics: Sequence[Component], weighed_by: Optional[str]) -> list[str]:
+    """Return one line for each metric that is known not to weigh rows, where the key `weighed_by` does."""
+    found = [metric.name for metric in metrics if weighed_by is not None and _class_of_mxnet(metric)]
+    return [cannot_weigh(name, str(weighed_by)) for name in found]
+
+
+def cannot_weigh(name: str, weighed_by: str) -> str:
+    """Say that an ``mxnet.metric.EvalMetric`` counts every row the same."""
+    return (
+        f"training.metrics: {name} is an mxnet.metric.EvalMetric, which counts every row the same, but {weighed_by} "
+        "weighs the rows; use a named metric, or a function (labels, outputs) that returns one value a row"
+    )
+
+
+def _class_of_mxnet(metric: Component) -> str:
+    """Return the name of what a job takes from ``mxnet.metric``; nothing of named metrics and other functions."""
     module, _, name = metric.name.replace(":", ".").rpartition(".")
-    return OF_MXNET.get(name) if module == "mxnet.metric" else None
+    return name if metric.function is not None and module == "mxnet.metric" else ""
 
 
 def directions(metrics: Sequence[Component]) -> dict[str, str]:

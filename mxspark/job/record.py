@@ -33,6 +33,8 @@ class JobSettings:
         Share of the rows drawn for validation.
     shuffle, block_rows, window_blocks
         Of the plan.
+    weight : ColumnSpec or None
+        What the rows count, if they do not count the same.
     """
 
     training: dict[str, str]
@@ -44,6 +46,7 @@ class JobSettings:
     shuffle: bool
     block_rows: int
     window_blocks: int
+    weight: Optional[ColumnSpec] = None
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any, Callable, Optional
 
 from mxspark.data.dataset import DataSet
 from mxspark.data.spool import ColumnSpec
+from mxspark.data.weights import Weighing
 from mxspark.job.digest import digest_of
 from mxspark.protocol.specs import AgentSpec, DriverAgentSpec, Limits, RoleSpec
 
@@ -113,7 +114,10 @@ class BestBy:
 
 @dataclass(frozen=True)
 class TrainingSpec:
-    """What to train and how; see ``conf/job.yaml`` for the meaning of each. `loop` is a row of `loops.LOOPS`."""
+    """What to train and how; see ``conf/job.yaml`` for the meaning of each. `loop` is a row of `loops.LOOPS`.
+
+    `class_weights` are pairs of a class and its weight.
+    """
 
     network: Function
     loss: Component
@@ -125,6 +129,7 @@ class TrainingSpec:
     epochs: int
     seed: int
     loop: str = "gluon"
+    class_weights: tuple[tuple[int, float], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -163,6 +168,8 @@ class WorkerSpec:
         How often at most a worker says how far it is.
     graph : tuple of str or None
         What the network of this job computes, where that is known; another one is refused.
+    weight : ColumnSpec or None
+        What the rows count, in loss and metrics; None where they count the same.
     """
 
     run_id: str
@@ -179,3 +186,16 @@ class WorkerSpec:
     mapped_bytes: Optional[int] = None
     beat_s: float = 0.2
     graph: Optional[tuple[str, ...]] = None
+    weight: Optional[ColumnSpec] = None
+
+    @property
+    def weighed_by(self) -> Optional[str]:
+        """The key of the job that weighs its rows in metrics too."""
+        return None if self.weight is None else "data.weight"
+
+    @property
+    def weighing(self) -> Weighing:
+        """How the rows are weighed."""
+        column = None if self.weight is None else self.weight.name
+        classes = self.training.class_weights
+        return Weighing(column, self.labels[0].name if classes else None, classes)

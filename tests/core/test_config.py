@@ -229,7 +229,8 @@ def test_the_documented_job_is_complete_and_says_the_true_defaults() -> None:
             said = documented[name][key]
             named = getattr(true, "name", true) if key in ("initializer",) else true
             assert said == (list(named) if isinstance(named, tuple) else named) or (name, key) in SHOWN_BY_EXAMPLE
-    from mxspark.config.sections import BestBySection, Feature, Label, Validation
+    from mxspark.config.data_section import Feature, Label, Validation
+    from mxspark.config.sections import BestBySection
 
     assert set(documented["data"]["features"]["pixels"]) == keys_of(Feature)
     assert set(documented["data"]["label"]["digit"]) == keys_of(Label)

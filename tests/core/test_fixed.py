@@ -7,6 +7,7 @@ from typing import Any, Callable
 import pytest
 from job_records import RECORD, a_run
 
+from mxspark.config import resolve
 from mxspark.config.job_config import JobConfig
 from mxspark.errors import JobDirError
 from mxspark.job import fixed
@@ -38,6 +39,16 @@ def test_every_option_is_told_by_its_key_and_what_was_not_given_as_such() -> Non
         "training.schedule: not set -> factor",
         "training.schedule.step: not set -> 5",
     ]
+
+
+def test_weights_of_classes_are_options_of_the_loss() -> None:
+    before = job(loss="hinge", class_weights={-1: 1, 1: 3})
+    now = job(loss="hinge", class_weights={1: 9})
+    lines = ["training.class_weights.-1: 1.0 -> not set", "training.class_weights.1: 3.0 -> 9.0"]
+    for of in (fixed.options, fixed.options_of_loss):
+        assert fixed.changes(of(before.training), of(now.training)) == lines
+        assert of(resolve.training_spec(now)) == of(now.training)
+    assert fixed.options_of_loss(job().training) == {}
 
 
 def test_another_graph_is_told_by_its_first_difference() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from job_records import RECORD, SETTINGS, a_run
 
-from mxspark.data.spool import SpoolFile, SpoolReady
+from mxspark.data.spool import ColumnSpec, SpoolFile, SpoolReady
 from mxspark.errors import JobDirError
 from mxspark.job.record import DataRecord, JobRecord, differences, job_id
 from mxspark.jobdir.layout import JobDir, preflight
@@ -157,6 +157,7 @@ def test_every_key_of_the_record_is_compared() -> None:
     changes = {
         "training": {}, "batch_size": 1, "seed": 1, "features": (), "labels": (),
         "validation_fraction": 0.5, "shuffle": False, "block_rows": 1, "window_blocks": 1,
+        "weight": ColumnSpec("w", ("w",), (), "float32", is_weight=True),
     }  # fmt: skip
     assert set(changes) == {field.name for field in dataclasses.fields(SETTINGS)}
     for key, value in changes.items():

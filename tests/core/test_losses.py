@@ -143,8 +143,9 @@ def test_a_second_label_of_a_named_loss_is_refused_by_name() -> None:
     with pytest.raises(ConfigError) as caught:
         JobConfig.from_dict(raw)
     assert str(caught.value).endswith(
-        "data.label: y, w are 2 labels, but training.loss l2 takes one, and would take 'w' for a weight or a length; "
-        "leave one, or give a function (output, y, w) that returns one value a row"
+        "data.label: y, w are 2 labels, but training.loss l2 takes one, and would take 'w' for a weight or a length: "
+        "leave one and set data.weight: w if it is what a row counts, or make one array column of several targets, "
+        "F.array('y', 'w'), or give a function (output, y, w) that returns one value a row"
     )
     raw["training"]["loss"] = "my.module:loss"
     assert len(JobConfig.from_dict(raw).labels()) == 2

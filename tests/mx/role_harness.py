@@ -83,6 +83,7 @@ def make_spec(
     fraction: float = 0.0,
     every_epochs: Optional[int] = None,
     every_steps: Optional[int] = None,
+    class_weights: Optional[dict[int, float]] = None,
 ) -> WorkerSpec:
     """Write spools below `folder` and describe a job over them; `size` is filled in by `run_group`."""
     arrays = digits(sum(counts)) if arrays is None else arrays
@@ -92,6 +93,7 @@ def make_spec(
             "data": {
                 "features": {"pixels": _column(arrays["pixels"], dtype)},
                 "label": {"digit": _column(arrays["digit"])},
+                "weight": {"weight": {"dtype": arrays["weight"].dtype.name}} if "weight" in arrays else None,
                 "validation": {"fraction": fraction},
                 "block_rows": 16,
                 "window_rows": 64,
@@ -99,6 +101,7 @@ def make_spec(
             "training": {
                 "network": network if callable(network) else f"role_jobs:{network}",
                 "loss": loss or "softmax_cross_entropy",
+                "class_weights": class_weights,
                 "optimizer": optimizer or {"name": "sgd", "learning_rate": 0.1, "momentum": 0.9, "wd": 1e-4},
                 "schedule": schedule,
                 "metrics": list(metrics),

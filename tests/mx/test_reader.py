@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from role_harness import digits, make_spec
 
 from mxspark.data.dataset import DataSet
-from mxspark.data.reader import Prefetch, Reader, SpooledRows, shared_bytes
+from mxspark.data.prefetch import Prefetch
+from mxspark.data.reader import Reader, SpooledRows, shared_bytes
 from mxspark.errors import DataError, InternalError
 
 
@@ -64,10 +65,10 @@ def test_reading_starts_anywhere(uneven):
 
 
 def test_gathered_rows_keep_the_order_asked_for(uneven):
-    rows = SpooledRows(uneven.training_data, uneven.features)
+    rows = SpooledRows(uneven.training_data, ["pixels"])
     ids = np.array([94, 0, 45, 5, 94, 46, 44, 3])
-    np.testing.assert_array_equal(rows.gather(ids)["pixels"], digits(95)["pixels"][ids])
-    assert rows.gather(ids[:0])["pixels"].shape == (0, 1, 8, 8)
+    np.testing.assert_array_equal(rows.gather(ids, ["pixels"])["pixels"], digits(95)["pixels"][ids])
+    assert rows.gather(ids[:0], ["pixels"])["pixels"].shape == (0, 1, 8, 8)
 
 
 def test_mapped_pages_are_let_go_before_they_count_as_much_memory(tmp_path):

@@ -58,3 +58,36 @@ def test_what_the_message_advises_trains_what_was_meant(spark: SparkSession, tmp
     (weight, bias) = (value.data().asnumpy() for value in result.model.load().collect_params().values())
     # at zero weights every row's hinge pulls: the mean of y * x is 1.5, at the default rate of 0.01
     np.testing.assert_allclose((weight.item(), bias.item()), (0.015, 0.0), atol=1e-7)
+
+
+def test_weights_weigh_rows_of_a_data_frame_and_of_an_rdd_on_all_workers(spark: SparkSession, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(64, 2)).astype(np.float32)
+    y = x @ [2.0, -1.0] + rng.normal(size=64)
+    w = np.where(np.arange(64) % 4 == 0, 5.0, 0.1)
+    rows = [(x[i].tolist(), float(y[i]), float(w[i])) for i in range(64)]
+    frame = spark.createDataFrame(rows, "x array<float>, y double, w double").repartition(3)
+    frame.limit(20).write.parquet(str(tmp_path / "validation"))
+    seen = frame.limit(20).collect()
+    pull = (x * (-y * w)[:, None]).sum(0) / w.sum()
+    expected = np.append(-0.01 * pull, 0.01 * (y * w).sum() / w.sum())
+    for number, data in enumerate((frame, spark.sparkContext.parallelize(rows, 3))):
+        result = mxspark.train(
+            data,
+            job={"dir": str(tmp_path / str(number))},
+            data={
+                "features": {"x": {"shape": [2]}}, "label": "y", "weight": "w",
+                "validation": {"path": str(tmp_path / "validation")},
+            },
+            training={"network": linear(), "loss": "l2", "initializer": "zeros", "batch_size": 64},
+            cluster={"num_workers": 2},
+            report={"progress": "off"},
+            checkpoint={"every_epochs": None},
+        )  # fmt: skip
+        assert result.model is not None
+        found = np.concatenate([p.data().asnumpy().ravel() for p in result.model.load().collect_params().values()])
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-7)
+        losses = [0.5 * (np.dot(row.x, expected[:2]) + expected[2] - row.y) ** 2 for row in seen]
+        weighted = np.average(losses, weights=[row.w for row in seen])
+        assert result.metrics["validation"]["last"]["loss"] == pytest.approx(weighted, rel=1e-4)
+        assert result.metrics["training"]["last"]["loss"] == pytest.approx(np.average(y**2 / 2, weights=w), rel=1e-4)

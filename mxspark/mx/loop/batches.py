@@ -10,7 +10,8 @@ import mxnet as mx
 import numpy as np
 from mxnet.base import _LIB, check_call
 
-from mxspark.data.reader import Array, Batch, Prefetch, Reader
+from mxspark.data.prefetch import Prefetch
+from mxspark.data.reader import Array, Batch, Reader
 
 
 def to_ndarray(array: Array) -> mx.nd.NDArray:

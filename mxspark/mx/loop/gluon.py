@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Callable, Optional
 
 import numpy as np
 
-from mxspark.data.dataset import DataSet
 from mxspark.data.reader import Reader
 from mxspark.data.signature import input_names
 from mxspark.errors import InputError
@@ -17,15 +17,18 @@ from mxspark.job import fixed
 from mxspark.job.spec import Restore, WorkerSpec
 from mxspark.mx.exchange.base import Exchange
 from mxspark.mx.loop.base import EpochLoop
-from mxspark.mx.loop.batches import GluonBatch, GluonBatches
+from mxspark.mx.loop.batches import GluonBatch
 from mxspark.mx.loop.first_steps import FirstSteps
 from mxspark.mx.loop.metrics import Array, Metrics
 from mxspark.mx.loop.notes import Notes
+from mxspark.mx.loop.rows import open_rows
+from mxspark.mx.loop.rowwise import RowwiseLoss
 from mxspark.mx.loop.step import Stepper
 from mxspark.mx.loop.validation import Validation
 from mxspark.mx.model import ids
 from mxspark.mx.model import network as networks
 from mxspark.mx.model.export import stage_model
+from mxspark.mx.model.label_order import ordered
 from mxspark.mx.model.network import Network
 from mxspark.mx.runtime.agent_channel import AgentChannel
 from mxspark.mx.runtime.attribution import training_code
@@ -50,7 +53,7 @@ class EpochMetrics:
     """Metrics of an epoch: what this rank has counted since it was last gathered, and what all had until then."""
 
     def __init__(self, spec: WorkerSpec, exchange: Exchange) -> None:
-        self.own = Metrics(spec.training.metrics)
+        self.own = Metrics(spec.training.metrics, spec.weighed_by)
         self._names = [metric.name for metric in spec.training.metrics]
         self._exchange = exchange
         self._gathered = np.zeros_like(self.own.sums())
@@ -105,7 +108,7 @@ class GluonTrainable:
         training = spec.training
         self._spec = spec
         self._exchange = exchange
-        self._batches = _open(spec, exchange, spec.training_data)
+        self._batches = open_rows(spec, exchange, spec.training_data)
         if not self.rows_per_epoch:
             raise InputError("there is no row to train on: check data.path and data.validation")
         # Rows before the network: the shapes of its parameters follow from theirs.
@@ -249,17 +252,11 @@ class GluonTrainable:
         return stage_model(folder, self._network.block, self._spec, kind, step=step, epoch=epoch)
 
 
-def _open(spec: WorkerSpec, exchange: Exchange, data: DataSet) -> GluonBatches:
-    """Map the rows of this rank."""
-    share = (exchange.rank, exchange.size)
-    return GluonBatches(Reader(data, spec.features, spec.labels, *share, mapped_bytes=spec.mapped_bytes))
-
-
 def _validation(spec: WorkerSpec, exchange: Exchange) -> Optional[Validation]:
     data = spec.validation_data
     if data is None or not data.plan.rows:
         return None
-    return Validation(_open(spec, exchange, data), Metrics(spec.training.metrics))
+    return Validation(open_rows(spec, exchange, data), Metrics(spec.training.metrics, spec.weighed_by))
 
 
 def _note_unused(notes: Notes, spec: WorkerSpec, network: Network) -> None:
@@ -281,7 +278,10 @@ def _build(spec: WorkerSpec, reader: Reader, exchange: Exchange) -> Network:
     other = fixed.other_graph(spec.graph, network.graph) if spec.graph is not None else None
     if other is not None:
         raise InputError(fixed.refusal(spec.training.network.label, other))
+    if spec.training.loss.function is not None:
+        network = replace(network, loss=RowwiseLoss(ordered(network.loss, [label.name for label in spec.labels])))
     for data in filter(None, (spec.training_data, spec.validation_data)):
         networks.check_labels(spec.training, network.output_shapes[0], spec.labels, data)
     ids.check(network, spec, exchange.rank, exchange.size)
+    networks.check_outputs(spec.training, network.output_shapes, spec.labels)
     return network

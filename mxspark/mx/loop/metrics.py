@@ -10,8 +10,8 @@ import mxnet as mx
 import numpy as np
 import numpy.typing as npt
 
-from mxspark.errors import Diverged, TrainingCodeError
-from mxspark.job.metric import LOSS, reported_names
+from mxspark.errors import Diverged, InputError, TrainingCodeError
+from mxspark.job.metric import LOSS, cannot_weigh, reported_names
 from mxspark.job.spec import Component
 from mxspark.mx.model.components import known, needs_two
 
@@ -30,14 +30,23 @@ class Metrics:
     components : sequence of Component
         Names of `catalog.METRICS`; or a function of the user, either ``(labels, outputs)`` → one value a row, on numpy
         arrays, or without required arguments and returning an ``mxnet.metric.EvalMetric``.
+    weighed_by : str, optional
+        The key of the job that weighs the rows: who cannot do so is refused.
     """
 
-    def __init__(self, components: Sequence[Component]) -> None:
-        self._metrics = [_RowMetric(c) if c.function is None else _user_metric(c) for c in components]
+    def __init__(self, components: Sequence[Component], weighed_by: Optional[str] = None) -> None:
+        self._metrics = [_RowMetric(c) if c.function is None else _user_metric(c, weighed_by) for c in components]
         self._names = reported_names(components)
         self._sums = np.zeros(2 + 2 * len(self._metrics))
 
-    def add(self, loss: Array, outputs: Arrays, labels: Arrays) -> None:
+    def add(
+        self,
+        loss: Array,
+        outputs: Arrays,
+        labels: Arrays,
+        weights: Optional[Array] = None,
+        loss_weights: Optional[Array] = None,
+    ) -> None:
         """Count rows.
 
         Parameters
@@ -46,6 +55,10 @@ class Metrics:
             One value a row; rows that only pad a batch are left out here and below.
         outputs, labels : list of ndarray, each of shape (n, …)
             What the network gave, and what it should have.
+        weights : ndarray, shape (n,), optional
+            What each row counts; without them each counts 1.
+        loss_weights : ndarray, shape (n,), optional
+            What it counts in the loss, where that is something else.
 
         Raises
         ------
@@ -54,15 +67,19 @@ class Metrics:
         """
         if len(loss) == 0:
             return
-        self._sums[0] += len(loss)
-        self._sums[1] += np.add.reduce(loss, dtype=np.float64)
+        in_loss = weights if loss_weights is None else loss_weights
+        self._sums[0] += _count(in_loss, len(loss))
+        self._sums[1] += _sum(loss, in_loss)
         for place, metric in enumerate(self._metrics):
-            total, count = metric.sums(outputs, labels, len(loss))
+            total, count = metric.sums(outputs, labels, len(loss), weights)
             self._sums[2 + 2 * place] += total
             self._sums[3 + 2 * place] += count
 
     def sums(self) -> Array:
-        """Return a copy of the sums: float64, shape ``(2 + 2 * metrics,)``: rows, loss, then sum and count of each."""
+        """Return a copy of the sums: float64, shape ``(2 + 2 * metrics,)``: rows, loss, then sum and count of each.
+
+        Of rows that are weighed it is the sum of the weights in place of their number.
+        """
         return self._sums.copy()
 
     def reset(self, sums: Optional[Array] = None) -> None:
@@ -113,8 +130,8 @@ class _RowMetric:
         self._options = {} if self._given else options
         self._values: Any = values or _VALUES[known("metric", component).target]
 
-    def sums(self, outputs: Arrays, labels: Arrays, rows: int) -> tuple[float, float]:
-        """Return the sum over the rows and their number."""
+    def sums(self, outputs: Arrays, labels: Arrays, rows: int, weights: Optional[Array] = None) -> tuple[float, float]:
+        """Return the sum over the rows and their number, or that of weight times value and that of the weights."""
         if self._given:
             values = np.asarray(self._values(_single(labels), _single(outputs)))
             if values.shape != (rows,):
@@ -125,7 +142,7 @@ class _RowMetric:
         else:
             label, output = _pick(self.name, labels, self._label), _pick(self.name, outputs, self._output)
             values = self._values(label, output, **self._options)
-        return float(np.add.reduce(values, dtype=np.float64)), rows
+        return _sum(values, weights), _count(weights, rows)
 
 
 class _EvalMetric:
@@ -135,8 +152,8 @@ class _EvalMetric:
         self.name = component.name
         self._metric = metric
 
-    def sums(self, outputs: Arrays, labels: Arrays, rows: int) -> tuple[float, float]:
-        """Return what the metric adds to its sum and its number of instances for these rows."""
+    def sums(self, outputs: Arrays, labels: Arrays, rows: int, weights: Optional[Array] = None) -> tuple[float, float]:
+        """Return what the metric adds to its sum and its number of instances for these rows, which have no weights."""
         self._metric.reset()
         self._metric.update(*([mx.nd.array(a, dtype=a.dtype) for a in arrays] for arrays in (labels, outputs)))
         return float(self._metric.sum_metric), float(self._metric.num_inst)
@@ -205,13 +222,15 @@ _VALUES = {
 }
 
 
-def _user_metric(component: Component) -> Any:
+def _user_metric(component: Component, weighed_by: Optional[str]) -> Any:
     assert component.function is not None
     loaded = component.function.load()
     if needs_two(loaded):
         return _RowMetric(component, loaded)
     made = loaded(**component.options)
     if isinstance(made, mx.metric.EvalMetric):
+        if weighed_by is not None:
+            raise InputError(cannot_weigh(component.name, weighed_by))
         return _EvalMetric(component, made)
     if callable(made) and not isinstance(made, type):
         return _RowMetric(component, made)
@@ -255,6 +274,15 @@ def _row_mean(values: Any) -> Any:
 
 def _single(arrays: Arrays) -> Any:
     return arrays[0] if len(arrays) == 1 else arrays
+
+
+def _sum(values: Any, weights: Optional[Array]) -> float:
+    """Return the sum over rows, in float64."""
+    return float(np.add.reduce(values if weights is None else values * weights, dtype=np.float64))
+
+
+def _count(weights: Optional[Array], rows: int) -> float:
+    return rows if weights is None else float(np.add.reduce(weights))
 
 
 def _mean(total: float, count: float) -> float:

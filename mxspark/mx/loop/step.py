@@ -11,11 +11,11 @@ import numpy as np
 from mxnet import autograd
 
 from mxspark.data.reader import Array, Batch
-from mxspark.errors import TrainingCodeError
 from mxspark.mx.exchange.base import Exchange
-from mxspark.mx.loop.batches import GluonBatch
+from mxspark.mx.loop.batches import GluonBatch, to_ndarray
 from mxspark.mx.loop.first_steps import FirstSteps
 from mxspark.mx.loop.metrics import Metrics
+from mxspark.mx.loop.rowwise import flatten, require_one_value_a_row
 from mxspark.mx.model.network import Network, seed_step
 from mxspark.mx.runtime.attribution import training_code
 from mxspark.mx.state.finite import Finite
@@ -26,21 +26,8 @@ def forward(network: Network, batch: GluonBatch) -> tuple[list[mx.nd.NDArray], m
     """Return the network's outputs and one loss a row, shape (local_rows,)."""
     outputs = network.block(*batch.inputs)
     losses = network.loss(outputs, *batch.labels)
-    rows = batch.inputs[0].shape[0]
-    if not isinstance(losses, mx.nd.NDArray) or losses.shape != (rows,):
-        seen = f"shape {losses.shape}" if isinstance(losses, mx.nd.NDArray) else f"a {type(losses).__name__}"
-        raise TrainingCodeError(
-            f"the loss gave {seen} for {rows} rows, where one value a row, shape ({rows},), is needed to tell "
-            "apart rows that only pad a batch: reduce over every axis but the first"
-        )
+    require_one_value_a_row(losses, outputs, batch.labels, batch.inputs[0].shape[0])
     return flatten(outputs), losses
-
-
-def flatten(outputs: Any) -> list[mx.nd.NDArray]:
-    """Return the arrays of a network's output in order, however it is nested."""
-    if isinstance(outputs, (list, tuple)):
-        return [array for part in outputs for array in flatten(part)]
-    return [outputs]
 
 
 @dataclass(frozen=True)
@@ -60,11 +47,17 @@ def count(metrics: Metrics, issued: Issued, finite: Finite, when: str) -> Array:
     Diverged
         If the loss of a row is not finite; `when` says of which step. Before metrics of the user's see that row.
     """
-    rows = issued.batch.real_rows
-    losses: Array = issued.losses.asnumpy()[:rows]
+    batch = issued.batch
+    real = slice(0, batch.real_rows)
+    losses: Array = issued.losses.asnumpy()[real]
     finite.check_loss(losses, issued.outputs, when)
+    weights = batch.weights
     metrics.add(
-        losses, [array.asnumpy()[:rows] for array in issued.outputs], [array[:rows] for array in issued.batch.labels]
+        losses,
+        [array.asnumpy()[real] for array in issued.outputs],
+        [array[real] for array in batch.labels],
+        None if weights is None or weights.in_metrics is None else weights.in_metrics[real],
+        None if weights is None else weights.in_loss[real],
     )
     return losses
 
@@ -139,8 +132,16 @@ def _clear_stale(trained: Sequence[Any]) -> None:
 
 
 def _row_weights(batch: Batch, losses: mx.nd.NDArray) -> Optional[mx.nd.NDArray]:
-    """Return the weight of each row's loss: 1 for a real row, 0 for padding; None where all are real."""
+    """Return the weight of each row's loss: 1 for a real row, 0 for padding; None where all are real.
+
+    Weights of the user's are divided by their mean over the whole step. The update divides by its rows, which makes it
+    the sum of weight times loss over the sum of the weights; gradients have the size of those of rows that all count
+    the same, whatever the unit of the weights. In a step in which no row counts all gradients are zero.
+    """
     rows = losses.shape[0]
+    if batch.weights is not None:
+        shares = batch.weights.in_loss / (batch.weights.mean or 1.0)
+        return to_ndarray(shares.astype(losses.dtype))
     if batch.real_rows == rows:
         return None
     weights: Array = (np.arange(rows) < batch.real_rows).astype(losses.dtype)

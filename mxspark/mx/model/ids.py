@@ -84,12 +84,13 @@ class _Rows:
         """Return what the ids of some rows are, one `Seen` a lookup; all lookups are of kept values, or none."""
         traced, seen = self.traced, [Seen() for _ in lookups]
         names = sorted({name for lookup in lookups for name in lookup.inputs})
-        spooled = SpooledRows(self.data, [traced.columns[name] for name in names], self.mapped_bytes)
+        columns = [traced.columns[name].name for name in names]
+        spooled = SpooledRows(self.data, columns, self.mapped_bytes)
         ids = traced.ids_of(lookups)
         constants = {name: value for name, value in traced.constants.items() if name in ids.list_inputs()}
         for chunk in _chunks(rows, _rows_at_a_time(traced, ids, names, len(rows))):
-            arrays = spooled.gather(chunk)
-            inputs = {name: arrays[traced.columns[name].name] for name in names}
+            arrays = spooled.gather(chunk, columns)
+            inputs = {name: arrays[column] for name, column in zip(names, columns)}
             fed = {name: mx.nd.array(array, dtype=array.dtype) for name, array in inputs.items()}
             found = ids.eval(mx.cpu(), **fed, **constants)
             seen = [before.with_(array.asnumpy()) for before, array in zip(seen, found)]

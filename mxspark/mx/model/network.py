@@ -16,8 +16,8 @@ from mxspark.data import plan as plans
 from mxspark.data.dataset import DataSet
 from mxspark.data.signature import input_names
 from mxspark.data.spool import ColumnSpec
-from mxspark.errors import DataError, TrainingCodeError
-from mxspark.job import losses
+from mxspark.errors import DataError, InputError, TrainingCodeError
+from mxspark.job import class_weights, label_shapes, losses
 from mxspark.job.spec import TrainingSpec
 from mxspark.mx.model import components, export
 from mxspark.mx.model import graph as graphs
@@ -193,6 +193,27 @@ def _is_random(node: dict[str, Any]) -> bool:
     if operator == "LeakyReLU":
         return bool(options.get("act_type") == "rrelu")
     return bool(operator in _RANDOM_OPERATORS or operator.startswith(_RANDOM_PREFIXES))
+
+
+def check_outputs(training: TrainingSpec, outputs: Sequence[Sequence[int]], labels: Sequence[ColumnSpec]) -> None:
+    """Refuse outputs and labels of shapes that a named loss does not take: MXNet would broadcast or reshape them.
+
+    Parameters
+    ----------
+    outputs : sequence of sequence of int
+        Shapes of the network's outputs for one batch.
+    """
+    too_many = label_shapes.outputs_problem(training.loss, outputs)
+    if too_many is not None:
+        raise TrainingCodeError(too_many)
+    misfit = label_shapes.problem(training.loss, labels[0], outputs[0])
+    if misfit is not None:
+        raise DataError(misfit)
+    loss = training.loss
+    if losses.is_class_index(loss):
+        beyond = class_weights.beyond(training.class_weights, outputs[0][int(loss.options.get("axis", -1))])
+        if beyond is not None:
+            raise InputError(beyond)
 
 
 def check_labels(training: TrainingSpec, output: Sequence[int], labels: Sequence[ColumnSpec], data: DataSet) -> None:

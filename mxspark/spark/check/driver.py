@@ -125,7 +125,7 @@ class _Checkup:
             self._note("data", "data.path is not set: a DataFrame or RDD comes from Python")
             return None
         run = run_id()
-        columns = (job.features(), job.labels())
+        columns = job.spooled()
         ready = spool_stage.spool(data.limit(1), *columns, run, "check")
         try:
             troubles = spool_stage.problems(ready, *columns)

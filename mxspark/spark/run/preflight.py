@@ -52,7 +52,7 @@ def check(context: RunContext, given: Frames) -> Checked:
     fresh = _fresh(context, storage, storage.qualify(job.job_dir))
     path = layout.preflight(storage, job.job_dir, None if fresh else resolve.settings(job))
     if fresh is None:
-        fixed_file.compare(storage, path, fixed.options_of_loss(job.training.loss))
+        fixed_file.compare(storage, path, fixed.options_of_loss(job.training))
     # whoever is at work there is waited for, or refused, before rows are spooled and slots are taken for nothing
     claim = Claim(storage, path, context.run_info(path), job.job.take_over, say=display.phase)
     claim.wait_until_free()

@@ -129,7 +129,7 @@ class Recorder:
         if isinstance(event, Staged):
             self._publishing.put(dataclasses.replace(event, meta={**event.meta, **self._meta()}))
         elif isinstance(event, Started) and event.graph:
-            loss = fixed.options_of_loss(self._context.job.training.loss)
+            loss = fixed.options_of_loss(self._context.job.training)
             self._publishing.fix(Fixed(event.graph, loss))
         elif isinstance(event, Ended):
             run_folder.write_logs(self._owned, event.logs, event.attempt, self._context.display.phase)

@@ -124,7 +124,7 @@ class Spooled:
         group = f"mxspark-{run_id}-spool-{name}"
         description = f"mxspark {job.job.name}: spool of the {name} rows"
         call = SparkCall(
-            spark, group, description, lambda: stage.spool(data, job.features(), job.labels(), run_id, name)
+            spark, group, description, lambda: stage.spool(data, *job.spooled(), run_id, name)
         )  # fmt: skip
         watch = SpoolWatch(spark, group, self._jvm_pid, job.failure.hang_s, self._context.display.phase)
         # of what a spool that fails has written its tasks remove what they can; the rest is found by the run's name

@@ -48,7 +48,8 @@ def check(job: JobConfig, data: Any, validation: Any) -> None:
     problems = []
     for name, rows in (("data", data), ("validation data", validation)):
         if isinstance(rows, DataFrame):
-            found = columns.check((*job.features(), *job.labels()), stage.fields(rows))
+            features, labels = job.spooled()
+            found = columns.check((*features, *labels), stage.fields(rows))
             problems += [f"{name}: {line}" for line in found]
         elif rows is not None and not isinstance(rows, RDD):
             raise InputError(f"{name} is a {type(rows).__name__}; give a DataFrame, an RDD, or data.path")

@@ -7,7 +7,7 @@ from typing import Optional
 
 from mxspark.config.job_config import JobConfig
 from mxspark.data.spool import SpoolReady
-from mxspark.job import losses
+from mxspark.job import class_weights, losses
 from mxspark.spark.spool import stage
 
 _INT32 = 2**31
@@ -34,25 +34,41 @@ def warnings(job: JobConfig, training: Sequence[SpoolReady]) -> list[str]:
 
 
 def _of(job: JobConfig, ready: Sequence[SpoolReady]) -> list[str]:
-    found = stage.problems(ready, job.features(), job.labels())
+    found = stage.problems(ready, *job.spooled())
     if found:  # what was not spooled has no extremes
         return found
-    return _unmeant(job, ready) + [
-        f"{text}: set {advice}, or {key}.dtype: float32 where that does no harm"
-        for key, text, advice, is_declared in _rounded(job, ready)
-        if not is_declared
-    ]
+    return (
+        _unmeant(job, ready)
+        + _weightless(job, ready)
+        + [
+            f"{text}: set {advice}, or {key}.dtype: float32 where that does no harm"
+            for key, text, advice, is_declared in _rounded(job, ready)
+            if not is_declared
+        ]
+    )
 
 
 def _unmeant(job: JobConfig, ready: Sequence[SpoolReady]) -> list[str]:
     """Return why the loss and the metrics cannot mean their labels."""
     labels = [label.name for label in job.labels()]
-    found = [losses.problem(job.training.loss, labels[0], losses.seen(labels[0], ready))]
+    seen = losses.seen(labels[0], ready)
+    found = [losses.problem(job.training.loss, labels[0], seen)]
+    if job.training.class_weights:
+        found.append(class_weights.label_problem(labels[0], seen))
     for metric in job.training.metrics:
         label = metric.options.get("label", 0)
         if label < len(labels):  # the worker refuses one that is not there
             found.append(losses.metric_problem(metric, labels[label], losses.seen(labels[label], ready)))
     return [line for line in found if line is not None]
+
+
+def _weightless(job: JobConfig, ready: Sequence[SpoolReady]) -> list[str]:
+    """Say that no row counts, where that is so."""
+    weight = job.weight()
+    files = [file for part in ready if part.rows for file in part.files if weight and file.name == weight.name]
+    if weight is None or any(file.maximum for file in files):
+        return []
+    return [f"column {weight.name}: the weight of every row is 0, so that none counts; correct data.weight or the rows"]
 
 
 def _rounded_by_the_loss(job: JobConfig, ready: Sequence[SpoolReady]) -> list[str]:

@@ -67,7 +67,7 @@ def spool(
         An RDD's elements are tuples or lists (features, then labels, in declared order), Rows or dicts (by name),
         LabeledPoints, or 1-D numpy arrays (features flattened in declared order, then labels).
     features, labels : sequence of ColumnSpec
-        Arrays to write; those without a shape take it from the first row.
+        Arrays to write; those without a shape take it from the first row. A weight is the last of the labels.
     run_id, folder_name : str
         The files lie in ``<local dir>/mxspark-<run_id>/<folder_name>``.
 
@@ -214,6 +214,7 @@ _REMEDIES = {
     "ragged": "make all rows of one length, or drop those",
     "shape": "transpose or reshape them, or correct the declared shape; flat rows are taken in its order",
     "label": "map the labels to what is declared, or correct dtype and classes of the label",
+    "weight": "make them 0 or more, for 0 a row counts for nothing, or correct data.weight",
     "type": "turn them into numbers, or correct the declared columns",
 }
 
@@ -224,6 +225,7 @@ _WHAT = {
     "ragged": "of another length",
     "shape": "of another shape",
     "label": "no valid label",
+    "weight": "no valid weight",
 }
 
 

@@ -1,0 +1,34 @@
+"""What the sections of a job's configuration are made of."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from mxspark.config.yaml12 import written
+from mxspark.data.dtypes import refusal
+
+Positive = Annotated[int, Field(gt=0)]
+Seconds = Annotated[float, Field(gt=0)]
+# a number is the text it is written as: a column 007, a version 1.10
+Text = Annotated[str, BeforeValidator(written)]
+NotEmpty = Annotated[str, Field(min_length=1), BeforeValidator(written)]
+# of an option of Spark's a boolean too, in the words of Spark
+SparkText = Annotated[Text, BeforeValidator(lambda value: str(value).lower() if isinstance(value, bool) else value)]
+Shape = tuple[Annotated[int, Field(gt=0)], ...]
+
+
+def _known_dtype(name: str) -> str:
+    if reason := refusal(name):
+        raise ValueError(reason)
+    return name
+
+
+Dtype = Annotated[Text, AfterValidator(_known_dtype)]
+
+
+class Section(BaseModel):
+    """A part of the configuration: frozen, and unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=True)

@@ -1,0 +1,103 @@
+"""The rows of a job, and what their columns become."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from typing import Any, Literal, Optional
+
+from pydantic import Field, field_validator, model_validator
+
+from mxspark.config.base import Dtype, Positive, Section, Shape, SparkText, Text
+from mxspark.config.yaml12 import written
+
+
+class Feature(Section):
+    """A column the network takes."""
+
+    columns: Optional[tuple[Text, ...]] = Field(None, min_length=1)
+    shape: Optional[Shape] = None
+    dtype: Dtype = "float32"
+    scale: float = 1.0
+
+
+class Label(Section):
+    """A column the loss takes."""
+
+    shape: Optional[Shape] = None
+    dtype: Dtype = "float32"
+    scale: float = 1.0
+    classes: Optional[Positive] = None
+
+
+class Weight(Section):
+    """The column of what the rows count."""
+
+    dtype: Dtype = "float32"
+
+
+class Validation(Section):
+    """Where validation rows come from: a share of the data, or data of their own."""
+
+    fraction: float = Field(0.0, ge=0.0, lt=1.0)
+    path: Optional[Text] = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Validation:
+        if self.fraction and self.path:
+            raise ValueError(
+                f"has both fraction={self.fraction} and path={self.path!r}; remove one: a job has one kind of "
+                "validation data"
+            )
+        return self
+
+
+class DataSection(Section):
+    """The rows, and what their columns become."""
+
+    path: Optional[Text] = None
+    format: Text = "parquet"
+    options: dict[Text, SparkText] = Field(default_factory=dict)
+    features: dict[Text, Feature] = Field(min_length=1)
+    label: dict[Text, Label] = Field(min_length=1)
+    weight: Optional[dict[Text, Weight]] = None
+    validation: Validation = Validation(fraction=0.0)
+    shuffle: Literal["rows", "global", "none"] = "rows"
+    block_rows: Positive = 8192
+    window_rows: Positive = 262_144
+
+    @field_validator("features", "label", "weight", mode="before")
+    @classmethod
+    def _names_alone(cls, value: Any) -> Any:
+        """Accept ``label: digit`` and ``features: [a, b]`` for columns that need no options."""
+        value = written(value)
+        if isinstance(value, str):
+            return {value: {}}
+        if isinstance(value, (list, tuple)):
+            names = [written(name) for name in value]
+            wrong = [name for name in names if not isinstance(name, str)]
+            if wrong:
+                raise ValueError(f"found {wrong[0]!r:.80} in a list of columns; put a column of that name into quotes")
+            twice = sorted({name for name in names if names.count(name) > 1})
+            if twice:
+                raise ValueError(f"column {', '.join(twice)} is there twice; remove one of them")
+            return {name: {} for name in names}
+        if isinstance(value, Mapping):
+            return {name: {} if options is None else options for name, options in value.items()}
+        return value
+
+    @field_validator("weight")
+    @classmethod
+    def _one_weight(cls, value: Optional[dict[str, Weight]]) -> Optional[dict[str, Weight]]:
+        if value is not None and len(value) != 1:
+            raise ValueError(f"names {len(value)} columns, {list(value)}, but a row has one weight; name one column")
+        return value
+
+    @model_validator(mode="after")
+    def _distinct(self) -> DataSection:
+        named = {"a feature": set(self.features), "a label": set(self.label), "the weight": set(self.weight or ())}
+        for one, other in itertools.combinations(named, 2):
+            both = sorted(named[one] & named[other])
+            if both:
+                raise ValueError(f"column {', '.join(both)} is both {one} and {other}; remove it from one of them")
+        return self

@@ -1,0 +1,59 @@
+"""Whether a label has the shape that a named loss compares with the output of a network: MXNet would make it fit."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Optional
+
+from mxspark.data.spool import ColumnSpec
+from mxspark.job.spec import Component
+
+
+def problem(loss: Component, label: ColumnSpec, output: Sequence[int]) -> Optional[str]:
+    """Return why a named loss cannot compare a label with an output of shape (rows, ...); None if it can.
+
+    Axes of length 1 do not matter, and flat values are taken in the order of the other's axes. Where both have axes
+    that are others, MXNet would read one in the order of the other.
+    """
+    if loss.function is not None or loss.name == "ctc" or label.shape is None:
+        return None
+    wanted = _wanted(loss, output)
+    if math.prod(label.shape) != math.prod(wanted):
+        return (
+            f"label {label.name!r} has shape {list(label.shape)} in a row, but training.loss {loss.name} with a "
+            f"network whose output is {list(output[1:])} in a row takes {list(wanted)}: give the network that many "
+            "outputs, or correct the label; several columns make one label as an array column, F.array('a', 'b')"
+        )
+    axes = _long_axes(label.shape)
+    others = _long_axes(wanted)
+    if axes == others or min(len(axes), len(others)) < 2:
+        return None
+    return (
+        f"label {label.name!r} has shape {list(label.shape)} in a row where training.loss {loss.name} takes "
+        f"{list(wanted)}, and MXNet would read the one in the order of the other: transpose one of them, or correct "
+        f"data.label.{label.name}.shape"
+    )
+
+
+def outputs_problem(loss: Component, outputs: Sequence[Sequence[int]]) -> Optional[str]:
+    """Return why a named loss cannot take so many outputs; None if it can."""
+    if loss.function is not None or len(outputs) == 1:
+        return None
+    shapes = ", ".join(str(list(shape)) for shape in outputs)
+    return (
+        f"the network has {len(outputs)} outputs, of shape {shapes}, but training.loss {loss.name} takes one: give a "
+        "function (outputs, label) that returns one value a row, or return one array from the network"
+    )
+
+
+def _wanted(loss: Component, output: Sequence[int]) -> tuple[int, ...]:
+    """Return the shape of a row's label."""
+    shape = list(output)
+    if loss.name == "softmax_cross_entropy" and loss.options.get("sparse_label", True):
+        del shape[int(loss.options.get("axis", -1))]
+    return tuple(shape[1:])
+
+
+def _long_axes(shape: Sequence[int]) -> list[int]:
+    return [length for length in shape if length != 1]

@@ -1,0 +1,70 @@
+"""Which label a loss of the user's takes at which place: by their names where it uses them, else in declared order."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import Any, Callable
+
+from mxnet import gluon
+
+from mxspark.errors import TrainingCodeError
+
+Loss = Callable[..., Any]
+_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
+
+def ordered(loss: Loss, labels: Sequence[str]) -> Loss:
+    """Return a loss that takes the labels in the order in which the job declares them.
+
+    A loss whose parameters after the output are named as the labels gets each by its name. Any other gets them in
+    declared order.
+
+    Raises
+    ------
+    TrainingCodeError
+        If a parameter has the name of a label that is given to another, or a label would be taken for MXNet's
+        `sample_weight`.
+    """
+    names = parameters(loss)
+    taken = names[1 : 1 + len(labels)]
+    if sorted(taken) != sorted(labels):
+        _refuse_swapped(names, labels)
+        return loss
+    order = [labels.index(name) for name in taken]
+    if order == list(range(len(labels))):
+        return loss
+    return lambda output, *values: loss(output, *(values[place] for place in order))
+
+
+def parameters(loss: Loss) -> list[str]:
+    """Return the names of the positional parameters of a loss, the output's first; none where they cannot be known."""
+    function: Any = loss
+    skipped = 0
+    if isinstance(loss, gluon.Block):
+        function = loss.forward
+        if isinstance(loss, gluon.HybridBlock) and type(loss).forward is gluon.HybridBlock.forward:
+            function = loss.hybrid_forward
+            skipped = 1  # F, the module of operators
+    try:
+        found = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # one that is written in C
+        return []
+    return [parameter.name for parameter in found if parameter.kind in _POSITIONAL][skipped:]
+
+
+def _refuse_swapped(names: Sequence[str], labels: Sequence[str]) -> None:
+    for place, label in enumerate(labels, 1):
+        given = names[place] if place < len(names) else None
+        if label in names and names.index(label) != place:
+            raise TrainingCodeError(
+                f"the loss takes ({', '.join(names)}), and the label {label!r} would be given to {given!r}, as the job "
+                f"declares its labels in the order {', '.join(labels)}: name all parameters after the output as the "
+                "labels, in any order, or none of them"
+            )
+        if given == "sample_weight" and label != given:
+            raise TrainingCodeError(
+                f"the label {label!r} would be given to the loss as its sample_weight, which MXNet broadcasts: name it "
+                f"as data.weight: {label} in place of a label if it is what a row counts, or give a function "
+                f"(output, {', '.join(labels)}) that returns one value a row"
+            )
