@@ -23,7 +23,8 @@ from mxspark.config.job_config import JobConfig
 from mxspark.data.plan import rows_of_share
 from mxspark.data.spool import ColumnSpec
 from mxspark.errors import ClusterError, InputError, MXSparkError
-from mxspark.jobdir import layout, record_file
+from mxspark.job import fixed
+from mxspark.jobdir import fixed_file, layout, record_file
 from mxspark.protocol import codec
 from mxspark.spark.check import task
 from mxspark.spark.check.task import ProbeOrder
@@ -107,7 +108,10 @@ class _Checkup:
         spark, path = self._facts.spark, self._job.job_dir
         storage = open_storage(path, lambda: hadoop.HadoopStorage(spark), local_run=self._facts.one_machine)
         with _as_it_was(storage, storage.qualify(path)) as qualified:
-            layout.preflight(storage, qualified, None if self._job.job.fresh else resolve.settings(self._job))
+            fresh = self._job.job.fresh
+            layout.preflight(storage, qualified, None if fresh else resolve.settings(self._job))
+            if not fresh:
+                fixed_file.compare(storage, qualified, fixed.options_of_loss(self._job.training))
             self._note("job dir", f"{qualified} can be written, and this job may use it")
             if isinstance(storage, hadoop.HadoopStorage):
                 self._found.append(_clock_of(storage, qualified))
