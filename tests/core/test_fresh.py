@@ -139,6 +139,12 @@ def test_a_try_of_the_same_command_goes_on_until_it_has_come_to_its_end(tmp_path
     assert not is_begun(storage, "/job", OTHER.settings, "dag.task.run"), "it has succeeded, and is wanted once more"
 
 
+def test_by_hand_each_time_is_one_of_its_own() -> None:
+    storage = InMemoryStorage()
+    start_over(storage, "/job")
+    assert not is_begun(storage, "/job", OTHER.settings, None)
+
+
 def test_of_another_job_it_is_said_how_to_start_over() -> None:
     storage = InMemoryStorage()
     JobDir.acquire(storage, "/job", RECORD, a_run())

@@ -43,9 +43,20 @@ def test_the_flags_of_the_command_line_are_keys_of_the_job(tmp_path: Path, monke
     seen = []
     monkeypatch.setattr(train, "_train", lambda *given: seen.append(given) or (Result(SUCCEEDED, "run", ""), 0))
     job = str(tmp_path / "job.yaml")
-    given = ["--config", job, "--set", "job.id=a", "--job-id", "2024.b", "--take-over", "--master", "local[2]"]
+    given = [
+        "--config",
+        job,
+        "--set",
+        "job.id=a",
+        "--job-id",
+        "2024.b",
+        "--take-over",
+        "--fresh",
+        "--master",
+        "local[2]",
+    ]
     assert main.main(["train", *given]) == 0
-    assert seen == [(job, ["job.id=a", 'job.id="2024.b"', "job.take_over=true"], "local[2]")]
+    assert seen == [(job, ["job.id=a", 'job.id="2024.b"', "job.take_over=true", "job.fresh=true"], "local[2]")]
 
 
 def test_a_driver_that_outlived_its_launcher_is_replaced_by_the_next_try_and_ends(tmp_path: Path) -> None:

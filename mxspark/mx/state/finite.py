@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -66,7 +67,8 @@ class Finite:
         Diverged
             Naming the learning rate, the first parameter that is not finite by now, and what to try.
         """
-        if is_finite(loss):
+        # at each step: three microseconds, where a guarded look takes ten
+        if math.isfinite(np.add.reduce(loss, dtype=np.float64)) or is_finite(loss):
             return
         rows = np.flatnonzero(~np.isfinite(loss))
         raise Diverged(
