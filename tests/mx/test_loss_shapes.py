@@ -133,6 +133,8 @@ def test_labels_come_by_name_in_any_order():
 
     value = ordered(Block(), ["amount", "price"])(mx.nd.zeros(1), mx.nd.ones(1) * 10, mx.nd.ones(1))
     assert value.asscalar() == 32
+    graph = ordered(Block(), ["amount", "price"])(*map(mx.sym.var, ("output", "amount", "price")))
+    assert graph.list_arguments() == ["output", "price", "amount"], "who looks at the graph of a loss sees it"
     assert parameters(gluon.loss.L2Loss()) == ["pred", "label", "sample_weight"]
     assert parameters(lambda output, *labels: 0) == ["output"] and parameters(max) == []
 

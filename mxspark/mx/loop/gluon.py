@@ -279,9 +279,12 @@ def _build(spec: WorkerSpec, reader: Reader, exchange: Exchange) -> Network:
     if other is not None:
         raise InputError(fixed.refusal(spec.training.network.label, other))
     if spec.training.loss.function is not None:
-        network = replace(network, loss=RowwiseLoss(ordered(network.loss, [label.name for label in spec.labels])))
+        network = replace(network, loss=ordered(network.loss, [label.name for label in spec.labels]))
     for data in filter(None, (spec.training_data, spec.validation_data)):
         networks.check_labels(spec.training, network.output_shapes[0], spec.labels, data)
     ids.check(network, spec, exchange.rank, exchange.size)
     networks.check_outputs(spec.training, network.output_shapes, spec.labels)
-    return network
+    if spec.training.loss.function is None:
+        return network
+    # last: the graph of a loss that is a block has been looked at by then
+    return replace(network, loss=RowwiseLoss(network.loss))

@@ -34,7 +34,22 @@ def ordered(loss: Loss, labels: Sequence[str]) -> Loss:
     order = [labels.index(name) for name in taken]
     if order == list(range(len(labels))):
         return loss
+    if isinstance(loss, gluon.HybridBlock):
+        return _Reordered(loss, order)
     return lambda output, *values: loss(output, *(values[place] for place in order))
+
+
+class _Reordered(gluon.HybridBlock):  # type: ignore[misc]
+    """A loss whose labels come in another order, and that has a graph as before."""
+
+    def __init__(self, loss: gluon.HybridBlock, order: Sequence[int]) -> None:
+        super().__init__(prefix="")
+        self.loss = loss
+        self._order = tuple(order)
+
+    def hybrid_forward(self, F: Any, output: Any, *labels: Any) -> Any:
+        """Return what the loss gives."""
+        return self.loss(output, *(labels[place] for place in self._order))
 
 
 def parameters(loss: Loss) -> list[str]:
