@@ -72,7 +72,7 @@ class Result:
     history : tuple of EpochEnd
         Metrics of each epoch of this run.
     metrics : dict
-        ``{"training": {"last": {…}, "best": {…}}, "validation": {…}}``.
+        ``{"training": {"last": {…}, "best": {…}}, "validation": {…}}``; a best value only where its direction is known.
     seconds : dict
         Wall time by phase.
     rows_per_s : float
@@ -161,14 +161,15 @@ def _finite(value: Any) -> Any:
 
 
 def summarise(history: tuple[EpochEnd, ...], better: dict[str, str]) -> dict[str, Any]:
-    """Return last and best value of every metric; `better` says ``min`` or ``max`` by metric, ``min`` where silent."""
+    """Return last and best value of every metric; one that `better` has no direction of (min or max) has no best."""
     summary: dict[str, Any] = {}
     for side in ("training", "validation"):
         epochs = [getattr(epoch, side) for epoch in history if getattr(epoch, side)]
         if epochs:
             best = {
-                name: (max if better.get(name, "min") == "max" else min)(epoch[name] for epoch in epochs)
+                name: (max if better[name] == "max" else min)(epoch[name] for epoch in epochs)
                 for name in epochs[-1]
+                if name in better
             }
             summary[side] = {"last": dict(epochs[-1]), "best": best}
     return summary

@@ -8,6 +8,7 @@ from typing import Any, Optional, Union
 
 from mxspark.config.job_config import JobConfig
 from mxspark.config.job_file import merge, read_yaml
+from mxspark.config.sections import BestBySection
 from mxspark.data.dataset import DataSet
 from mxspark.data.plan import EVERY, TRAINING, VALIDATION, Plan
 from mxspark.data.spool import ColumnSpec, SpoolReady
@@ -131,11 +132,25 @@ def worker_spec(
 
 
 def better(job: JobConfig) -> dict[str, str]:
-    """Return for each reported metric whether ``max`` or ``min`` is better; of the user's own, max unless told."""
+    """Return for each reported value whether ``max`` or ``min`` is better, where that is known or told."""
     better = metric.directions(job.training.metrics)
     if job.training.best_by.direction is not None:
         better[job.training.best_metric] = job.training.best_by.direction
     return better
+
+
+def unsaid(job: JobConfig, has_validation: bool) -> list[str]:
+    """Return what names the best epoch in place of a function of which nobody said what is better."""
+    training = job.training
+    first = metric.reported_names(training.metrics)[:1]
+    if not first or training.best_by != BestBySection() or training.best_metric in first:
+        return []
+    if not has_validation and not job.data.validation.fraction:
+        return []
+    return [
+        f"the best epoch is that of the best {training.best_metric}, as of {first[0]} only you know what is better; "
+        f"set training.best_by: {{metric: {first[0]!r}, direction: max}}, or min where less is better"
+    ]
 
 
 def _window_blocks(job: JobConfig) -> int:

@@ -131,7 +131,7 @@ class TrainingSection(Section):
 
     @model_validator(mode="after")
     def _best_is_known(self) -> TrainingSection:
-        known = [metric.LOSS, *metric.reported_names(self.metrics)]
+        known = [metric.LOSS, *metric.value_names(self.metrics)]
         if self.best_metric in known:
             return self
         given = self.best_by.metric
@@ -149,15 +149,20 @@ class TrainingSection(Section):
         )
 
     @model_validator(mode="after")
-    def _direction_is_free(self) -> TrainingSection:
-        """Refuse a direction that contradicts what a metric means."""
+    def _direction_is_known(self) -> TrainingSection:
+        """Refuse a direction that contradicts what a metric means, and one that nobody knows."""
         said, name = self.best_by.direction, self.best_metric
         if said is not None and self.best_by.metric is None and len(self.metrics) > 1:
             # --set training.best_by.direction=... takes the place of a metric that the file names alone
             raise ValueError(
                 f"best_by has the direction {said} and no metric; name it too: best_by: {{metric: {name}}}"
             )
-        means = metric.LOWER if name == metric.LOSS else metric.known_direction(self._metric(name))
+        means = metric.directions(self.metrics).get(name)
+        if said is None and means is None:
+            raise ValueError(
+                f"best_by is {name}, of which only you know what is better; set best_by: {{metric: {name!r}, "
+                "direction: max}, or min where less is better"
+            )
         if said is not None and means is not None and said != means:
             raise ValueError(
                 f"best_by says that {said} is better, but of {name} it is {means}; leave the direction out, or name "
@@ -167,14 +172,13 @@ class TrainingSection(Section):
 
     @property
     def best_metric(self) -> str:
-        """The reported name of the metric that names the best epoch: the first, or the loss, unless given."""
+        """The reported name of what names the best epoch: `metric.default_best`, unless something is given."""
         given, names = self.best_by.metric, metric.reported_names(self.metrics)
         if isinstance(given, Function):
             return next((name for name, one in zip(names, self.metrics) if one.function == given), "")
-        return given or [*names, metric.LOSS][0]
-
-    def _metric(self, name: str) -> Component:
-        return self.metrics[metric.reported_names(self.metrics).index(name)]
+        if given is None and self.best_by.direction is not None:  # of the first metric, then
+            return [*names, metric.LOSS][0]
+        return given or metric.default_best(self.metrics)
 
 
 class CheckpointSection(Section):

@@ -5,7 +5,6 @@ The driver checks a job against these tables without importing MXNet; a test hol
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -13,55 +12,7 @@ from types import MappingProxyType
 from typing import Any, Optional
 
 from mxspark.errors.spelling import closest
-
-
-@dataclass(frozen=True)
-class Option:
-    """One option of a component.
-
-    Attributes
-    ----------
-    kind : str
-        ``number``, ``integer``, ``boolean``, ``text`` or ``integers`` (a list).
-    low, high, open : float, float, str
-        Allowed range of a number; both ends belong to it unless `open` holds ``(`` or ``)``.
-    choices : tuple of str
-        Allowed texts.
-    """
-
-    kind: str = "number"
-    low: float = -math.inf
-    high: float = math.inf
-    open: str = ""
-    choices: tuple[str, ...] = ()
-    required: bool = False
-
-    @property
-    def wanted(self) -> str:
-        """What a value has to be, in words."""
-        if self.choices:
-            return "one of " + ", ".join(self.choices)
-        words = {"number": "a number", "integer": "a whole number", "boolean": "true or false", "text": "a text"}
-        text = words.get(self.kind, "an increasing list of whole numbers")
-        if math.isfinite(self.low) and math.isfinite(self.high):
-            return f"{text} from {self.low:g} to {self.high:g}" + (" (not reaching it)" if ")" in self.open else "")
-        if math.isfinite(self.low):
-            return f"{text} {'above' if '(' in self.open else 'of at least'} {self.low:g}"
-        return text
-
-    def accepts(self, value: Any) -> bool:
-        """Tell whether `value` is one this option can take."""
-        if self.kind == "integers":
-            return _is_increasing(value, self)
-        if self.kind == "text":
-            return isinstance(value, str) and value in self.choices
-        if self.kind == "boolean":
-            return isinstance(value, bool)
-        if isinstance(value, bool) or not isinstance(value, int if self.kind == "integer" else (int, float)):
-            return False
-        above = value > self.low if "(" in self.open else value >= self.low
-        below = value < self.high if ")" in self.open else value <= self.high
-        return bool(math.isfinite(value) and above and below)
+from mxspark.job.option import Option
 
 
 @dataclass(frozen=True)
@@ -71,23 +22,22 @@ class Known:
     Attributes
     ----------
     target : str
-        Name of the class in MXNet's module for this kind; for a metric, of the function in ``mxspark.mx.loop.metrics``.
+        Name of the class in MXNet's module for this kind; for a metric, what it is called in ``mxspark.mx.loop``.
     options : mapping of str to Option
         Everything else is refused.
     better : str
         For a metric: ``max`` or ``min``.
+    parts : mapping of str to str
+        For a metric of several values: the better direction of each, by what follows the metric's name in its own.
+    needs_all : bool
+        For a metric: whether it is worked out from all rows at once, and so of validation rows only.
     """
 
     target: str
     options: Mapping[str, Option] = field(default_factory=dict)
     better: str = "min"
-
-
-def _is_increasing(value: Any, option: Option) -> bool:
-    if not isinstance(value, (list, tuple)) or not value:
-        return False
-    whole = all(isinstance(item, int) and not isinstance(item, bool) and item >= option.low for item in value)
-    return whole and all(before < after for before, after in zip(value, value[1:]))
+    parts: Mapping[str, str] = field(default_factory=dict)
+    needs_all: bool = False
 
 
 def _table(**entries: Known) -> Mapping[str, Known]:
@@ -100,7 +50,7 @@ NOT_NEGATIVE = Option(low=0)
 DECAY = Option(low=0, high=1, open=")")
 BOOLEAN = Option("boolean")
 COUNT = Option("integer", low=0)
-AXIS = Option("integer")
+AXIS = Option("integer", zero_is="the axis of the rows")
 
 _WEIGHT = {"weight": POSITIVE}
 _MARGIN = {"margin": POSITIVE, **_WEIGHT}
@@ -178,18 +128,31 @@ INITIALIZERS = _table(
 )
 
 _WHICH = {"output": COUNT, "label": COUNT}
-_SCORES = Option("text", choices=("scores", "probabilities", "log_probabilities"))
+_OF = {"of": Option("text", choices=("scores", "probabilities", "log_probabilities")), **_WHICH}
+_GUESS = {"threshold": ANY, "class": COUNT, **_WHICH}
+_AVERAGED = {"average": Option("text", choices=("macro", "micro", "weighted")), **_GUESS}
+_RANKING = {"class": COUNT, **_OF}
+_COUNTS = {"tp": "max", "fp": "min", "fn": "min", "tn": "max"}
 
-#: Metrics of ``mxspark.mx.loop.metrics``: means over rows, exact however the rows are divided.
+#: Metrics of ``mxspark.mx.loop``: exact over all rows, however they are divided. See docs/metrics.md.
 METRICS = _table(
     accuracy=Known("accuracy", {"axis": AXIS, **_WHICH}, "max"),
     top_k_accuracy=Known("top_k_accuracy", {"k": Option("integer", low=1, required=True), **_WHICH}, "max"),
     binary_accuracy=Known("binary_accuracy", {"threshold": ANY, **_WHICH}, "max"),
-    cross_entropy=Known("cross_entropy", {"of": _SCORES, **_WHICH}),
-    perplexity=Known("cross_entropy", {"of": _SCORES, **_WHICH}),
+    cross_entropy=Known("cross_entropy", _OF),
+    perplexity=Known("cross_entropy", _OF),
+    log_loss=Known("log_loss", _OF),
     mae=Known("mae", _WHICH),
     mse=Known("mse", _WHICH),
     rmse=Known("mse", _WHICH),
+    r2=Known("r2", _WHICH, "max"),
+    pearson=Known("pearson", _WHICH, "max"),
+    f1=Known("f1", _AVERAGED, "max"),
+    precision=Known("precision", _AVERAGED, "max"),
+    recall=Known("recall", _AVERAGED, "max"),
+    confusion=Known("confusion", _GUESS, parts=_COUNTS),
+    auc=Known("auc", _RANKING, "max", needs_all=True),
+    pr_auc=Known("pr_auc", _RANKING, "max", needs_all=True),
 )
 
 TABLES: Mapping[str, Mapping[str, Known]] = MappingProxyType(
@@ -205,7 +168,9 @@ _ELSEWHERE = {
     ("optimizer", "dcasgd"): "it corrects stale gradients, and here there are none; use sgd",
     ("optimizer", "sgld"): "its random steps cannot be resumed exactly; use sgd",
     ("optimizer", "lbsgd"): "its state cannot be saved; use lars or lamb with a schedule's warmup_steps",
-    ("metric", "f1"): "it is no mean over rows; give a function that returns an mxnet.metric.EvalMetric",
+    ("metric", "roc_auc"): "use auc",
+    ("metric", "average_precision"): "use pr_auc",
+    ("metric", "confusion_matrix"): "use confusion, which counts tp, fp, fn and tn",
     ("metric", "loss"): "the loss is always reported; leave it out",
 }
 
@@ -287,4 +252,6 @@ def _combinations(kind: str, name: str, options: Mapping[str, Any]) -> list[str]
         return [f"schedule {name}: warmup_steps is {warmup} and must be below max_update, which is {until}"]
     if kind == "optimizer" and "gamma2" in options and not options.get("centered"):
         return [f"optimizer {name}: gamma2 is only used with centered: true; add that or leave gamma2 out"]
+    if kind == "metric" and len({"average", "class", "threshold"} & set(options)) > 1:
+        return [f"metric {name}: average, class and threshold exclude each other; leave one, or make two metrics of it"]
     return []

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Optional
 
 from mxspark.data.spool import Content, SpoolReady
+from mxspark.job import catalog
 from mxspark.job.spec import Component
 
 #: How far a sum of probabilities may be from 1: they may be float16, or each be rounded to two digits.
@@ -86,8 +87,18 @@ METRICS: dict[str, Takes] = {
     "top_k_accuracy": _INDICES,
     "cross_entropy": _INDICES,
     "perplexity": _INDICES,
+    "log_loss": _INDICES,
     "binary_accuracy": _BINARY,
+    "f1": _BINARY,
+    "precision": _BINARY,
+    "recall": _BINARY,
+    "confusion": _BINARY,
+    "auc": _BINARY,
+    "pr_auc": _BINARY,
 }
+
+#: Options of a metric that make it one of several classes.
+_OF_CLASSES = ("average", "class")
 
 
 @dataclass(frozen=True)
@@ -177,10 +188,16 @@ def problem(loss: Component, name: str, found: Optional[Seen]) -> Optional[str]:
 def metric_problem(metric: Component, name: str, found: Optional[Seen]) -> Optional[str]:
     """Return why a metric cannot mean the labels that were seen: no row would ever be right; None if it can."""
     wanted = METRICS.get(metric.name) if metric.function is None else None
+    if wanted is not None and any(option in metric.options for option in _OF_CLASSES):
+        wanted = _INDICES
     if wanted is None or found is None or found.fits(wanted):
         return None
+    advice = "map the labels to that"
+    options = [option for option in _OF_CLASSES if option in catalog.METRICS[metric.name].options]
+    if options and found.fits(_INDICES):
+        advice = f"set its option {' or '.join(options)} for several classes, {advice}"
     return (
-        f"label {name!r} has {found}, but the metric {metric.name} takes {wanted.words}: map the labels to that, leave "
+        f"label {name!r} has {found}, but the metric {metric.name} takes {wanted.words}: {advice}, leave "
         "the metric out, or give a function (labels, outputs) that returns one value a row"
     )
 

@@ -1,8 +1,9 @@
-"""The names that metrics are reported by, and which way each of them is better."""
+"""The names that metrics are reported by, which way each of them is better, and what each needs to be exact."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Optional
 
 from mxspark.job import catalog
@@ -11,23 +12,37 @@ from mxspark.job.spec import Component
 LOSS = "loss"
 HIGHER, LOWER = "max", "min"
 
+#: What a metric of MXNet's adds up when it is updated: a value a row; the mean of the batch it is given; or neither,
+#: and only an update with all rows at once is right.
+ROWS, BATCH_MEANS = "rows", "batch means"
+NOTHING = "nothing"
+
+
+@dataclass(frozen=True)
+class OfMXNet:
+    """A class of ``mxnet.metric``: which direction is better, and what its updates add up."""
+
+    better: str
+    adds_up: str
+
+
 #: Of the classes in ``mxnet.metric``, which a job may name by path or give as they are; a test holds them to be all.
 OF_MXNET = {
-    "Accuracy": HIGHER,
-    "TopKAccuracy": HIGHER,
-    "F1": HIGHER,
-    "MCC": HIGHER,
-    "PCC": HIGHER,
-    "PearsonCorrelation": HIGHER,
-    "CrossEntropy": LOWER,
-    "NegativeLogLikelihood": LOWER,
-    "Perplexity": LOWER,
-    "MAE": LOWER,
-    "MSE": LOWER,
-    "RMSE": LOWER,
-    "Loss": LOWER,
-    "Torch": LOWER,  # a mean of what a network of theirs gave as its loss
-    "Caffe": LOWER,
+    "Accuracy": OfMXNet(HIGHER, ROWS),
+    "TopKAccuracy": OfMXNet(HIGHER, ROWS),
+    "F1": OfMXNet(HIGHER, NOTHING),
+    "MCC": OfMXNet(HIGHER, NOTHING),
+    "PCC": OfMXNet(HIGHER, NOTHING),
+    "PearsonCorrelation": OfMXNet(HIGHER, NOTHING),
+    "CrossEntropy": OfMXNet(LOWER, ROWS),
+    "NegativeLogLikelihood": OfMXNet(LOWER, ROWS),
+    "Perplexity": OfMXNet(LOWER, ROWS),
+    "MAE": OfMXNet(LOWER, BATCH_MEANS),
+    "MSE": OfMXNet(LOWER, BATCH_MEANS),
+    "RMSE": OfMXNet(LOWER, NOTHING),  # a mean of the roots of the batches
+    "Loss": OfMXNet(LOWER, ROWS),
+    "Torch": OfMXNet(LOWER, ROWS),  # a mean of what a network of theirs gave as its loss
+    "Caffe": OfMXNet(LOWER, ROWS),
 }
 
 
@@ -41,10 +56,17 @@ def reported_names(metrics: Sequence[Component]) -> list[str]:
     return [f"{name}_{names[: i + 1].count(name)}" if name in names[:i] else name for i, name in enumerate(names)]
 
 
-def known_direction(metric: Component) -> Optional[str]:
-    """Return ``max`` or ``min``, whichever is better for a metric; None for a function that only the user knows."""
-    if metric.function is None:
-        return catalog.METRICS[metric.name].better
+def value_names(metrics: Sequence[Component]) -> list[str]:
+    """Return the name of each value in events and results: a metric has one of its own name, or one for each part.
+
+    >>> value_names([Component("f1"), Component("confusion")])
+    ['f1', 'confusion_tp', 'confusion_fp', 'confusion_fn', 'confusion_tn']
+    """
+    return [value for name, metric in zip(reported_names(metrics), metrics) for value in _values(name, metric)]
+
+
+def of_mxnet(metric: Component) -> Optional[OfMXNet]:
+    """Return what is known of a metric that is a class of ``mxnet.metric``, given as such or by its path."""
     return OF_MXNET.get(_class_of_mxnet(metric))
 
 
@@ -68,7 +90,39 @@ def _class_of_mxnet(metric: Component) -> str:
     return name if metric.function is not None and module == "mxnet.metric" else ""
 
 
+def needs_all(metric: Component) -> bool:
+    """Tell whether a metric is known to need all rows at once; what a function returns only the worker knows."""
+    if metric.function is None:
+        return catalog.METRICS[metric.name].needs_all
+    known = of_mxnet(metric)
+    return known is not None and known.adds_up == NOTHING
+
+
 def directions(metrics: Sequence[Component]) -> dict[str, str]:
-    """Return the better direction of the loss and of every metric by its reported name; an unknown one is ``max``."""
-    named = zip(reported_names(metrics), metrics)
-    return {LOSS: LOWER, **{name: known_direction(metric) or HIGHER for name, metric in named}}
+    """Return the better direction, ``max`` or ``min``, of the loss and of every value by its name, where it is known.
+
+    That of a function only its user knows.
+    """
+    found = {LOSS: LOWER}
+    for name, metric in zip(reported_names(metrics), metrics):
+        known = of_mxnet(metric)
+        if metric.function is None:
+            found.update(_values(name, metric))
+        elif known is not None:
+            found[name] = known.better
+    return found
+
+
+def default_best(metrics: Sequence[Component]) -> str:
+    """Return what names the best epoch unless the user says: the first metric of known direction, or the loss."""
+    known = directions(metrics)
+    of_one_value = [name for name in reported_names(metrics) if name in known]
+    return [*of_one_value, LOSS][0]
+
+
+def _values(name: str, metric: Component) -> dict[str, str]:
+    """Return the better direction of each value of a metric by its reported name; of a function it is empty."""
+    if metric.function is not None:
+        return {name: ""}
+    known = catalog.METRICS[metric.name]
+    return {f"{name}_{part}": better for part, better in known.parts.items()} or {name: known.better}

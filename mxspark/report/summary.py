@@ -29,8 +29,9 @@ def rows(result: Result) -> list[tuple[str, str]]:
         lines.append(("epochs", f"{result.epochs}  ({result.steps} steps)"))
     for side in ("training", "validation"):
         for name, value in result.metrics.get(side, {}).get("last", {}).items():
-            best = result.metrics[side]["best"][name]
-            lines.append((f"{side} {name}", f"{value:.4f}  (best of this run {best:.4f})"))
+            best = result.metrics[side]["best"].get(name)  # nobody knows which value of a function is better
+            beside = "" if best is None else f"  (best of this run {best:.4f})"
+            lines.append((f"{side} {name}", f"{value:.4f}{beside}"))
     if result.rows_per_s:
         lines.append(("rows/s", f"{result.rows_per_s:,.0f}"))
     if result.seconds:

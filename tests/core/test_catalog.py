@@ -101,7 +101,20 @@ def test_a_misspelt_name_is_told_what_was_meant(kind: str, given: str, meant: st
         ("optimizer", "rmsprop", {"gamma2": 0.5}, "gamma2 is only used with centered: true"),
         ("optimizer", "adamw", {}, "use adam with wd"),
         ("loss", "triplet", {}, "it takes three arrays; give a function of your own"),
-        ("metric", "f1", {}, "EvalMetric"),
+        ("metric", "roc_auc", {}, "metric 'roc_auc' is not known: use auc"),
+        ("metric", "f1", {"average": "macro", "class": 1}, "exclude each other; leave one, or make two metrics of it"),
+        (
+            "metric",
+            "accuracy",
+            {"axis": 0},
+            "axis is 0 and must be a whole number other than 0, which is the axis of the",
+        ),
+        (
+            "loss",
+            "kl_div",
+            {"axis": 0},
+            "axis is 0 and must be a whole number other than 0, which is the axis of the rows",
+        ),
         ("schedule", "multifactor", {"step": [5, 3]}, "must be an increasing list of whole numbers of at least 1"),
         ("schedule", "poly", {"max_update": 5, "warmup_steps": 5}, "warmup_steps is 5 and must be below max_update"),
         ("schedule", "factor", {"step": 3, "base_lr": 1}, "a schedule starts from the optimizer's learning_rate"),
@@ -125,6 +138,14 @@ def test_which_way_a_metric_is_better() -> None:
         "accuracy": "max",
         "rmse": "min",
         "accuracy_2": "max",
-        "team.metrics:F1": "max",
         "mxnet.metric:RMSE": "min",
     }
+
+
+def test_a_metric_of_several_values_has_a_name_and_a_direction_for_each() -> None:
+    metrics = [Component("confusion"), Component("f1"), Component("confusion", {"class": 2})]
+    names = [f"confusion{number}_{part}" for number in ("", "_2") for part in ("tp", "fp", "fn", "tn")]
+    assert metric.value_names(metrics) == [*names[:4], "f1", *names[4:]]
+    known = metric.directions(metrics)
+    assert set(known) == {"loss", "f1", *names} and (known["confusion_tp"], known["confusion_2_fn"]) == ("max", "min")
+    assert metric.default_best(metrics) == "f1" and metric.default_best(metrics[:1]) == "loss"

@@ -10,12 +10,15 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
+from mxspark import result
 from mxspark.cli import train
 from mxspark.config import resolve
 from mxspark.config.job_config import _SECTIONS, JobConfig
 from mxspark.config.job_file import override, read_yaml
 from mxspark.errors import ConfigError
 from mxspark.job.spec import BestBy
+from mxspark.protocol.events import EpochEnd
+from mxspark.report import summary
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -152,7 +155,10 @@ def test_functions_of_one_name_are_told_apart() -> None:
         (["accuracy"], "loss", ("loss", "min")),
         (["accuracy", "rmse"], "rmse", ("rmse", "min")),
         ([{"name": "top_k_accuracy", "k": k} for k in (1, 5)], "top_k_accuracy_2", ("top_k_accuracy_2", "max")),
-        (["team.metrics:f1"], None, ("team.metrics:f1", "max")),
+        (["team.metrics:f1"], None, ("loss", "min")),
+        (["team.metrics:f1", "rmse"], None, ("rmse", "min")),
+        (["team.metrics:f1"], {"direction": "max"}, ("team.metrics:f1", "max")),
+        (["confusion"], {"metric": "confusion_fn"}, ("confusion_fn", "min")),
         (["team.metrics:f1"], {"direction": "min"}, ("team.metrics:f1", "min")),
         (["mxnet.metric:RMSE"], None, ("mxnet.metric:RMSE", "min")),
         ([nested()], {"metric": nested(), "direction": "min"}, (f"{__name__}:nested.<locals>.error", "min")),
@@ -164,6 +170,42 @@ def test_what_names_the_best_epoch_is_settled_in_the_driver(metrics: Any, best_b
     job = JobConfig.from_dict(raw)
     assert resolve.training_spec(job).best_by == BestBy(settled[0], "validation", settled[1])
     assert resolve.better(job)[settled[0]] == settled[1], "in the result's best values too"
+
+
+def rmse_of_mxnet() -> Any:
+    """Only the worker sees what this returns."""
+
+
+@pytest.mark.parametrize("given", ["team.metrics:f1", {"metric": "team.metrics:f1"}, rmse_of_mxnet])
+def test_the_better_direction_of_a_function_must_be_said(given: Any) -> None:
+    raw = digits()
+    raw["training"] |= {"metrics": ["accuracy", "team.metrics:f1", rmse_of_mxnet], "best_by": given}
+    (found,) = problems(raw)
+    name = f"{__name__}:rmse_of_mxnet" if given is rmse_of_mxnet else "team.metrics:f1"
+    assert f"best_by is {name}, of which only you know what is better; set best_by: {{metric: {name!r}, " in found
+    raw["training"]["best_by"] = {"metric": name, "direction": "max"}  # as it says
+    assert resolve.training_spec(JobConfig.from_dict(raw)).best_by == BestBy(name, "validation", "max")
+
+
+def test_a_function_that_is_passed_over_is_told() -> None:
+    raw = digits()
+    raw["training"] |= {"metrics": ["team.metrics:f1", "rmse"]}
+    job = JobConfig.from_dict(raw)
+    (line,) = resolve.unsaid(job, has_validation=True)
+    assert line.startswith(
+        "the best epoch is that of the best rmse, as of team.metrics:f1 only you know what is better"
+    )
+    assert "set training.best_by: {metric: 'team.metrics:f1', direction: max}" in line
+    raw["training"]["best_by"] = {"metric": "team.metrics:f1", "direction": "max"}
+    assert not resolve.unsaid(JobConfig.from_dict(raw), has_validation=True)
+
+
+def test_the_best_value_of_a_function_is_not_guessed() -> None:
+    epochs = tuple(EpochEnd(n, n, 1, 1.0, {"loss": float(n), "mine": float(n)}, {}) for n in range(3))
+    of_all = result.summarise(epochs, {"loss": "min"})
+    assert of_all == {"training": {"last": {"loss": 2.0, "mine": 2.0}, "best": {"loss": 0.0}}}
+    lines = dict(summary.rows(result.Result("succeeded", "r", "", metrics=of_all)))
+    assert (lines["training loss"], lines["training mine"]) == ("2.0000  (best of this run 0.0000)", "2.0000")
 
 
 @pytest.mark.parametrize(

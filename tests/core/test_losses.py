@@ -16,7 +16,7 @@ from mxspark.data.spool_writer import PartitionWriter
 from mxspark.errors import ConfigError
 from mxspark.job import catalog, losses
 from mxspark.job.spec import Component, Function
-from mxspark.spark.spool import meaning
+from mxspark.spark.spool import inputs, meaning
 
 
 def spooled(folder: Path, label: Any, dtype: str = "float32", feature: Any = None, **spec: Any) -> SpoolReady:
@@ -281,10 +281,17 @@ def test_labels_beyond_float32_are_refused_and_a_scale_mends_them(tmp_path: Path
         ("accuracy", UNIT, "but the metric accuracy takes whole numbers from 0 on"),
         ("accuracy", INDICES, None),
         ("mae", AMOUNTS, None),
+        ("f1", INDICES, "metric f1 takes 0 and 1: set its option average or class for several classes, map the labels"),
+        ("auc", INDICES, "metric auc takes 0 and 1: set its option class for several classes, map the labels"),
+        ("auc", SIGNED, "metric auc takes 0 and 1: map the labels to that, leave"),
+        ({"name": "f1", "average": "macro"}, INDICES, None),
+        ({"name": "auc", "class": 2}, INDICES, None),
+        ("confusion", BINARY, None),
+        ("r2", AMOUNTS, None),
     ],
 )
 def test_labels_that_a_metric_cannot_mean_are_refused(
-    tmp_path: Path, metric: str, label: Any, refused: Optional[str]
+    tmp_path: Path, metric: Any, label: Any, refused: Optional[str]
 ) -> None:
     sections = {"features": {"x": {}}, "label": {"y": {}}}
     training = {"network": "a:b", "loss": "l2", "metrics": [metric]}
@@ -316,3 +323,17 @@ def test_the_documentation_shows_the_table_as_it_is() -> None:
         option, default = losses.MEANING.get(name, ("", None))
         shown = f"`{name}`" if value == default else f"`{name}`, `{option}: {str(value).lower()}`"
         assert f"| {shown} | {takes.words} |" in page
+
+
+def test_metrics_that_need_all_rows_are_refused_without_validation_rows() -> None:
+    sections = {"features": {"x": {}}, "label": {"y": {}}}
+    training = {"network": "json:loads", "loss": "l2", "metrics": ["auc", "f1", "mxnet.metric:F1", "mxnet.metric:MAE"]}
+    job = JobConfig.from_dict({"data": sections, "training": training})
+    with pytest.raises(ConfigError) as found:
+        inputs.check(job, None, None)
+    assert re.findall(r"training.metrics: (\S+) is worked out from all validation rows", str(found.value)) == [
+        "auc",
+        "mxnet.metric:F1",
+    ]
+    sections["validation"] = {"fraction": 0.2}
+    inputs.check(JobConfig.from_dict({"data": sections, "training": training}), None, None)

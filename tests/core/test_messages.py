@@ -32,7 +32,9 @@ EXCEPTIONS = {
     "jobdir/fixed_file.py: {}": "fixed.refusal, which names --fresh",
     "mx/loop/gluon.py: {}": "the same",
     "spark/run/same_network.py: {}": "the same",
-    "mx/loop/metrics.py: {}": "_shapes, which names options; metric.cannot_weigh, which says what to use",
+    "mx/loop/metrics.py: {}": "metric.cannot_weigh, which says what to use",
+    "mx/model/row_axis.py: output {} of the network {}, {}, {}, and rows are what is padded, validated and counted, on "
+    "the first axis: {}": "it follows",
     "spark/hadoop/client.py: {}: {}": "its class has a remedy for all of them",
     "spark/run/spooled.py: the data cannot be trained on:\n{}": "a remedy a column; see spool/stage._REMEDIES",
     "spark/spool/stage.py: {}": "a message of ours from an executor, which has one",

@@ -128,7 +128,9 @@ def test_a_killed_run_resumes_bit_for_bit(tmp_path, size):
         fraction=0.2,
         every_steps=7,
         every_epochs=2,
-    )
+        metrics=["accuracy", {"name": "f1", "average": "macro"}, {"name": "confusion", "class": 3}, "log_loss",
+                 {"name": "auc", "class": 3}],
+    )  # fmt: skip
     whole = run_group(spec, size)
     assert whole.returncodes == [0] * size, whole.logs
     # one kill in the middle of an epoch, one after its end
@@ -236,8 +238,8 @@ def by_path(folder):
 @pytest.mark.parametrize(
     ("metric", "best_by", "highest"),
     [
-        ("by path", None, True),
-        (hits_of_a_team(), None, True),
+        ("by path", {"direction": "max"}, True),
+        (hits_of_a_team(), {"direction": "max"}, True),
         ("role_jobs:wrong", {"direction": "min"}, False),
         ("mxnet.metric:CrossEntropy", None, False),
         ("accuracy", "loss", False),

@@ -8,12 +8,14 @@ from typing import Any
 
 import mxnet as mx
 import numpy as np
+import obvious
 import pytest
 
 from mxspark.errors import TrainingCodeError
 from mxspark.job import catalog
-from mxspark.job.metric import OF_MXNET
+from mxspark.job.metric import OF_MXNET, value_names
 from mxspark.job.spec import Component, Function
+from mxspark.mx.loop.arrays import Shapes
 from mxspark.mx.loop.metrics import Metrics
 
 RNG = np.random.RandomState(5)
@@ -29,7 +31,7 @@ def user(function: Any, name: str = "mine") -> Component:
 
 
 def value(component: Component, output: Any, label: Any) -> float:
-    metrics = Metrics([component])
+    metrics = Metrics([component], Shapes((output.shape[1:],), (label.shape[1:],)))
     metrics.add(LOSS[: len(label)], [output], [label])
     (name,) = set(metrics.finish(metrics.sums())) - {"loss"}
     return metrics.finish(metrics.sums())[name]
@@ -90,42 +92,47 @@ ALL = [
     user(row_margin, "margin"),
     user(make_row_margin, "made"),
     user(lambda: mx.metric.TopKAccuracy(4), "of_mxnet"),
+    *(Component(name, {"average": average}) for name in ("f1", "recall") for average in ("macro", "micro")),
+    Component("confusion", {"class": 3}),
+    Component("log_loss"),
 ]
+SHAPES = Shapes(((CLASSES,),), ((),))
 
 
 def test_sums_over_any_division_into_batches_and_ranks_add_up_to_the_whole() -> None:
-    whole = Metrics(ALL)
+    whole = Metrics(ALL, SHAPES)
     whole.add(LOSS, [SCORES], [CLASS])
-    total = np.zeros_like(whole.sums())
+    table = []
     for part in np.array_split(np.arange(ROWS), 3):
-        rank = Metrics(ALL)
+        rank = Metrics(ALL, SHAPES)
         for batch in np.array_split(part, 5):
             rank.add(LOSS[batch], [SCORES[batch]], [CLASS[batch]])
         rank.add(LOSS[:0], [SCORES[:0]], [CLASS[:0]])
-        total += rank.sums()
+        table.append(rank.sums())
+    total = whole.merge(np.stack(table))
     assert total.dtype == np.float64 and total[0] == ROWS
     expected = whole.finish(whole.sums())
-    assert set(expected) == {"loss", *(component.name for component in ALL)}
+    assert list(expected) == ["loss", *value_names(ALL)]
     assert whole.finish(total) == pytest.approx(expected, rel=1e-12)
     assert expected["loss"] == pytest.approx(LOSS.astype(np.float64).mean(), rel=1e-12)
     assert expected["margin"] == pytest.approx(expected["made"]) and expected["of_mxnet"] > expected["accuracy"]
 
 
 def test_reset_forgets_and_can_take_up_a_half_epoch() -> None:
-    metrics = Metrics(ALL)
+    metrics = Metrics(ALL, SHAPES)
     metrics.add(LOSS[:50], [SCORES[:50]], [CLASS[:50]])
     half = metrics.sums()
     metrics.reset()
     assert not metrics.sums().any() and half.any(), "what sums() gave does not change"
     metrics.reset(half)
     metrics.add(LOSS[50:], [SCORES[50:]], [CLASS[50:]])
-    whole = Metrics(ALL)
+    whole = Metrics(ALL, SHAPES)
     whole.add(LOSS, [SCORES], [CLASS])
     assert metrics.finish(metrics.sums()) == pytest.approx(whole.finish(whole.sums()), rel=1e-12)
 
 
 def test_no_row_is_nan_and_not_zero() -> None:
-    metrics = Metrics(ALL)
+    metrics = Metrics(ALL, SHAPES)
     assert all(math.isnan(each) for each in metrics.finish(metrics.sums()).values())
 
 
@@ -157,6 +164,23 @@ def test_options_choose_among_several_arrays() -> None:
         (Component("top_k_accuracy", {"k": 11}), SCORES, CLASS, "at least 11 scores a row; .*: lower k"),
         (Component("mae"), SCORES, CLASS, "metric mae: labels of shape"),
         (Component("cross_entropy"), SCORES.reshape(ROWS, 2, 5), CLASS, "one score a class and row"),
+        (Component("accuracy", {"axis": -2}), SCORES, CLASS, r"axis -2, which is that of the rows"),
+        (Component("f1"), SCORES, CLASS, "f1 is of one class, and the output has 10: set its option average: macro"),
+        (Component("confusion"), SCORES, CLASS, "the output has 10: set its option class to say of which"),
+        (Component("f1", {"class": 10}), SCORES, CLASS, "is of class 10, and the output has 10, counted from 0"),
+        (Component("f1", {"threshold": 0.5}), SCORES, CLASS, "the output has 10, of which the highest counts: remove"),
+        (Component("f1", {"average": "micro"}), SCORES[:, :1], CLASS, "average, which is for one score a class"),
+        (Component("f1"), SCORES[:, 0], CLASS, "labels from 0 to 1 for an output of 1 score a row; .* from 0 to 9"),
+        (Component("f1"), SCORES, SCORES, r"needs one label a row; this one has shape \(10,\)"),
+        (Component("f1"), SCORES.reshape(ROWS, 2, 5), CLASS, r"a row of this output has shape \(2, 5\)"),
+        (Component("auc"), SCORES, CLASS, "auc is of one class, and the output has 10: set its option class"),
+        (Component("pr_auc", {"class": 1}), SCORES[:, :1], CLASS, "class, which is for one score a class"),
+        (Component("log_loss"), SCORES[:, 0], CLASS, "labels from 0 to 1 for an output of 1 score"),
+        (Component("log_loss", {"of": "probabilities"}), SCORES, CLASS, "of probabilities, and the output goes from -"),
+        (Component("r2"), SCORES, CLASS, r"metric r2: labels of shape \(101,\) do not fit"),
+        (Component("pearson"), SCORES, CLASS, r"pearson needs one value a row; a row of this output has shape \(10,\)"),
+        (user(lambda: mx.metric.MAE()), SCORES, CLASS, "metric MAE: labels of shape"),
+        (user(lambda: mx.metric.create(["acc", "f1"])), SCORES, CLASS, "a CompositeEvalMetric of Accuracy, F1: give"),
         (Component("accuracy", {"output": 2}), SCORES, CLASS, "array 2 was asked for and there are 1"),
         (user(lambda labels, outputs: outputs), SCORES, CLASS, r"returned shape \(101, 10\) for 101 rows: return one"),
         (user(lambda labels, outputs: 0.5), SCORES, CLASS, r"returned shape \(\) for 101 rows"),
@@ -169,10 +193,12 @@ def test_what_does_not_fit_is_named(component: Component, output: Any, label: An
 
 
 def test_every_named_metric_is_there() -> None:
+    lower = {"cross_entropy", "perplexity", "log_loss", "mae", "mse", "rmse"}
     for name, known in catalog.METRICS.items():
         options = {"k": 2} if name == "top_k_accuracy" else {}
-        Metrics([Component(name, options)])
-        assert known.better == ("max" if "accuracy" in name else "min")
+        made = Metrics([Component(name, options)], Shapes(((2,) if name == "top_k_accuracy" else (),), ((),)))
+        assert (name in made.whole) == known.needs_all
+        assert bool(known.parts) or known.better == ("min" if name in lower else "max")
 
 
 def test_every_metric_of_mxnet_has_a_direction() -> None:
@@ -182,6 +208,158 @@ def test_every_metric_of_mxnet_has_a_direction() -> None:
     ]
     wrappers = {"EvalMetric", "CompositeEvalMetric", "CustomMetric"}
     assert {kind.__name__ for kind in kinds if not kind.__name__.startswith("_")} - wrappers == set(OF_MXNET)
+
+
+BINARY = (SCORES[:, 0] + RNG.randn(ROWS) > 0.3).astype(np.float32)
+FEW = np.round(SCORES[:, 0], 0)  # of many ties
+ONES = np.ones(ROWS)
+GUESS = SCORES.argmax(1)
+
+
+@pytest.mark.parametrize("name", ["f1", "precision", "recall"])
+def test_scores_of_classes_are_those_of_their_definition(name: str) -> None:
+    tp, fp, fn, _ = obvious.counts(BINARY, FEW > 0, ONES)
+    assert value(Component(name), FEW, BINARY) == pytest.approx(obvious.score(name, tp, fp, fn), rel=1e-14)
+    tp, fp, fn, _ = obvious.counts(BINARY, FEW > 0.5, ONES)
+    assert value(Component(name, {"threshold": 0.5}), FEW.reshape(-1, 1), BINARY) == pytest.approx(
+        obvious.score(name, tp, fp, fn), rel=1e-14
+    )
+    two = np.stack([-FEW, FEW], axis=1)
+    expected = obvious.score(name, *obvious.counts(BINARY, two.argmax(1), ONES)[:3])
+    assert value(Component(name), two, BINARY) == pytest.approx(expected, rel=1e-14)
+    for average in ("macro", "micro", "weighted"):
+        expected = obvious.averaged(name, average, CLASS % 7, GUESS, ONES)  # three classes are only guessed
+        assert value(Component(name, {"average": average}), SCORES, CLASS % 7) == pytest.approx(expected, rel=1e-14)
+    expected = obvious.score(name, *obvious.counts(CLASS, GUESS, ONES, 4)[:3])
+    assert value(Component(name, {"class": 4}), SCORES, CLASS) == pytest.approx(expected, rel=1e-14)
+
+
+def test_a_class_that_is_nowhere_is_not_averaged_and_what_divides_by_nothing_is_0() -> None:
+    scores = np.eye(5)[[0, 1, 1, 2]]
+    label = np.array([0, 1, 2, 2])
+    # of 0: 1; of 1: 2 * 1 / (2 + 1); of 2: 2 * 1 / (2 + 1); 3 and 4 are neither a label nor a guess
+    assert value(Component("f1", {"average": "macro"}), scores, label) == pytest.approx((1 + 2 / 3 + 2 / 3) / 3)
+    assert value(Component("precision"), np.array([-1.0, -2.0]), np.array([1, 0])) == 0.0
+    assert value(Component("recall"), np.array([1.0, -2.0]), np.array([0, 0])) == 0.0
+
+
+def test_confusion_has_a_value_for_each_count() -> None:
+    metrics = Metrics([Component("confusion"), Component("confusion", {"threshold": 1.0})], Shapes(((),), ((),)))
+    metrics.add(LOSS, [FEW], [BINARY])
+    values = metrics.finish(metrics.sums())
+    for name, threshold in (("confusion", 0.0), ("confusion_2", 1.0)):
+        expected = obvious.counts(BINARY, FEW - threshold > 0, ONES)
+        assert [values[f"{name}_{part}"] for part in ("tp", "fp", "fn", "tn")] == expected
+    assert sum(values[f"confusion_{part}"] for part in ("tp", "fp", "fn", "tn")) == ROWS
+
+
+WEIGHTS = RNG.randint(0, 4, ROWS) * RNG.rand(ROWS)  # some rows count nothing
+
+
+def test_new_metrics_are_weighed_however_rows_are_divided() -> None:
+    """As by scikit-learn's sample_weight; the others are in test_weighted_training.py."""
+    options = [{"average": "macro"}, {"average": "micro"}, {"average": "weighted"}, {"class": 3}]
+    components = [
+        *(Component("f1", each) for each in options),
+        Component("log_loss"),
+        Component("confusion", options[3]),
+    ]
+    target, guess = SCORES[:, 1], SCORES[:, 1] + RNG.randn(ROWS)
+    components += [Component(name, {"output": 1, "label": 1}) for name in ("r2", "pearson", "mse")]
+    shapes = Shapes(((CLASSES,), ()), ((), ()))
+    table = []
+    for part in np.array_split(np.arange(ROWS), 3):
+        rank = Metrics(components, shapes)
+        for rows in np.array_split(part, 5):
+            rank.add(LOSS[rows], [SCORES[rows], guess[rows]], [CLASS[rows], target[rows]], WEIGHTS[rows])
+        table.append(rank.sums())
+    found = rank.finish(rank.merge(np.stack(table)))
+    one = obvious.counts(CLASS, GUESS, WEIGHTS, 3)
+    averages = [obvious.averaged("f1", each["average"], CLASS, GUESS, WEIGHTS) for each in options[:3]]
+    expected = {
+        "loss": np.average(LOSS, weights=WEIGHTS),
+        **dict(zip(("f1", "f1_2", "f1_3"), averages)),
+        "f1_4": obvious.score("f1", *one[:3]),
+        "log_loss": obvious.log_loss(CLASS, PROBABILITIES, WEIGHTS),
+        **{f"confusion_{part}": count for part, count in zip(("tp", "fp", "fn", "tn"), one)},
+        "r2": obvious.r2(target, guess, WEIGHTS),
+        "pearson": obvious.pearson(target, guess, WEIGHTS),
+        "mse": np.average(np.square(target - guess), weights=WEIGHTS),
+    }
+    assert found == pytest.approx(expected, rel=1e-6)
+
+
+def test_log_loss_of_scores_probabilities_and_their_logarithms() -> None:
+    one = 1 / (1 + np.exp(-FEW))
+    expected = obvious.log_loss(BINARY, one, ONES)
+    assert value(Component("log_loss"), FEW, BINARY) == pytest.approx(expected, rel=1e-6)
+    for of, output in (("probabilities", one), ("log_probabilities", np.log(one))):
+        assert value(Component("log_loss", {"of": of}), output, BINARY) == pytest.approx(expected, rel=1e-6)
+    of_classes = obvious.log_loss(CLASS, PROBABILITIES, ONES)
+    assert value(Component("log_loss"), SCORES, CLASS) == pytest.approx(of_classes, rel=1e-6)
+    assert value(Component("log_loss", {"of": "probabilities"}), PROBABILITIES, CLASS) == pytest.approx(of_classes)
+    certain = value(Component("log_loss", {"of": "probabilities"}), np.array([0.0, 1.0], np.float32), np.array([1, 1]))
+    assert certain == pytest.approx(-math.log(np.finfo(np.float32).eps) / 2, rel=1e-6), "not infinite"
+
+
+@pytest.mark.parametrize("far", [0.0, 1e6, 1e9])
+@pytest.mark.parametrize("name", ["r2", "pearson"])
+def test_squares_do_not_lose_the_digits_of_numbers_far_from_0(name: str, far: float) -> None:
+    label = RNG.randn(ROWS) + far
+    output = label + 0.5 * RNG.randn(ROWS)
+    expected = getattr(obvious, name)(label, output, ONES)
+    shapes = Shapes(((),), ((),))
+    table = []
+    for part in np.array_split(np.arange(ROWS), 4):
+        rank = Metrics([Component(name)], shapes)
+        for batch in np.array_split(part, 6):
+            rank.add(LOSS[batch], [output[batch]], [label[batch]])
+        table.append(rank.sums())
+    table.insert(1, np.zeros_like(table[0]))  # a rank without rows
+    metrics = Metrics([Component(name)], shapes)
+    close = pytest.approx(expected, rel=1e-11 + 1e-16 * far)  # a mean has as many digits as float64 has so far from 0
+    assert metrics.finish(metrics.merge(np.stack(table)))[name] == close
+    assert value(Component(name), output, label) == close
+
+
+def test_r2_of_several_targets_is_their_mean_and_constants_are_0_or_1() -> None:
+    label = RNG.randn(ROWS, 3)
+    output = label + RNG.randn(ROWS, 3)
+    expected = np.mean([obvious.r2(label[:, k], output[:, k], ONES) for k in range(3)])
+    assert value(Component("r2"), output, label) == pytest.approx(expected, rel=1e-12)
+    assert value(Component("r2"), SCORES[:, 0], np.full(ROWS, 0.1)) == 0.0
+    assert value(Component("r2"), np.full(ROWS, 0.1), np.full(ROWS, 0.1)) == 1.0
+    assert math.isnan(value(Component("r2"), np.array([1.0]), np.array([2.0])))
+    assert math.isnan(value(Component("pearson"), np.full(ROWS, 0.1), SCORES[:, 0]))
+
+
+@pytest.mark.parametrize(
+    ("make", "output", "label"),
+    [
+        (mx.metric.Accuracy, PROBABILITIES, CLASS),
+        (lambda: mx.metric.TopKAccuracy(3), PROBABILITIES, CLASS),
+        (mx.metric.CrossEntropy, PROBABILITIES, CLASS),
+        (mx.metric.NegativeLogLikelihood, PROBABILITIES, CLASS),
+        (lambda: mx.metric.Perplexity(None), PROBABILITIES, CLASS),
+        (mx.metric.MAE, SCORES, SCORES[::-1]),
+        (mx.metric.MSE, SCORES, SCORES[::-1]),
+        (mx.metric.Loss, SCORES, CLASS),
+    ],
+)
+def test_metrics_of_mxnet_do_not_depend_on_how_rows_are_divided(make: Any, output: Any, label: Any) -> None:
+    """Those that are streamed; the value is that of one update with all rows."""
+    metrics = Metrics([user(make)], Shapes((output.shape[1:],), (label.shape[1:],)))
+    assert not metrics.whole
+    for batch in np.split(np.arange(ROWS), [1, 3, 50]):
+        metrics.add(LOSS[batch], [output[batch]], [label[batch]])
+    assert metrics.finish(metrics.sums())["mine"] == pytest.approx(stock(make(), output, label), rel=1e-5)
+
+
+def test_a_class_of_the_users_is_not_taken_for_one_of_mxnets() -> None:
+    class Accuracy(mx.metric.Accuracy):
+        """Which may do anything."""
+
+    assert list(Metrics([user(Accuracy), Component("mxnet.metric:F1", function=Function("", "mxnet.metric:F1"))]).whole)
 
 
 def test_a_batch_costs_tens_of_microseconds() -> None:

@@ -229,7 +229,7 @@ def test_metrics_are_weighed_however_rows_are_divided():
     components = [*map(Component, names), Component("mine", function=right)]
     total = 0
     for part in np.array_split(np.arange(50), 4):
-        rank = Metrics(components, "data.weight")
+        rank = Metrics(components, weighed_by="data.weight")
         for rows in np.array_split(part, 3):
             rank.add(loss[rows], [scores[rows]], [labels[rows]], weights[rows])
         total = total + rank.sums()

@@ -53,6 +53,9 @@ class Exchange(Protocol):
     def sum(self, values: Vector) -> Vector:
         """Return the sum over all ranks of a float64 vector, shape (n,), the same bits on every rank."""
 
+    def gather(self, values: Vector) -> Vector:
+        """Return the vectors of all ranks in order: float64, shape (size, n); all give as many values."""
+
     def agree(self, digest: str, moment: str) -> None:
         """Raise if the ranks do not hold the same hexadecimal digest; `moment` says when this was."""
 

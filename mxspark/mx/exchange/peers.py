@@ -57,8 +57,8 @@ class Peers:
 
     def exchange(self, data: bytes) -> dict[int, bytes]:
         """Return what every worker of the host gave, by rank; all give the same number of bytes."""
-        given = {rank: b"" for rank in self.members}
-        given[self.rank] = data
+        given = {rank: bytearray() for rank in self.members}
+        given[self.rank] += data
         for start in range(0, len(data), _BYTES):  # less than a socket holds, so that nobody waits to send
             part = data[start : start + _BYTES]
             for rank, peer in self._sockets.items():
@@ -67,7 +67,7 @@ class Peers:
             for rank, peer in self._sockets.items():
                 given[rank] += self._receive(rank, peer, len(part))
             self.waited_s += time.perf_counter() - before
-        return given
+        return {rank: bytes(parts) for rank, parts in given.items()}
 
     def _send(self, rank: int, peer: socket.socket, data: bytes) -> None:
         try:

@@ -9,7 +9,7 @@ from typing import Optional
 import mxnet as mx
 import numpy as np
 
-from mxspark.mx.loop.metrics import Array
+from mxspark.mx.loop.arrays import Array
 from mxspark.mx.loop.notes import Notes
 
 STEPS = 5

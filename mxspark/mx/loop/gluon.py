@@ -8,23 +8,24 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Callable, Optional
 
-import numpy as np
-
 from mxspark.data.reader import Reader
 from mxspark.data.signature import input_names
 from mxspark.errors import InputError
 from mxspark.job import fixed
-from mxspark.job.spec import Restore, WorkerSpec
+from mxspark.job.spec import BestBy, Restore, WorkerSpec
 from mxspark.mx.exchange.base import Exchange
+from mxspark.mx.loop.arrays import Shapes
 from mxspark.mx.loop.base import EpochLoop
 from mxspark.mx.loop.batches import GluonBatch
+from mxspark.mx.loop.epoch_metrics import EpochMetrics
 from mxspark.mx.loop.first_steps import FirstSteps
-from mxspark.mx.loop.metrics import Array, Metrics
+from mxspark.mx.loop.metrics import Metrics
 from mxspark.mx.loop.notes import Notes
 from mxspark.mx.loop.rows import open_rows
 from mxspark.mx.loop.rowwise import RowwiseLoss
 from mxspark.mx.loop.step import Stepper
 from mxspark.mx.loop.validation import Validation
+from mxspark.mx.loop.whole import WholeMetrics, refuse_without_validation
 from mxspark.mx.model import ids
 from mxspark.mx.model import network as networks
 from mxspark.mx.model.export import stage_model
@@ -47,50 +48,6 @@ def make(spec: WorkerSpec, exchange: Exchange, agent: AgentChannel, seconds: dic
     trained = GluonTrainable(spec, exchange)
     seconds["build"] = time.monotonic() - start
     return EpochLoop(spec, trained, exchange, agent, seconds)
-
-
-class EpochMetrics:
-    """Metrics of an epoch: what this rank has counted since it was last gathered, and what all had until then."""
-
-    def __init__(self, spec: WorkerSpec, exchange: Exchange) -> None:
-        self.own = Metrics(spec.training.metrics, spec.weighed_by)
-        self._names = [metric.name for metric in spec.training.metrics]
-        self._exchange = exchange
-        self._gathered = np.zeros_like(self.own.sums())
-
-    def gather(self) -> None:
-        """Add the sums of all ranks to those carried from earlier in the epoch: float64, the same on every rank."""
-        self._gathered = self._gathered + self._exchange.sum(self.own.sums())
-        self.own.reset()
-
-    def finish(self, when: str) -> tuple[dict[str, float], list[str]]:
-        """Return the values of the epoch, gathered before, and the names of those that have none; begin the next.
-
-        Raises
-        ------
-        Diverged
-            If one is not finite; `when` says after which step.
-        """
-        gathered = self._gathered
-        self._gathered = np.zeros_like(gathered)
-        return self.own.finish(gathered), self.own.without_value(gathered, f"the training rows {when}")
-
-    def running(self) -> dict[str, float]:
-        """Return this rank's values since it was last gathered; nothing where no row was counted."""
-        sums: Array = self.own.sums()
-        return self.own.finish(sums) if sums[0] else {}
-
-    def state(self) -> dict[str, Any]:
-        """Return the sums so far, every bit of them."""
-        # As hexadecimal text: exact, and a loss of NaN or infinity, which JSON has no number for, comes back too.
-        return {"metrics": self._names, "sums": [float(value).hex() for value in self._gathered]}
-
-    def restore(self, state: Mapping[str, Any]) -> bool:
-        """Go on counting where a checkpoint stood; False if the job now asks for other metrics."""
-        if state["metrics"] != self._names:
-            return False
-        self._gathered = np.array([float.fromhex(value) for value in state["sums"]])
-        return True
 
 
 class GluonTrainable:
@@ -116,8 +73,9 @@ class GluonTrainable:
         with training_code():
             # All parameters, in the network's own order: the optimizer's state is stored by index.
             self._updater = Updater(training.optimizer, training.schedule, tuple(self._network.parameters.values()))
-            self._metrics = EpochMetrics(spec, exchange)
-            self._validation = _validation(spec, exchange)
+            shapes = _shapes(spec, self._network, self._batches.reader)
+            self._metrics = EpochMetrics(spec, exchange, Metrics(spec.training.metrics, shapes, spec.weighed_by))
+            self._validation = _validation(spec, exchange, shapes)
         self._notes = Notes()
         _note_unused(self._notes, spec, self._network)
         self._first = FirstSteps(self._network.trained_names, self._notes)
@@ -203,9 +161,9 @@ class GluonTrainable:
             self._note_unknown(unknown, "validation")
         return values
 
-    def _note_unknown(self, names: list[str], side: str) -> None:
-        for name in names:
-            self._notes.add(f"metric {name} has no value for the {side} rows: it counted none of them")
+    def _note_unknown(self, without: Mapping[str, str], side: str) -> None:
+        for name, why in without.items():
+            self._notes.add(f"metric {name} has no value for the {side} rows: {why}")
 
     def notes(self) -> list[str]:
         """Return what should be known of this job and is no error; each once."""
@@ -252,11 +210,30 @@ class GluonTrainable:
         return stage_model(folder, self._network.block, self._spec, kind, step=step, epoch=epoch)
 
 
-def _validation(spec: WorkerSpec, exchange: Exchange) -> Optional[Validation]:
+def _shapes(spec: WorkerSpec, network: Network, reader: Reader) -> Shapes:
+    outputs = tuple(shape[1:] for shape in network.output_shapes)
+    return Shapes(outputs, tuple(reader.rows.layout[label.name][0] for label in spec.labels))
+
+
+def _validation(spec: WorkerSpec, exchange: Exchange, shapes: Shapes) -> Optional[Validation]:
+    metrics = Metrics(spec.training.metrics, shapes, spec.weighed_by)
+    _check_direction(metrics.directions, spec.training.best_by)
     data = spec.validation_data
     if data is None or not data.plan.rows:
+        refuse_without_validation(metrics.whole)
         return None
-    return Validation(open_rows(spec, exchange, data), Metrics(spec.training.metrics, spec.weighed_by))
+    whole = WholeMetrics(metrics.whole, shapes, data.plan.rows)
+    return Validation(open_rows(spec, exchange, data), metrics, whole)
+
+
+def _check_direction(known: Mapping[str, str], best_by: BestBy) -> None:
+    """Refuse a direction that was said of a function and contradicts the class of MXNet's that it made."""
+    means = known.get(best_by.metric, best_by.direction)
+    if means != best_by.direction:
+        raise InputError(
+            f"training.best_by says that {best_by.direction} is better, but {best_by.metric} returns a metric of "
+            f"MXNet's of which it is {means}: set direction: {means}"
+        )
 
 
 def _note_unused(notes: Notes, spec: WorkerSpec, network: Network) -> None:

@@ -1,25 +1,74 @@
-"""Metrics whose sums add up exactly, however rows are divided into ranks and batches."""
+"""Metrics over all rows of all ranks, however rows are divided: from sums, or from all rows of validation at once."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Optional, Protocol, Union, runtime_checkable
 
 import mxnet as mx
 import numpy as np
-import numpy.typing as npt
 
 from mxspark.errors import Diverged, InputError, TrainingCodeError
-from mxspark.job.metric import LOSS, cannot_weigh, reported_names
+from mxspark.job.metric import LOSS, NOTHING, cannot_weigh, reported_names
 from mxspark.job.spec import Component
+from mxspark.mx.loop import eval_metrics
+from mxspark.mx.loop.arrays import Array, Arrays, Chosen, Shapes
+from mxspark.mx.loop.confusion import Confusion
+from mxspark.mx.loop.eval_metrics import MetricOfAll, StreamedMetric
+from mxspark.mx.loop.moments import R2, Pearson
+from mxspark.mx.loop.ranking import Ranking
+from mxspark.mx.loop.row_values import VALUES
 from mxspark.mx.model.components import known, needs_two
 
-Array = npt.NDArray[Any]
-Arrays = Sequence[Array]
+# Why a metric has no value.
+NO_ROW = "it counted none of them"
+NOT_DEFINED = "it is not defined for them"
+
 RowValues = Callable[[Any, Any], Any]
 
-_FINISH: dict[str, Callable[[float], float]] = {"rmse": math.sqrt, "perplexity": math.exp}
+
+@runtime_checkable
+class Summed(Protocol):
+    """A metric that is worked out from sums over rows.
+
+    Attributes
+    ----------
+    width : int
+        How many numbers the sums are.
+    """
+
+    name: str
+    width: int
+
+    def sums(self, outputs: Arrays, labels: Arrays, weights: Array) -> Array:
+        """Return the sums over some rows, of which there is one at least: float64, shape (width,)."""
+
+    def merge(self, one: Array, other: Array) -> Array:
+        """Return the sums over the rows of both; zeros are those of no row."""
+
+    def values(self, total: Array) -> dict[str, float]:
+        """Return the values by what follows the metric's name in their own; nan where no row counted."""
+
+
+@runtime_checkable
+class Whole(Protocol):
+    """A metric that is worked out from all rows at once.
+
+    Attributes
+    ----------
+    width : int
+        How many numbers of each row it needs.
+    """
+
+    name: str
+    width: int
+
+    def rows(self, outputs: Arrays, labels: Arrays, weights: Array) -> Array:
+        """Return what it needs of some rows: float64, shape (n, width)."""
+
+    def value(self, rows: Array, types: Sequence[str]) -> float:
+        """Return the value over all rows, in their order; `types` are those of the outputs and labels."""
 
 
 class Metrics:
@@ -30,14 +79,27 @@ class Metrics:
     components : sequence of Component
         Names of `catalog.METRICS`; or a function of the user, either ``(labels, outputs)`` → one value a row, on numpy
         arrays, or without required arguments and returning an ``mxnet.metric.EvalMetric``.
+    shapes : Shapes
+        What a row of each output and label is.
     weighed_by : str, optional
         The key of the job that weighs the rows: who cannot do so is refused.
+
+    Attributes
+    ----------
+    whole : dict of str to Whole
+        Those that need all rows at once and are not summed here, by their reported names.
     """
 
-    def __init__(self, components: Sequence[Component], weighed_by: Optional[str] = None) -> None:
-        self._metrics = [_RowMetric(c) if c.function is None else _user_metric(c, weighed_by) for c in components]
-        self._names = reported_names(components)
-        self._sums = np.zeros(2 + 2 * len(self._metrics))
+    def __init__(
+        self, components: Sequence[Component], shapes: Optional[Shapes] = None, weighed_by: Optional[str] = None
+    ) -> None:
+        made = [_build(component, shapes or Shapes(), weighed_by) for component in components]
+        named = dict(zip(reported_names(components), made))
+        self.whole = {name: one for name, one in named.items() if isinstance(one, Whole)}
+        self._metrics = {name: one for name, one in named.items() if isinstance(one, Summed)}
+        ends = np.cumsum([2, *(metric.width for metric in self._metrics.values())])
+        self._places = [slice(start, end) for start, end in zip(ends, ends[1:])]
+        self._sums = np.zeros(ends[-1])
 
     def add(
         self,
@@ -67,16 +129,15 @@ class Metrics:
         """
         if len(loss) == 0:
             return
-        in_loss = weights if loss_weights is None else loss_weights
-        self._sums[0] += _count(in_loss, len(loss))
-        self._sums[1] += _sum(loss, in_loss)
-        for place, metric in enumerate(self._metrics):
-            total, count = metric.sums(outputs, labels, len(loss), weights)
-            self._sums[2 + 2 * place] += total
-            self._sums[3 + 2 * place] += count
+        counted = np.ones(len(loss)) if weights is None else weights
+        in_loss = counted if loss_weights is None else loss_weights
+        self._sums[0] += in_loss.sum()
+        self._sums[1] += np.add.reduce(loss * in_loss)
+        for metric, place in zip(self._metrics.values(), self._places):
+            self._sums[place] = metric.merge(self._sums[place], metric.sums(outputs, labels, counted))
 
     def sums(self) -> Array:
-        """Return a copy of the sums: float64, shape ``(2 + 2 * metrics,)``: rows, loss, then sum and count of each.
+        """Return a copy of the sums: float64, shape (n,): rows, loss, then those of each metric.
 
         Of rows that are weighed it is the sum of the weights in place of their number.
         """
@@ -86,8 +147,17 @@ class Metrics:
         """Start again from nothing, or from the `sums` of a resumed epoch."""
         self._sums[:] = 0 if sums is None else sums
 
+    def merge(self, table: Array) -> Array:
+        """Return the sums over the rows of all parts, shape (parts, n), merged in their order."""
+        total = np.zeros_like(self._sums)
+        for part in table:
+            total[:2] += part[:2]
+            for metric, place in zip(self._metrics.values(), self._places):
+                total[place] = metric.merge(total[place], part[place])
+        return total
+
     def finish(self, total: Array) -> dict[str, float]:
-        """Turn sums, added up over ranks, into values.
+        """Turn sums, merged over ranks, into values.
 
         Returns
         -------
@@ -95,43 +165,67 @@ class Metrics:
             ``loss`` and every metric by its name, a second of the same name as ``<name>_2``; nan where no row counted.
         """
         values = {"loss": _mean(total[1], total[0])}
-        for place, metric in enumerate(self._metrics):
-            mean = _mean(total[2 + 2 * place], total[3 + 2 * place])
-            values[self._names[place]] = _finish(_FINISH.get(metric.name), mean)
+        for (name, metric), place in zip(self._metrics.items(), self._places):
+            values.update({name + part: value for part, value in metric.values(total[place]).items()})
         return values
 
-    def without_value(self, total: Array, of: str) -> list[str]:
-        """Return the names of metrics that have no value because no row counted; `of` says which rows, and when.
+    def without_value(self, total: Array, of: str) -> dict[str, str]:
+        """Return why metrics have no value, by their names; `of` says which rows, and when.
 
         Raises
         ------
         Diverged
             If a metric is not finite for another reason: a row of it is NaN or infinite.
         """
-        values = self.finish(total)
-        counts = dict(zip(self._names, total[3::2]))
-        for name, value in values.items():
-            if not math.isfinite(value) and counts.get(name, total[0]):
-                raise Diverged(
-                    f"{'the' if name == LOSS else 'metric'} {name} of {of} is {value}: make it give a finite number "
-                    "for every row, or remove it from training.metrics"
-                )
-        return [name for name, value in values.items() if math.isnan(value)]
+        require_finite(LOSS, _mean(total[1], total[0]), total[:2], of)
+        without = {} if total[0] else {LOSS: NO_ROW}
+        for (name, metric), place in zip(self._metrics.items(), self._places):
+            for part, value in metric.values(total[place]).items():
+                require_finite(name + part, value, total[place], of)
+                if math.isnan(value):
+                    without[name + part] = NOT_DEFINED if total[place].any() else NO_ROW
+        return without
+
+    @property
+    def directions(self) -> dict[str, str]:
+        """Which direction of a metric is better, by its reported name, where the class that a function made knows."""
+        every = {**self._metrics, **self.whole}
+        known = {name: one.better for name, one in every.items() if isinstance(one, (StreamedMetric, MetricOfAll))}
+        return {name: better for name, better in known.items() if better is not None}
+
+
+def require_finite(name: str, value: float, of_rows: Array, of: str) -> None:
+    """Refuse a metric that is not finite, unless it is only not defined for the rows there are: the auc of one class.
+
+    Raises
+    ------
+    Diverged
+        If the value is infinite, or what came of the rows is not finite; `of` says which rows, and when.
+    """
+    if math.isfinite(value) or (math.isnan(value) and np.isfinite(of_rows).all()):
+        return
+    raise Diverged(
+        f"{'the' if name == LOSS else 'metric'} {name} of {of} is {value}: make it give a finite number for every row, "
+        "or remove it from training.metrics"
+    )
 
 
 class _RowMetric:
     """The sum of one value a row."""
 
+    width = 2
+
     def __init__(self, component: Component, values: Optional[RowValues] = None) -> None:
         self.name = component.name
-        options = dict(component.options)
-        self._output, self._label = options.pop("output", 0), options.pop("label", 0)
+        self._chosen = Chosen.of(component)
         self._given = values is not None
+        options = {key: value for key, value in component.options.items() if key not in ("output", "label")}
         self._options = {} if self._given else options
-        self._values: Any = values or _VALUES[known("metric", component).target]
+        self._values: Any = values or VALUES[known("metric", component).target]
 
-    def sums(self, outputs: Arrays, labels: Arrays, rows: int, weights: Optional[Array] = None) -> tuple[float, float]:
-        """Return the sum over the rows and their number, or that of weight times value and that of the weights."""
+    def sums(self, outputs: Arrays, labels: Arrays, weights: Array) -> Array:
+        """Return the sum of weight times value, and that of the weights."""
+        rows = len(weights)
         if self._given:
             values = np.asarray(self._values(_single(labels), _single(outputs)))
             if values.shape != (rows,):
@@ -140,149 +234,59 @@ class _RowMetric:
                     f"({rows},), or an mxnet.metric.EvalMetric from a function without arguments"
                 )
         else:
-            label, output = _pick(self.name, labels, self._label), _pick(self.name, outputs, self._output)
-            values = self._values(label, output, **self._options)
-        return _sum(values, weights), _count(weights, rows)
+            values = self._values(*self._chosen.arrays(outputs, labels), **self._options)
+        return np.array([np.add.reduce(values * weights), weights.sum()])
+
+    def merge(self, one: Array, other: Array) -> Array:
+        """Return the sums of both."""
+        added: Array = one + other
+        return added
+
+    def values(self, total: Array) -> dict[str, float]:
+        """Return the mean, or what is made of it."""
+        return {"": _finish(_FINISH.get(self.name), _mean(total[0], total[1]))}
 
 
-class _EvalMetric:
-    """The sums of an ``mxnet.metric.EvalMetric``, as it adds them itself."""
+_FINISH: dict[str, Callable[[float], float]] = {"rmse": math.sqrt, "perplexity": math.exp}
 
-    def __init__(self, component: Component, metric: mx.metric.EvalMetric) -> None:
-        self.name = component.name
-        self._metric = metric
-
-    def sums(self, outputs: Arrays, labels: Arrays, rows: int, weights: Optional[Array] = None) -> tuple[float, float]:
-        """Return what the metric adds to its sum and its number of instances for these rows, which have no weights."""
-        self._metric.reset()
-        self._metric.update(*([mx.nd.array(a, dtype=a.dtype) for a in arrays] for arrays in (labels, outputs)))
-        return float(self._metric.sum_metric), float(self._metric.num_inst)
-
-
-def accuracy(label: Any, output: Any, axis: int = 1) -> Any:
-    """One value a row: the part of it whose highest score is at the label."""
-    if output.ndim < 2 or output.shape[axis] < 2:
-        raise TrainingCodeError(
-            f"metric accuracy needs an output with one score a class; this one has shape {output.shape}: use "
-            "binary_accuracy"
-        )
-    return _row_mean(_same(label, output.argmax(axis), "accuracy"))
-
-
-def top_k_accuracy(label: Any, output: Any, k: int) -> Any:
-    """One value a row: 1 if the label is among the `k` highest scores."""
-    if output.ndim != 2 or output.shape[1] < k:
-        raise TrainingCodeError(
-            f"metric top_k_accuracy needs an output with at least {k} scores a row; this one has shape {output.shape}: "
-            "lower k"
-        )
-    best = np.argpartition(output, -k, axis=1)[:, -k:]
-    return (best == label.reshape(-1, 1)).any(1)
-
-
-def binary_accuracy(label: Any, output: Any, threshold: float = 0.0) -> Any:
-    """One value a row: the part of it on the label's side of `threshold`: 0 for scores, 0.5 for probabilities."""
-    return _row_mean(_same(label, output > threshold, "binary_accuracy"))
-
-
-def cross_entropy(label: Any, output: Any, of: str = "scores") -> Any:
-    """One value a row: minus the logarithm of the label's probability."""
-    if output.ndim != 2:
-        raise TrainingCodeError(
-            f"metric cross_entropy needs one score a class and row; the output has shape {output.shape}: give a "
-            "function of your own"
-        )
-    chosen = output[np.arange(len(output)), label.reshape(-1).astype(np.int64)].astype(np.float64)
-    if of == "probabilities":
-        return -np.log(np.maximum(chosen, 1e-12))
-    if of == "log_probabilities":
-        return -chosen
-    highest = output.max(1)
-    spread = np.exp((output - highest[:, None]).astype(np.float64)).sum(1)
-    return np.log(spread) + highest - chosen
-
-
-def mae(label: Any, output: Any) -> Any:
-    """One value a row: the mean of the absolute differences."""
-    return _row_mean(np.abs(_difference(label, output, "mae")))
-
-
-def mse(label: Any, output: Any) -> Any:
-    """One value a row: the mean of the squared differences."""
-    return _row_mean(np.square(_difference(label, output, "mse")))
-
-
-_VALUES = {
-    "accuracy": accuracy,
-    "top_k_accuracy": top_k_accuracy,
-    "binary_accuracy": binary_accuracy,
-    "cross_entropy": cross_entropy,
-    "mae": mae,
-    "mse": mse,
+_OF_SHAPES: dict[str, Callable[[Component, Shapes], Union[Summed, Whole]]] = {
+    "f1": Confusion,
+    "precision": Confusion,
+    "recall": Confusion,
+    "confusion": Confusion,
+    "r2": R2,
+    "pearson": Pearson,
+    "auc": Ranking,
+    "pr_auc": Ranking,
 }
 
 
-def _user_metric(component: Component, weighed_by: Optional[str]) -> Any:
-    assert component.function is not None
+def _build(component: Component, shapes: Shapes, weighed_by: Optional[str]) -> Union[Summed, Whole]:
+    """Return the metric of a component."""
+    if component.function is None:
+        known("metric", component)
+        made = _OF_SHAPES.get(component.name)
+        return _RowMetric(component) if made is None else made(component, shapes)
     loaded = component.function.load()
     if needs_two(loaded):
         return _RowMetric(component, loaded)
-    made = loaded(**component.options)
-    if isinstance(made, mx.metric.EvalMetric):
+    given = loaded(**component.options)
+    if isinstance(given, mx.metric.EvalMetric):
         if weighed_by is not None:
             raise InputError(cannot_weigh(component.name, weighed_by))
-        return _EvalMetric(component, made)
-    if callable(made) and not isinstance(made, type):
-        return _RowMetric(component, made)
+        eval_metrics.refuse_composite(component, given)
+        is_whole = eval_metrics.adds_up(given) == NOTHING
+        return MetricOfAll(component, given, shapes) if is_whole else StreamedMetric(component, given)
+    if callable(given) and not isinstance(given, type):
+        return _RowMetric(component, given)
     raise TrainingCodeError(
-        f"metric {component.name}: {component.function.label} returned a {type(made).__name__}: give a function of "
+        f"metric {component.name}: {component.function.label} returned a {type(given).__name__}: give a function of "
         "(labels, outputs) with one value a row, or one without arguments that returns an mxnet.metric.EvalMetric"
     )
 
 
-def _same(label: Any, guess: Any, name: str) -> Any:
-    if label.size != guess.size:
-        raise TrainingCodeError(_shapes(name, label, guess))
-    return guess.reshape(len(guess), -1) == label.reshape(len(guess), -1)
-
-
-def _difference(label: Any, output: Any, name: str) -> Any:
-    if label.size != output.size:
-        raise TrainingCodeError(_shapes(name, label, output))
-    return output.reshape(len(output), -1).astype(np.float64) - label.reshape(len(output), -1)
-
-
-def _shapes(name: str, label: Any, guess: Any) -> str:
-    return (
-        f"metric {name}: labels of shape {label.shape} do not fit predictions of shape {guess.shape}: choose the "
-        "arrays with its options `label` and `output`, or use another metric"
-    )
-
-
-def _pick(name: str, arrays: Arrays, place: int) -> Any:
-    if place < len(arrays):
-        return arrays[place]
-    raise TrainingCodeError(
-        f"metric {name}: array {place} was asked for and there are {len(arrays)}, counted from 0: set its options "
-        "`label` and `output` to arrays there are"
-    )
-
-
-def _row_mean(values: Any) -> Any:
-    return values[:, 0] if values.shape[1] == 1 else values.mean(1, dtype=np.float64)
-
-
 def _single(arrays: Arrays) -> Any:
     return arrays[0] if len(arrays) == 1 else arrays
-
-
-def _sum(values: Any, weights: Optional[Array]) -> float:
-    """Return the sum over rows, in float64."""
-    return float(np.add.reduce(values if weights is None else values * weights, dtype=np.float64))
-
-
-def _count(weights: Optional[Array], rows: int) -> float:
-    return rows if weights is None else float(np.add.reduce(weights))
 
 
 def _mean(total: float, count: float) -> float:

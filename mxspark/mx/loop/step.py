@@ -48,18 +48,22 @@ def count(metrics: Metrics, issued: Issued, finite: Finite, when: str) -> Array:
         If the loss of a row is not finite; `when` says of which step. Before metrics of the user's see that row.
     """
     batch = issued.batch
-    real = slice(0, batch.real_rows)
-    losses: Array = issued.losses.asnumpy()[real]
+    losses: Array = issued.losses.asnumpy()[: batch.real_rows]
     finite.check_loss(losses, issued.outputs, when)
-    weights = batch.weights
-    metrics.add(
-        losses,
-        [array.asnumpy()[real] for array in issued.outputs],
-        [array[real] for array in batch.labels],
-        None if weights is None or weights.in_metrics is None else weights.in_metrics[real],
-        None if weights is None else weights.in_loss[real],
-    )
+    in_loss = None if batch.weights is None else batch.weights.in_loss[: batch.real_rows]
+    metrics.add(losses, *real(issued), in_loss)
     return losses
+
+
+def real(issued: Issued) -> tuple[list[Array], list[Array], Optional[Array]]:
+    """Return outputs, labels and what each row counts, without the rows that only pad a batch.
+
+    Rows are the first axis: see `row_axis`.
+    """
+    rows = slice(0, issued.batch.real_rows)
+    weights = None if issued.batch.weights is None else issued.batch.weights.in_metrics
+    outputs = [array.asnumpy()[rows] for array in issued.outputs]
+    return outputs, [array[rows] for array in issued.batch.labels], None if weights is None else weights[rows]
 
 
 class Stepper:

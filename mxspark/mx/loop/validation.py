@@ -2,31 +2,40 @@
 
 from __future__ import annotations
 
+import math
 from typing import Callable, Optional
 
 from mxspark.mx.exchange.base import Exchange
 from mxspark.mx.loop.batches import GluonBatches
-from mxspark.mx.loop.metrics import Metrics
-from mxspark.mx.loop.step import Issued, count, forward
+from mxspark.mx.loop.metrics import NOT_DEFINED, Metrics
+from mxspark.mx.loop.step import Issued, count, forward, real
+from mxspark.mx.loop.whole import WholeMetrics
 from mxspark.mx.model.network import Network
 from mxspark.mx.runtime.attribution import training_code
 from mxspark.mx.state.finite import Finite
 
 
 class Validation:
-    """The validation rows of one rank, and what is counted over them."""
+    """The validation rows of one rank, and what is counted over them.
 
-    def __init__(self, batches: GluonBatches, metrics: Metrics) -> None:
+    Parameters
+    ----------
+    metrics, whole : Metrics, WholeMetrics
+        Those from sums, and those from all rows at once.
+    """
+
+    def __init__(self, batches: GluonBatches, metrics: Metrics, whole: WholeMetrics) -> None:
         self._batches = batches
         self._metrics = metrics
+        self._whole = whole
 
     def evaluate(
         self, network: Network, exchange: Exchange, beat: Callable[[], None], finite: Finite, when: str
-    ) -> tuple[dict[str, float], list[str]]:
+    ) -> tuple[dict[str, float], dict[str, str]]:
         """Return the metrics over all validation rows of all ranks, ``loss`` among them; the same bits on every rank.
 
-        With them comes a line for each that has no value. The numbers of a batch are read while MXNet's engine is at
-        work on the next.
+        With them comes why some have no value, by their names. The numbers of a batch are read while MXNet's engine is
+        at work on the next.
 
         Raises
         ------
@@ -34,6 +43,7 @@ class Validation:
             If a loss or a metric is not finite; `when` says after which step.
         """
         self._metrics.reset()
+        self._whole.reset()
         before: Optional[Issued] = None
         for batch in self._batches(epoch=0):
             if not batch.rows.real_rows:
@@ -41,12 +51,20 @@ class Validation:
             with training_code():
                 outputs, losses = forward(network, batch)
                 if before is not None:
-                    count(self._metrics, before, finite, f"of the validation rows {when}")
+                    self._count(before, finite, when)
             before = Issued(batch.rows, outputs, losses)
             beat()
         if before is not None:
             with training_code():
-                count(self._metrics, before, finite, f"of the validation rows {when}")
-        # Ranks without a row in any batch come here too: this is a call of all.
-        total = exchange.sum(self._metrics.sums())
-        return self._metrics.finish(total), self._metrics.without_value(total, f"the validation rows {when}")
+                self._count(before, finite, when)
+        # Ranks without a row in any batch come here too: these are calls of all.
+        total = self._metrics.merge(exchange.gather(self._metrics.sums()))
+        rows = f"the validation rows {when}"
+        whole = self._whole.finish(exchange, rows)
+        undefined = {name: NOT_DEFINED for name, value in whole.items() if math.isnan(value)}
+        return {**self._metrics.finish(total), **whole}, {**self._metrics.without_value(total, rows), **undefined}
+
+    def _count(self, issued: Issued, finite: Finite, when: str) -> None:
+        count(self._metrics, issued, finite, f"of the validation rows {when}")
+        if self._whole:
+            self._whole.add(issued.batch.ids, *real(issued))

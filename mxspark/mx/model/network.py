@@ -19,7 +19,7 @@ from mxspark.data.spool import ColumnSpec
 from mxspark.errors import DataError, InputError, TrainingCodeError
 from mxspark.job import class_weights, label_shapes, losses
 from mxspark.job.spec import TrainingSpec
-from mxspark.mx.model import components, export
+from mxspark.mx.model import components, export, row_axis
 from mxspark.mx.model import graph as graphs
 from mxspark.mx.runtime.attribution import training_code
 
@@ -97,6 +97,7 @@ def prepare(training: TrainingSpec, inputs: Sequence[tuple[int, ...]]) -> Networ
             loss.hybridize(static_alloc=True, static_shape=True)  # type: ignore[attr-defined]
         graph = export.trace(block, len(inputs))
         shapes = _infer_shapes(graph, inputs)
+        row_axis.check(training.network.label, graph, dict(zip(input_names(len(inputs)), inputs)))
         parameters = _initialize(block, initializer, graph, shapes)
     if not any(p.grad_req != "null" for p in parameters.values()):
         raise TrainingCodeError(
@@ -225,6 +226,8 @@ def check_labels(training: TrainingSpec, output: Sequence[int], labels: Sequence
         Shape of the network's output for one batch.
     """
     loss = training.loss
+    if "axis" in loss.options:
+        row_axis.refuse_rows(f"training.loss {loss.name}", int(loss.options["axis"]), output)
     if labels:
         name = labels[0].name
         unmeant = losses.against_output(loss, name, losses.seen(name, data.spools), output)

@@ -57,7 +57,7 @@ def check(context: RunContext, given: Frames) -> Checked:
     claim = Claim(storage, path, context.run_info(path), job.job.take_over, say=display.phase)
     claim.wait_until_free()
     slots.wait_for(facts, job.cluster.num_workers, job.failure.start_s)
-    for line in memory.warnings(facts, job):
+    for line in [*memory.warnings(facts, job), *resolve.unsaid(job, frames.validation is not None)]:
         display.phase(f"warning: {line}")
     if job.transport.mode == "tcp":
         log.warning(

@@ -15,6 +15,7 @@ from mxspark.config.job_config import JobConfig
 from mxspark.data import columns
 from mxspark.data.spool import ColumnSpec, SpoolReady
 from mxspark.errors import ClusterError, ConfigError, DataError, InputError
+from mxspark.job import metric
 from mxspark.job.spec import Component, Function
 from mxspark.spark.session import modules
 from mxspark.spark.session.session import check_names
@@ -60,12 +61,26 @@ def check(job: JobConfig, data: Any, validation: Any) -> None:
         ("optimizer", training.optimizer),
         ("schedule", training.schedule),
         ("initializer", training.initializer),
-        *(("metrics", metric) for metric in training.metrics),
+        # to look for a module of MXNet's would import MXNet; its classes are known
+        *(("metrics", one) for one in training.metrics if metric.of_mxnet(one) is None),
     ):
         if isinstance(component, Component) and component.function is not None:
             problems += _unimportable(f"training.{key}", component.function)
+    problems += _without_rows(job, validation)
     if problems:
         raise ConfigError.from_problems("the job", problems)
+
+
+def _without_rows(job: JobConfig, validation: Any) -> list[str]:
+    """Return which metrics need validation rows of a job that has none."""
+    if validation is not None or job.data.validation.fraction:
+        return []
+    return [
+        f"training.metrics: {name} is worked out from all validation rows at once, and there are none; set "
+        "data.validation, or leave it out"
+        for name, one in zip(metric.reported_names(job.training.metrics), job.training.metrics)
+        if metric.needs_all(one)
+    ]
 
 
 def check_one_host(spools: Sequence[SpoolReady]) -> None:

@@ -1,0 +1,94 @@
+"""Metrics that are means of one value a row: each function returns these values, shape (n,)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from mxspark.errors import TrainingCodeError
+from mxspark.mx.loop.arrays import require_same_size
+from mxspark.mx.loop.probabilities import log_loss
+
+
+def accuracy(label: Any, output: Any, axis: int = 1) -> Any:
+    """One value a row: the part of it whose highest score is at the label."""
+    if axis % output.ndim == 0:
+        raise TrainingCodeError(
+            f"metric accuracy has axis {axis}, which is that of the rows of an output of shape {output.shape}: set its "
+            "option axis to that of the classes"
+        )
+    if output.ndim < 2 or output.shape[axis] < 2:
+        raise TrainingCodeError(
+            f"metric accuracy needs an output with one score a class; this one has shape {output.shape}: use "
+            "binary_accuracy"
+        )
+    return _row_mean(_same(label, output.argmax(axis), "accuracy"))
+
+
+def top_k_accuracy(label: Any, output: Any, k: int) -> Any:
+    """One value a row: 1 if the label is among the `k` highest scores."""
+    if output.ndim != 2 or output.shape[1] < k:
+        raise TrainingCodeError(
+            f"metric top_k_accuracy needs an output with at least {k} scores a row; this one has shape {output.shape}: "
+            "lower k"
+        )
+    best = np.argpartition(output, -k, axis=1)[:, -k:]
+    return (best == label.reshape(-1, 1)).any(1)
+
+
+def binary_accuracy(label: Any, output: Any, threshold: float = 0.0) -> Any:
+    """One value a row: the part of it on the label's side of `threshold`: 0 for scores, 0.5 for probabilities."""
+    return _row_mean(_same(label, output > threshold, "binary_accuracy"))
+
+
+def cross_entropy(label: Any, output: Any, of: str = "scores") -> Any:
+    """One value a row: minus the logarithm of the label's probability."""
+    if output.ndim != 2:
+        raise TrainingCodeError(
+            f"metric cross_entropy needs one score a class and row; the output has shape {output.shape}: give a "
+            "function of your own"
+        )
+    chosen = output[np.arange(len(output)), label.reshape(-1).astype(np.int64)].astype(np.float64)
+    if of == "probabilities":
+        return -np.log(np.maximum(chosen, 1e-12))
+    if of == "log_probabilities":
+        return -chosen
+    highest = output.max(1)
+    spread = np.exp((output - highest[:, None]).astype(np.float64)).sum(1)
+    return np.log(spread) + highest - chosen
+
+
+def mae(label: Any, output: Any) -> Any:
+    """One value a row: the mean of the absolute differences."""
+    return _row_mean(np.abs(_difference(label, output, "mae")))
+
+
+def mse(label: Any, output: Any) -> Any:
+    """One value a row: the mean of the squared differences."""
+    return _row_mean(np.square(_difference(label, output, "mse")))
+
+
+VALUES = {
+    "accuracy": accuracy,
+    "top_k_accuracy": top_k_accuracy,
+    "binary_accuracy": binary_accuracy,
+    "cross_entropy": cross_entropy,
+    "log_loss": log_loss,
+    "mae": mae,
+    "mse": mse,
+}
+
+
+def _same(label: Any, guess: Any, name: str) -> Any:
+    require_same_size(name, label, guess)
+    return guess.reshape(len(guess), -1) == label.reshape(len(guess), -1)
+
+
+def _difference(label: Any, output: Any, name: str) -> Any:
+    require_same_size(name, label, output)
+    return output.reshape(len(output), -1).astype(np.float64) - label.reshape(len(output), -1)
+
+
+def _row_mean(values: Any) -> Any:
+    return values[:, 0] if values.shape[1] == 1 else values.mean(1, dtype=np.float64)
