@@ -30,6 +30,8 @@ def test_a_line_of_the_table_holds_whatever_a_process_calls_itself(tmp_path: Pat
             deadline = time.monotonic() + 120
             while (found := procfs.entry(child.pid)) is None or found.name != program.name:
                 assert time.monotonic() < deadline, found
+            while not procfs.arguments(child.pid):  # which come after the name
+                assert time.monotonic() < deadline, found
             assert (found.parent, found.group, found.session) == (os.getpid(), child.pid, child.pid)
             assert found.is_alive and child.pid in procfs.pids()
             assert (child.pid, program.name) in [(line.pid, line.name) for line in procfs.table()]
