@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Callable, Optional, Protocol, Union, runtime_checkable
+from typing import Callable, Optional, Protocol, Union, runtime_checkable
 
 import mxnet as mx
 import numpy as np
@@ -13,19 +13,17 @@ from mxspark.errors import Diverged, InputError, TrainingCodeError
 from mxspark.job.metric import LOSS, NOTHING, cannot_weigh, reported_names
 from mxspark.job.spec import Component
 from mxspark.mx.loop import eval_metrics
-from mxspark.mx.loop.arrays import Array, Arrays, Chosen, Shapes
+from mxspark.mx.loop.arrays import Array, Arrays, Shapes
 from mxspark.mx.loop.confusion import Confusion
 from mxspark.mx.loop.eval_metrics import MetricOfAll, StreamedMetric
 from mxspark.mx.loop.moments import R2, Pearson
 from mxspark.mx.loop.ranking import Ranking
-from mxspark.mx.loop.row_values import VALUES
+from mxspark.mx.loop.row_metric import RowMetric, mean
 from mxspark.mx.model.components import known, needs_two
 
 # Why a metric has no value.
 NO_ROW = "it counted none of them"
 NOT_DEFINED = "it is not defined for them"
-
-RowValues = Callable[[Any, Any], Any]
 
 
 @runtime_checkable
@@ -164,7 +162,7 @@ class Metrics:
         dict of str to float
             ``loss`` and every metric by its name, a second of the same name as ``<name>_2``; nan where no row counted.
         """
-        values = {"loss": _mean(total[1], total[0])}
+        values = {"loss": mean(total[1], total[0])}
         for (name, metric), place in zip(self._metrics.items(), self._places):
             values.update({name + part: value for part, value in metric.values(total[place]).items()})
         return values
@@ -177,7 +175,7 @@ class Metrics:
         Diverged
             If a metric is not finite for another reason: a row of it is NaN or infinite.
         """
-        require_finite(LOSS, _mean(total[1], total[0]), total[:2], of)
+        require_finite(LOSS, mean(total[1], total[0]), total[:2], of)
         without = {} if total[0] else {LOSS: NO_ROW}
         for (name, metric), place in zip(self._metrics.items(), self._places):
             for part, value in metric.values(total[place]).items():
@@ -210,45 +208,6 @@ def require_finite(name: str, value: float, of_rows: Array, of: str) -> None:
     )
 
 
-class _RowMetric:
-    """The sum of one value a row."""
-
-    width = 2
-
-    def __init__(self, component: Component, values: Optional[RowValues] = None) -> None:
-        self.name = component.name
-        self._chosen = Chosen.of(component)
-        self._given = values is not None
-        options = {key: value for key, value in component.options.items() if key not in ("output", "label")}
-        self._options = {} if self._given else options
-        self._values: Any = values or VALUES[known("metric", component).target]
-
-    def sums(self, outputs: Arrays, labels: Arrays, weights: Array) -> Array:
-        """Return the sum of weight times value, and that of the weights."""
-        rows = len(weights)
-        if self._given:
-            values = np.asarray(self._values(_single(labels), _single(outputs)))
-            if values.shape != (rows,):
-                raise TrainingCodeError(
-                    f"metric {self.name} returned shape {values.shape} for {rows} rows: return one value a row, shape "
-                    f"({rows},), or an mxnet.metric.EvalMetric from a function without arguments"
-                )
-        else:
-            values = self._values(*self._chosen.arrays(outputs, labels), **self._options)
-        return np.array([np.add.reduce(values * weights), weights.sum()])
-
-    def merge(self, one: Array, other: Array) -> Array:
-        """Return the sums of both."""
-        added: Array = one + other
-        return added
-
-    def values(self, total: Array) -> dict[str, float]:
-        """Return the mean, or what is made of it."""
-        return {"": _finish(_FINISH.get(self.name), _mean(total[0], total[1]))}
-
-
-_FINISH: dict[str, Callable[[float], float]] = {"rmse": math.sqrt, "perplexity": math.exp}
-
 _OF_SHAPES: dict[str, Callable[[Component, Shapes], Union[Summed, Whole]]] = {
     "f1": Confusion,
     "precision": Confusion,
@@ -266,10 +225,10 @@ def _build(component: Component, shapes: Shapes, weighed_by: Optional[str]) -> U
     if component.function is None:
         known("metric", component)
         made = _OF_SHAPES.get(component.name)
-        return _RowMetric(component) if made is None else made(component, shapes)
+        return RowMetric(component) if made is None else made(component, shapes)
     loaded = component.function.load()
     if needs_two(loaded):
-        return _RowMetric(component, loaded)
+        return RowMetric(component, loaded)
     given = loaded(**component.options)
     if isinstance(given, mx.metric.EvalMetric):
         if weighed_by is not None:
@@ -278,25 +237,8 @@ def _build(component: Component, shapes: Shapes, weighed_by: Optional[str]) -> U
         is_whole = eval_metrics.adds_up(given) == NOTHING
         return MetricOfAll(component, given, shapes) if is_whole else StreamedMetric(component, given)
     if callable(given) and not isinstance(given, type):
-        return _RowMetric(component, given)
+        return RowMetric(component, given)
     raise TrainingCodeError(
         f"metric {component.name}: {component.function.label} returned a {type(given).__name__}: give a function of "
         "(labels, outputs) with one value a row, or one without arguments that returns an mxnet.metric.EvalMetric"
     )
-
-
-def _single(arrays: Arrays) -> Any:
-    return arrays[0] if len(arrays) == 1 else arrays
-
-
-def _mean(total: float, count: float) -> float:
-    return float(total / count) if count else math.nan
-
-
-def _finish(function: Optional[Callable[[float], float]], value: float) -> float:
-    if function is None or not math.isfinite(value):
-        return value
-    try:
-        return function(value)
-    except OverflowError:
-        return math.inf
