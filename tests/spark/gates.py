@@ -115,6 +115,8 @@ def mute(label: Any, output: Any) -> Any:
     raise Mute
 
 
-def not_a_number(label: Any, output: Any) -> Any:
-    """Return NaN for every row."""
-    return output.argmax(axis=1) * float("nan")
+def not_a_number() -> Any:
+    """Return a metric that counts no row, so that its value is NaN and no divergence."""
+    import mxnet as mx
+
+    return mx.metric.CustomMetric(lambda label, output: (0.0, 0))
