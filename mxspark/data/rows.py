@@ -67,6 +67,8 @@ def _arrow_cells(array: pa.Array, width: Optional[int]) -> Cells:
 
 
 def _list_cells(array: pa.Array, width: Optional[int]) -> Cells:
+    import pyarrow as pa
+
     offsets, child = _flat(array)
     lengths = np.diff(offsets)
     if not array.null_count and not child.null_count and len(lengths):
@@ -84,7 +86,8 @@ def _list_cells(array: pa.Array, width: Optional[int]) -> Cells:
     bad = [BadRows("null", np.flatnonzero(null), "no value"), BadRows("null", np.flatnonzero(hole), "null inside")]
     if len(ragged):
         bad.append(BadRows("ragged", ragged, _unexpected(int(lengths[ragged[0]]), width)))
-    values = _values(child.fill_null(0))[np.repeat(good, lengths)].reshape(int(good.sum()), width)
+    filled = child.fill_null(pa.scalar(0).cast(child.type))  # 0 itself is none of a boolean's values
+    values = _values(filled)[np.repeat(good, lengths)].reshape(int(good.sum()), width)
     return Cells(values, np.flatnonzero(good), tuple(part for part in bad if len(part.rows)))
 
 

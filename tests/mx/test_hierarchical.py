@@ -33,6 +33,13 @@ def test_any_number_of_workers_and_hosts_trains_what_one_machine_trains(tmp_path
     assert {one.of(events.Done, rank)[0].digest for rank in range(size)} == {again.of(events.Done)[0].digest}
 
 
+def test_an_optimizer_that_writes_into_its_gradients_trains_the_same(tmp_path):
+    """AdaDelta scales them where they lie, which is in the memory of all."""
+    optimizer = {"name": "adadelta", "rho": 0.9, "epsilon": 1e-3}
+    spec = make_spec(tmp_path, counts=(90, 57), optimizer=optimizer, epochs=2, every_epochs=9)
+    assert distance(final(run_group(spec, 2, hosts=1)), final(run_group(spec, 2))) < 1e-6
+
+
 @pytest.mark.parametrize("hosts", [1, 2])
 @pytest.mark.parametrize("network", ["with_batch_norm", "sometimes_used"])
 def test_statistics_and_gradients_that_not_every_step_makes(tmp_path, network, hosts):

@@ -111,6 +111,29 @@ def test_agrees_with_the_stock_trainer(component: Component, schedule: Optional[
     assert updater.learning_rate == mx_rate(component, schedule)
 
 
+class Clipping(mx.optimizer.SGD):
+    """Clips in place, as optimizers of users do."""
+
+    def update_multi_precision(self, indices: Any, weights: Any, grads: Any, states: Any) -> None:
+        for grad in grads:
+            mx.nd.clip(grad, -0.01, 0.01, out=grad)
+        super().update_multi_precision(indices, weights, grads, states)
+
+
+@pytest.mark.parametrize(
+    "component", [*OPTIMIZERS, Component("own", function=Function.ship(lambda: Clipping()))], ids=label
+)
+def test_gradients_stay_as_they_are(component: Component) -> None:
+    """Sums lie in memory that the workers of a host share: who changes them there changes those of the others."""
+    params = parameters()
+    feed(params, 0)
+    before = [param.grad().asnumpy() for param in params if param.grad_req != "null"]
+    Updater(component, None, params).update(ROWS)
+    after = [param.grad().asnumpy() for param in params if param.grad_req != "null"]
+    for was, now in zip(before, after):
+        np.testing.assert_array_equal(was, now)
+
+
 def mx_rate(component: Component, schedule: Optional[Component]) -> float:
     return stock(component, schedule, parameters(), 20)[-1]
 

@@ -45,6 +45,15 @@ def test_columns_that_are_not_there_all_at_once(spark: SparkSession, tmp_path: P
     assert not (tmp_path / "job").exists(), "the job dir is made only for a job that can run"
 
 
+def test_what_is_declared_is_checked_for_an_rdd_too(spark: SparkSession, tmp_path: Path) -> None:
+    """A scale of 0 makes every feature 0: a model of nothing."""
+    rdd = spark.sparkContext.parallelize([([1.0] * 64, 1)] * 8, 1)
+    features = {"pixels": {"scale": 0.0}}
+    assert_fails(
+        tmp_path / "job", mxspark.ConfigError, "data: array 'pixels': scale 0.0", rdd, data={"features": features}
+    )
+
+
 @pytest.mark.parametrize(
     ("network", "message"),
     [

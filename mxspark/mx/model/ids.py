@@ -87,13 +87,14 @@ class _Rows:
         columns = [traced.columns[name].name for name in names]
         spooled = SpooledRows(self.data, columns, self.mapped_bytes)
         ids = traced.ids_of(lookups)
-        constants = {name: value for name, value in traced.constants.items() if name in ids.list_inputs()}
+        run = mx.nd.CachedOp(ids)
         for chunk in _chunks(rows, _rows_at_a_time(traced, ids, names, len(rows))):
             arrays = spooled.gather(chunk, columns)
             inputs = {name: arrays[column] for name, column in zip(names, columns)}
             fed = {name: mx.nd.array(array, dtype=array.dtype) for name, array in inputs.items()}
-            found = ids.eval(mx.cpu(), **fed, **constants)
-            seen = [before.with_(array.asnumpy()) for before, array in zip(seen, found)]
+            found = run(*({**traced.constants, **fed}[name] for name in ids.list_inputs()))
+            arrays_found = found if isinstance(found, list) else [found]
+            seen = [before.with_(array.asnumpy()) for before, array in zip(seen, arrays_found)]
         return seen
 
 

@@ -121,11 +121,10 @@ class Updater:
         # Rows of all ranks, known before the sums are there: the last batch of an epoch is smaller.
         self._optimizer.rescale_grad = self._scale / rows
         trained = self._trained()
-        self._stock(
-            [index for index, _ in trained],
-            [param.list_grad()[0] for _, param in trained] if gradients is None else list(gradients),
-            [param.list_data()[0] for _, param in trained],
-        )
+        given = [param.list_grad()[0] for _, param in trained] if gradients is None else list(gradients)
+        if _may_write(self._optimizer):
+            given = [gradient.copy() for gradient in given]  # the sums lie where the other workers read them too
+        self._stock([index for index, _ in trained], given, [param.list_data()[0] for _, param in trained])
         if self._optimizer.lr_scheduler is not None:
             self._optimizer.lr_scheduler(self._optimizer.num_update)  # AdaDelta never asks, and the end would be missed
 
@@ -232,6 +231,12 @@ def build_optimizer(component: Component) -> mx.optimizer.Optimizer:
             "mxnet.optimizer.Optimizer"
         )
     return made
+
+
+def _may_write(optimizer: mx.optimizer.Optimizer) -> bool:
+    """Tell whether an optimizer may change the gradients it is given; of MXNet's own only AdaDelta does."""
+    is_theirs = type(optimizer).__module__.startswith(("mxnet.", "mxspark."))
+    return isinstance(optimizer, mx.optimizer.AdaDelta) or not is_theirs
 
 
 def _attach_schedule(optimizer: mx.optimizer.Optimizer, schedule: Optional[Component]) -> Any:

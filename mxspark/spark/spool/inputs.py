@@ -48,12 +48,15 @@ def check(job: JobConfig, data: Any, validation: Any) -> None:
     """
     problems = []
     for name, rows in (("data", data), ("validation data", validation)):
-        if isinstance(rows, DataFrame):
-            features, labels = job.spooled()
-            found = columns.check((*features, *labels), stage.fields(rows))
-            problems += [f"{name}: {line}" for line in found]
-        elif rows is not None and not isinstance(rows, RDD):
+        if rows is None:
+            continue
+        if not isinstance(rows, (DataFrame, RDD)):
             raise InputError(f"{name} is a {type(rows).__name__}; give a DataFrame, an RDD, or data.path")
+        # an RDD has no schema; what is declared is checked all the same
+        fields = stage.fields(rows) if isinstance(rows, DataFrame) else None
+        features, labels = job.spooled()
+        found = columns.check((*features, *labels), fields)
+        problems += [f"{name}: {line}" for line in found]
     training = job.training
     problems += _unimportable("training.network", training.network)
     for key, component in (
