@@ -1,0 +1,1 @@
+"""Random small jobs, and what each must come to: the same numbers as plain MXNet, or a refusal that names a key."""
