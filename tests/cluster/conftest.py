@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 from hdfs import Hdfs, Missing
 from pyspark.sql import SparkSession
+from sessions import the_session
 from yarn import Yarn, make_users
 
 _numbers = itertools.count(1)
@@ -40,14 +41,11 @@ def yarn(hdfs: Hdfs) -> Iterator[Yarn]:
 
 
 @pytest.fixture(scope="session")
-def session(hdfs: Hdfs) -> Iterator[SparkSession]:
-    """The session that is there, else one of our own; its Hadoop client writes one copy of each block."""
-    found = SparkSession.getActiveSession()
-    spark = found or SparkSession.builder.master("local[1]").config("spark.ui.enabled", "false").getOrCreate()
-    spark._jsc.hadoopConfiguration().set("dfs.replication", "1")
-    yield spark
-    if found is None:
-        spark.stop()
+def session(hdfs: Hdfs, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
+    """The session of this process; its Hadoop client writes one copy of each block."""
+    with the_session(tmp_path_factory.mktemp("spark")) as spark:
+        spark._jsc.hadoopConfiguration().set("dfs.replication", "1")
+        yield spark
 
 
 @pytest.fixture

@@ -166,7 +166,7 @@ def launch(tmp_path: Path) -> Iterator[Callable[..., Launched]]:
         ("end(3)", 3),
         ("end(0)", 0),
         ("sys.exit(0)", 0),
-        ("sys.exit(1)", 4),
+        ("sys.exit(1)", 1),
         ("os.kill(os.getppid(), signal.SIGKILL)", 4),
     ],
 )
