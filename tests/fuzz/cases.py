@@ -60,6 +60,11 @@ class Case:
     def label(self) -> str:
         return next(iter(self.job["data"]["label"]))
 
+    @property
+    def schema(self) -> str:
+        """The columns in Spark's own words."""
+        return ", ".join(f"`{name.replace('`', '``')}` {kind}" for name, kind in self.kinds.items())
+
     def by_hand(self) -> str:
         """Return what it takes to run it by hand, in the folder of the tests: network.py, job.yaml, run.py."""
         job = copy.deepcopy(self.job)
@@ -69,7 +74,7 @@ class Case:
             flaw=f"{self.flaw}, to be named: {self.names}; stopped at step {self.stops}",
             network=f"return of(*{arguments!r})()",
             job=yaml.safe_dump(job, sort_keys=False, allow_unicode=True),
-            schema=", ".join(f"`{name.replace('`', '``')}` {kind}" for name, kind in self.kinds.items()),
+            schema=self.schema,
             source=self.source,
             parts=_as_text(self.rows, self.counts),
             validation=_as_text(self.validation, (10**9,)) if self.validation else "None",
@@ -302,6 +307,7 @@ def good_cases(draw: Any, workers: tuple[int, ...] = (1, 2), labels: Optional[st
         draw(st.sampled_from([made.numbers, made.ids]))(f"x{place}" + draw(st.sampled_from(["", "", " a.b", "é`"])))
     label, values = LABELS[labels or draw(st.sampled_from(sorted(LABELS)))](draw, made.rng)
     made.column("y", label.kind, values)
+    weight, class_weights = _weights(draw, made, label)
     counts = tuple(draw(st.lists(st.integers(0, 20), min_size=1, max_size=4).filter(any)))
     rows = made.rows(sum(counts))
     validation = draw(st.sampled_from(["none", "fraction", "rows"]))
@@ -313,6 +319,7 @@ def good_cases(draw: Any, workers: tuple[int, ...] = (1, 2), labels: Optional[st
         "data": {
             "features": made.features,
             "label": {"y": _label_options(draw, label)},
+            "weight": weight,
             "shuffle": draw(st.sampled_from(["rows", "rows", "none"])),
             "block_rows": draw(st.sampled_from([4, 16, 8192])),
             "window_rows": draw(st.sampled_from([8, 262144])),
@@ -321,6 +328,7 @@ def good_cases(draw: Any, workers: tuple[int, ...] = (1, 2), labels: Optional[st
         "cluster": {"num_workers": num_workers},
         "training": {
             "loss": label.loss,
+            "class_weights": class_weights,
             "optimizer": optimizer,
             "schedule": draw(st.sampled_from(SCHEDULES)) if optimizer["name"] != "adadelta" else None,
             "metrics": metrics,
@@ -349,6 +357,21 @@ def good_cases(draw: Any, workers: tuple[int, ...] = (1, 2), labels: Optional[st
         stops=draw(st.integers(1, 6)) if any(job["checkpoint"].values()) and draw(st.booleans()) else 0,
         validation=made.rows(draw(st.integers(1, 9))) if validation == "rows" else None,
     )
+
+
+def _weights(draw: Any, made: _Drawing, label: Label) -> tuple[Optional[str], Optional[dict[int, float]]]:
+    """Give rows and classes weights, or not; a weight is the last column."""
+    of_class = {0: 0.5, 1: 2.0} if label.loss == {"name": "softmax_cross_entropy"} and draw(st.booleans()) else None
+    if not draw(st.booleans()):
+        return None, of_class
+    rng, kind = made.rng, draw(st.sampled_from(["float", "double", "int"]))
+
+    def values(n: int) -> list[Any]:
+        drawn = rng.integers(1, 4, n) if kind == "int" else rng.uniform(0.1, 3, n).astype(np.float32).astype(float)
+        return list(drawn.tolist())
+
+    made.column("w", kind, values)
+    return "w", of_class
 
 
 def _label_options(draw: Any, label: Label) -> dict[str, Any]:

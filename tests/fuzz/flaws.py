@@ -190,6 +190,17 @@ def no_distribution(draw: Any, case: Case) -> Case:
     return replace(case, names=("y",))
 
 
+@flaw(lambda case: case.job["data"]["weight"] is not None)
+def negative_weight(draw: Any, case: Case) -> Case:
+    return put(draw, case, "w", -1.0 if is_float(case, "w") else -1)
+
+
+@flaw(lambda case: case.job["data"]["weight"] is not None)
+def no_row_counts(draw: Any, case: Case) -> Case:
+    case.rows["w"] = [0.0 if is_float(case, "w") else 0] * len(case.rows["w"])
+    return replace(case, names=("w",))
+
+
 @flaw(lambda case: True)
 def no_such_column(draw: Any, case: Case) -> Case:
     name = draw(st.sampled_from(sorted(case.kinds)))
@@ -202,8 +213,9 @@ def no_such_column(draw: Any, case: Case) -> Case:
 
 
 def _drop_cell(case: Case) -> Case:
-    case.rows.pop("y")
-    kinds = {name: kind for name, kind in case.kinds.items() if name != "y"}
+    last = list(case.rows)[-1]
+    case.rows.pop(last)
+    kinds = {name: kind for name, kind in case.kinds.items() if name != last}
     count = len(case.kinds)
     return replace(case, kinds=kinds, validation=None, names=(f"{count} columns are declared",))
 
@@ -262,15 +274,13 @@ def declared_in_another_size(draw: Any, case: Case) -> Case:
 @flaw(lambda case: True)
 def a_second_label(draw: Any, case: Case) -> Case:
     case.job["data"]["label"]["second"] = {}
-    case.rows["second"] = [1.0] * len(case.rows["y"])
-    if case.validation is not None:
-        case.validation["second"] = [1.0] * len(case.validation["y"])
-    return replace(case, kinds={**case.kinds, "second": "double"}, names=("second",))
+    return replace(case, names=("second",))
 
 
 @flaw(lambda case: "hinge" in loss_of(case)["name"], "sides")
 def a_metric_of_other_labels(draw: Any, case: Case) -> Case:
     case.job["training"]["metrics"] = ["binary_accuracy"]
+    case.rows["y"][0] = -1.0 if is_float(case, "y") else -1  # with 1 alone it could be meant
     return replace(case, names=("binary_accuracy",))
 
 

@@ -87,6 +87,7 @@ def train(case: Case) -> Trained:
     net.initialize()
     loss = LOSSES[training["loss"]["name"]](**_options(training["loss"]))
     arrays, labels = _arrays(case, case.rows)
+    in_loss, in_metrics = _weights(case, case.rows, labels)
     net(*(mx.nd.array(array[:1], dtype=array.dtype) for array in arrays))  # its parameters get their shapes
     initial = _values(net)
     trainer = gluon.Trainer(list(net.collect_params().values()), _optimizer(training), kvstore=None)
@@ -99,9 +100,9 @@ def train(case: Case) -> Trained:
             with autograd.record():
                 outputs = net(*inputs)
                 losses = loss(outputs, mx.nd.array(labels[ids]))
-            losses.backward()
+            losses.backward(mx.nd.array(in_loss[ids] / in_loss[ids].mean()))
             trainer.step(len(ids))
-            counted.add(losses.asnumpy(), outputs.asnumpy(), labels[ids])
+            counted.add(losses.asnumpy(), outputs.asnumpy(), labels[ids], in_loss[ids], in_metrics[ids])
         epochs.append({"training": counted.values(), "validation": _validate(case, net, loss), "rows": counted.rows})
     return Trained(initial, _values(net), epochs)
 
@@ -163,33 +164,48 @@ def _converted(array: Any, options: dict[str, Any]) -> Any:
 def _validate(case: Case, net: Any, loss: Any) -> dict[str, float]:
     if case.validation is None and not case.job["data"]["validation"]["fraction"]:
         return {}
-    inputs, labels = _arrays(case, case.rows if case.validation is None else case.validation)
+    rows = case.rows if case.validation is None else case.validation
+    inputs, labels = _arrays(case, rows)
+    in_loss, in_metrics = _weights(case, rows, labels)
+    ids = np.arange(len(labels))
     if case.validation is None:
-        held_out = np.concatenate(list(_plan(case, VALIDATION).batches(0)))
-        inputs, labels = [array[held_out] for array in inputs], labels[held_out]
-    outputs = net(*(mx.nd.array(array, dtype=array.dtype) for array in inputs))
+        ids = np.concatenate(list(_plan(case, VALIDATION).batches(0)))
+    outputs = net(*(mx.nd.array(array[ids], dtype=array.dtype) for array in inputs))
+    losses = loss(outputs, mx.nd.array(labels[ids]))
     counted = _Counted(case.job["training"]["metrics"])
-    counted.add(loss(outputs, mx.nd.array(labels)).asnumpy(), outputs.asnumpy(), labels)
+    counted.add(losses.asnumpy(), outputs.asnumpy(), labels[ids], in_loss[ids], in_metrics[ids])
     return counted.values()
 
 
+def _weights(case: Case, rows: Rows, labels: Any) -> tuple[Any, Any]:
+    """Return what each row counts in the loss, and in metrics."""
+    own = np.array(rows["w"], dtype=np.float64) if case.job["data"]["weight"] else np.ones(len(labels))
+    of_class = case.job["training"]["class_weights"] or {}
+    return own * np.array([of_class.get(int(label), 1.0) if of_class else 1.0 for label in labels]), own
+
+
 class _Counted:
-    """Loss and metrics as sums over rows."""
+    """Loss and metrics as weighted sums over rows."""
 
     def __init__(self, metrics: list[Any]) -> None:
         self.metrics = [metric if isinstance(metric, dict) else {"name": metric} for metric in metrics]
         self.rows = 0
         self.sums: dict[str, float] = {"loss": 0.0, **{metric["name"]: 0.0 for metric in self.metrics}}
+        self.weights = {name: 0.0 for name in self.sums}
 
-    def add(self, losses: Any, outputs: Any, labels: Any) -> None:
+    def add(self, losses: Any, outputs: Any, labels: Any, in_loss: Any, in_metrics: Any) -> None:
         self.rows += len(losses)
-        self.sums["loss"] += float(losses.astype(np.float64).sum())
+        self._count("loss", losses.astype(np.float64), in_loss)
         for metric in self.metrics:
-            for output, label in zip(outputs.astype(np.float64), labels):
-                self.sums[metric["name"]] += _of_row(metric, output, label)
+            values = [_of_row(metric, output, label) for output, label in zip(outputs.astype(np.float64), labels)]
+            self._count(metric["name"], values, in_metrics)
+
+    def _count(self, name: str, values: Any, weights: Any) -> None:
+        self.sums[name] += float(np.dot(values, weights))
+        self.weights[name] += float(weights.sum())
 
     def values(self) -> dict[str, float]:
-        means = {name: total / self.rows for name, total in self.sums.items()}
+        means = {name: total / self.weights[name] for name, total in self.sums.items()}
         finish = {"rmse": math.sqrt, "perplexity": math.exp}
         return {name: finish.get(name, float)(mean) for name, mean in means.items()}
 

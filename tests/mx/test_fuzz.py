@@ -28,7 +28,7 @@ from mxspark.config import resolve
 from mxspark.config.job_config import JobConfig
 from mxspark.data import columns
 from mxspark.data.rows import ArrowReader, ElementReader
-from mxspark.data.spool import SpoolReady
+from mxspark.data.spool import ColumnSpec, SpoolReady
 from mxspark.data.spool_writer import PartitionWriter
 from mxspark.errors import ConfigError, DataError
 from mxspark.job.spec import Restore, WorkerSpec
@@ -68,7 +68,7 @@ def run(case: Case, folder: Path) -> Outcome:
     try:
         job = JobConfig.from_dict({**case.job, "training": {**case.job["training"], "network": made(case)}})
         fields = case.kinds if case.source == "frame" else None
-        wrong = columns.check((*job.features(), *job.labels()), fields)
+        wrong = columns.check(specs_of(job), fields)
         if wrong:
             raise ConfigError.from_problems("the job", wrong)
         training = spool(case, case.rows, case.counts, job, folder / "training")
@@ -105,6 +105,11 @@ def made(case: Case) -> Any:
     return network(case.inputs, case.outputs, case.hidden, case.norm)
 
 
+def specs_of(job: JobConfig) -> tuple[ColumnSpec, ...]:
+    specs, behind = job.spooled()
+    return (*specs, *behind)
+
+
 def train(spec: WorkerSpec, last: float = math.inf) -> list[Any]:
     """Return what rank 0 has said, with as many ranks as the job has workers."""
 
@@ -134,7 +139,7 @@ def spool(case: Case, rows: Rows, counts: tuple[int, ...], job: JobConfig, folde
         start += count
         path = folder / f"p{partition}"
         path.mkdir(parents=True)
-        writer = PartitionWriter(path, job.features(), job.labels())
+        writer = PartitionWriter(path, *job.spooled())
         for block in blocks(case, part, job):
             writer.add(block.cells, block.rows, block.bad)
         files, problems = writer.finish()
@@ -147,8 +152,8 @@ def blocks(case: Case, part: Rows, job: JobConfig) -> Any:
     if case.source != "frame":
         rows = list(zip(*part.values()))
         elements = [dict(zip(part, row)) for row in rows] if case.source == "dicts" else rows
-        return ElementReader(job.features(), job.labels()).read(elements)
-    specs = (*job.features(), *job.labels())
+        return ElementReader(*job.spooled()).read(elements)
+    specs = specs_of(job)
     names = columns.sources(specs)
     arrays = [pa.array(part[name], type_of(case.kinds[name])) for name in names]
     table = pa.RecordBatch.from_arrays(arrays, names=[f"c{place}" for place in range(len(names))])

@@ -36,7 +36,6 @@ def run(spark: SparkSession, case: Case, folder: Path) -> Outcome:
     except Exception as error:
         return refusal(error)
     assert result.status == "succeeded" and result.model is not None
-    import_mxnet()
     import mxnet as mx
 
     model = Path(result.model.fetch(str(folder / "model")))
@@ -59,12 +58,12 @@ def data(spark: SparkSession, case: Case, rows: Rows, counts: tuple[int, ...]) -
         return rdd
     if case.source == "dicts":
         return rdd.map(lambda row: Row(**dict(zip(names, row))))
-    schema = ", ".join(f"`{name}` {case.kinds[name]}" for name in names)
-    return spark.createDataFrame(rdd, schema)
+    return spark.createDataFrame(rdd, case.schema)
 
 
 def fuzz(spark: SparkSession, case: Case) -> None:
     note(case.by_hand())
+    import_mxnet()
     folder = Path(tempfile.mkdtemp())
     try:
         check(case, run(spark, case, folder))
