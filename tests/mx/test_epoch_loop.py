@@ -147,6 +147,15 @@ def test_an_early_end_keeps_what_is_in_no_checkpoint_yet_and_makes_no_model(spec
     assert (done.step, found) == (last, staged)
 
 
+def test_an_early_end_without_checkpoints_makes_the_ranks_equal_all_the_same(spec):
+    """Running statistics are each rank's own before that, and ranks that differ end with an error."""
+    spec = replace(spec, checkpoint=replace(spec.checkpoint, every_epochs=None))
+    trained = FakeTrainable()
+    done, staged, _ = run(spec, trained, FakeAgent(2))
+    assert (done.step, staged) == (2, [])
+    assert trained.calls == ["broadcast", "step", "step", "settle", "gather"]
+
+
 @pytest.mark.parametrize(
     ("best_by", "values", "best"),
     [

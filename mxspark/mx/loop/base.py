@@ -127,9 +127,11 @@ class EpochLoop:
     def _end_early(self) -> events.Done:
         """Keep what was done so far; every rank comes here at the same step."""
         self._trained.settle()
-        # At the end of an epoch this may be: then what is gathered is of the next, and empty.
+        # Also where no checkpoint is made: until then each rank has running statistics of its own rows, and in the end
+        # the ranks would be found to differ. At the end of an epoch what is gathered is of the next, and empty.
+        self._trained.gather()
         if self._staging.is_news(self._position.step):
-            self._checkpoint_within_epoch()
+            self._stage_checkpoint()
         return self._done(self._trained.digest())
 
     def _end(self) -> events.Done:
