@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Optional
 
@@ -161,15 +161,21 @@ def _finite(value: Any) -> Any:
 
 
 def summarise(history: tuple[EpochEnd, ...], better: dict[str, str]) -> dict[str, Any]:
-    """Return last and best value of every metric; one that `better` has no direction of (min or max) has no best."""
+    """Return last and best value of every metric; one that `better` has no direction of (min or max) has no best.
+
+    An epoch in which it counted no row, and is nan, is never the best.
+    """
     summary: dict[str, Any] = {}
     for side in ("training", "validation"):
         epochs = [getattr(epoch, side) for epoch in history if getattr(epoch, side)]
         if epochs:
             best = {
-                name: (max if better[name] == "max" else min)(epoch[name] for epoch in epochs)
-                for name in epochs[-1]
-                if name in better
+                name: _best([epoch[name] for epoch in epochs], better[name]) for name in epochs[-1] if name in better
             }
             summary[side] = {"last": dict(epochs[-1]), "best": best}
     return summary
+
+
+def _best(values: Sequence[float], better: str) -> float:
+    numbers = [value for value in values if not math.isnan(value)]
+    return (max if better == "max" else min)(numbers, default=math.nan)

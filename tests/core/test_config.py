@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -206,6 +207,15 @@ def test_the_best_value_of_a_function_is_not_guessed() -> None:
     assert of_all == {"training": {"last": {"loss": 2.0, "mine": 2.0}, "best": {"loss": 0.0}}}
     lines = dict(summary.rows(result.Result("succeeded", "r", "", metrics=of_all)))
     assert (lines["training loss"], lines["training mine"]) == ("2.0000  (best of this run 0.0000)", "2.0000")
+
+
+def test_an_epoch_without_a_value_is_never_the_best() -> None:
+    nan = float("nan")
+    epochs = tuple(EpochEnd(n, n, 1, 1.0, {"auc": value}, {}) for n, value in enumerate([nan, 0.7, 0.9, nan]))
+    for better, best in (("max", 0.9), ("min", 0.7)):
+        assert result.summarise(epochs, {"auc": better})["training"]["best"] == {"auc": best}
+    (none,) = result.summarise(epochs[:1], {"auc": "max"})["training"]["best"].values()
+    assert math.isnan(none)
 
 
 @pytest.mark.parametrize(
