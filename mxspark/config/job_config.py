@@ -176,6 +176,7 @@ def _across(sections: Mapping[str, Section]) -> list[str]:
     classless = class_weights.problem(training.loss, training.class_weights or {}, declared)
     if classless is not None:
         problems.append(classless)
+    problems += metric.take_scores(training.loss, training.metrics)
     if isinstance(data, DataSection):
         problems += metric.unweighable(training.metrics, "data.weight" if data.weight else None)
     if training.batch_size < cluster.num_workers:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+from collections.abc import Iterator, Mapping
 from types import CodeType
 from typing import Any, Callable
 
 _PLAIN = (bool, int, float, complex, str, bytes, type(None))
+_MANY = (tuple, list, dict, set, frozenset)
 
 
 def digest_of(function: Callable[..., Any]) -> str:
@@ -30,15 +33,35 @@ def _parts(value: Any, seen: frozenset[int]) -> Any:
     seen |= {id(value)}
     if isinstance(value, (tuple, list)):
         return [_parts(item, seen) for item in value]
+    if isinstance(value, (dict, set, frozenset)):  # they have no order that is the same in every process
+        items = value.items() if isinstance(value, dict) else value
+        return sorted(repr(_parts(item, seen)) for item in items)
+    if isinstance(value, functools.partial):
+        return [_parts(part, seen) for part in (value.func, value.args, value.keywords)]
     if isinstance(value, CodeType):
         return [value.co_code, value.co_names, [_parts(constant, seen) for constant in value.co_consts]]
     code = getattr(value, "__code__", None)
     if not isinstance(code, CodeType):
-        return type(value).__name__
-    known = getattr(value, "__globals__", {})
-    used = [known[name] for name in code.co_names if isinstance(known.get(name), _PLAIN) and name in known]
+        return [type(value).__name__, _parts(_settings(value), seen)]
+    used = list(_globals(code, getattr(value, "__globals__", {})))
     cells = [_content(cell) for cell in value.__closure__ or ()]
-    return [_parts(part, seen) for part in (code, *used, *cells, *(value.__defaults__ or ()))]
+    defaults = [value.__defaults__ or (), value.__kwdefaults__ or {}]
+    return [_parts(part, seen) for part in (code, *used, *cells, *defaults)]
+
+
+def _settings(value: Any) -> dict[str, Any]:
+    """Return the plain attributes of an object; what it keeps for itself, as a cache is, changes as it is used."""
+    own = getattr(value, "__dict__", None) or {}
+    is_ours = not isinstance(value, type)
+    return {name: each for name, each in own.items() if is_ours and name[:1] != "_" and isinstance(each, _PLAIN)}
+
+
+def _globals(code: CodeType, known: Mapping[str, Any]) -> Iterator[Any]:
+    """Yield the values of globals that a function uses, or one inside it."""
+    yield from (known[name] for name in code.co_names if name in known and isinstance(known[name], (*_PLAIN, *_MANY)))
+    for inner in code.co_consts:
+        if isinstance(inner, CodeType):
+            yield from _globals(inner, known)
 
 
 def _content(cell: Any) -> Any:

@@ -84,6 +84,32 @@ def cannot_weigh(name: str, weighed_by: str) -> str:
     )
 
 
+def take_scores(loss: Component, metrics: Sequence[Component]) -> list[str]:
+    """Return one line for each metric that would take for scores what the loss says are probabilities.
+
+    With its threshold of 0 every probability is a guess of "yes".
+    """
+    if loss.function is not None or not loss.options.get("from_sigmoid"):
+        return []
+    found = [(one.name, _option_for_probabilities(one)) for one in metrics if one.function is None]
+    return [
+        f"training.metrics: {name} takes the output for scores, but training.loss has from_sigmoid: true, which makes "
+        f"it probabilities; give it {option}"
+        for name, option in found
+        if option
+    ]
+
+
+def _option_for_probabilities(metric: Component) -> str:
+    options = catalog.METRICS[metric.name].options
+    if "average" in metric.options or "class" in metric.options:  # the highest of several is the guess
+        return ""
+    if "threshold" in options and "threshold" not in metric.options:
+        return "threshold: 0.5"
+    is_of_scores = "of" in options and "of" not in metric.options and not needs_all(metric)  # an order is not changed
+    return "of: probabilities" if is_of_scores else ""
+
+
 def _class_of_mxnet(metric: Component) -> str:
     """Return the name of what a job takes from ``mxnet.metric``; nothing of named metrics and other functions."""
     module, _, name = metric.name.replace(":", ".").rpartition(".")

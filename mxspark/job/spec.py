@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import importlib
 from dataclasses import dataclass, field
 from typing import Any, Callable, Optional
@@ -75,7 +76,10 @@ class Function:
 
 def label_of(function: Callable[..., Any]) -> str:
     """Return what messages, metrics and records call a function that was given as such."""
-    return f"{getattr(function, '__module__', '?')}:{getattr(function, '__qualname__', repr(function))}"
+    while isinstance(function, functools.partial):  # its repr has an address: another one in each process
+        function = function.func
+    named = function if hasattr(function, "__qualname__") else type(function)
+    return f"{getattr(named, '__module__', '?')}:{named.__qualname__}"
 
 
 @dataclass(frozen=True)

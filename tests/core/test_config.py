@@ -209,6 +209,22 @@ def test_the_best_value_of_a_function_is_not_guessed() -> None:
     assert (lines["training loss"], lines["training mine"]) == ("2.0000  (best of this run 0.0000)", "2.0000")
 
 
+def test_metrics_that_would_take_probabilities_for_scores_are_refused() -> None:
+    raw = digits()
+    raw["training"]["loss"] = {"name": "sigmoid_binary_cross_entropy", "from_sigmoid": True}
+    raw["training"]["metrics"] = ["f1", "binary_accuracy", "log_loss", "auc", {"name": "f1", "average": "macro"}]
+    with pytest.raises(ConfigError) as caught:
+        JobConfig.from_dict(raw)
+    said = str(caught.value)
+    assert said.count("which makes it probabilities") == 3
+    assert "f1 takes the output for scores" in said and "give it threshold: 0.5" in said
+    assert "log_loss takes the output for scores" in said and "give it of: probabilities" in said
+    raw["training"]["metrics"] = [{"name": "f1", "threshold": 0.5}, {"name": "log_loss", "of": "probabilities"}, "auc"]
+    JobConfig.from_dict(raw)
+    raw["training"] |= {"metrics": ["f1"], "loss": "sigmoid_binary_cross_entropy"}
+    JobConfig.from_dict(raw)
+
+
 def test_an_epoch_without_a_value_is_never_the_best() -> None:
     nan = float("nan")
     epochs = tuple(EpochEnd(n, n, 1, 1.0, {"auc": value}, {}) for n, value in enumerate([nan, 0.7, 0.9, nan]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, Callable
 
 import pytest
@@ -13,6 +14,7 @@ from mxspark.errors import JobDirError
 from mxspark.job import fixed
 from mxspark.job.digest import digest_of
 from mxspark.job.fixed import Fixed
+from mxspark.job.spec import label_of
 from mxspark.jobdir import fixed_file
 from mxspark.jobdir.layout import JobDir
 from mxspark.storage.memory import InMemoryStorage
@@ -88,6 +90,14 @@ def scaled(factor: Any) -> Callable[[Any, Any], Any]:
     return lambda output, label: abs(output - label) * factor
 
 
+class Rate:
+    """Something that holds a setting, and something that it works out when it is used."""
+
+    def __init__(self, rate: float) -> None:
+        self.rate = rate
+        self._cache = object()
+
+
 def recursive() -> Callable[[int], int]:
     def factorial(number: int) -> int:
         return number * factorial(number - 1) if number else 1
@@ -99,6 +109,11 @@ def test_a_function_is_told_from_another_of_its_name() -> None:
     assert digest_of(scaled(2)) == digest_of(scaled(2)) != digest_of(scaled(3))
     assert digest_of(scaled([1, 2])) != digest_of(scaled([1, 3]))
     assert digest_of(scaled(object())) == digest_of(scaled(object())), "what cannot be told is left out"
+    assert digest_of(scaled({"lr": 1, "by": [2]})) == digest_of(scaled({"by": [2], "lr": 1}))
+    assert digest_of(scaled({"lr": 1})) != digest_of(scaled({"lr": 2}))
+    assert digest_of(scaled({"a", "b"})) == digest_of(scaled({"b", "a"})) != digest_of(scaled({"a"}))
+    assert digest_of(functools.partial(scaled, 2)) != digest_of(functools.partial(scaled, 3))
+    assert digest_of(scaled(Rate(1))) == digest_of(scaled(Rate(1))) != digest_of(scaled(Rate(2)))
     assert digest_of(recursive()) == digest_of(recursive())
     assert digest_of(print) == digest_of(len), "nor is what has no code"
     namespaces: list[dict[str, Any]] = []
@@ -113,6 +128,20 @@ def test_a_function_is_told_from_another_of_its_name() -> None:
     assert digest_of(one) != digest_of(other), "a value of its module"
     namespaces[1]["RATE"] = 2
     assert digest_of(one) == digest_of(other), "lines and blanks do not count"
+
+
+def test_a_global_of_a_function_inside_counts() -> None:
+    namespaces: list[dict[str, Any]] = []
+    for rate in ("{'lr': 1}", "{'lr': 2}"):
+        namespaces.append({})
+        exec(f"RATE = {rate}\ndef make():\n    return lambda: RATE\n", namespaces[-1])
+    assert digest_of(namespaces[0]["make"]) != digest_of(namespaces[1]["make"])
+
+
+def test_a_function_with_arguments_has_the_name_of_the_function_in_every_process() -> None:
+    assert label_of(functools.partial(functools.partial(scaled, 2), 3)) == f"{__name__}:scaled"
+    assert label_of(scaled) == f"{__name__}:scaled"
+    assert label_of(Rate(1)) == f"{__name__}:Rate"  # type: ignore[arg-type]
 
 
 def test_a_loop_over_settings_without_a_job_dir_is_as_many_jobs() -> None:

@@ -123,6 +123,9 @@ def test_a_network_is_checked_when_it_is_made_ready() -> None:
 def test_an_axis_option_that_is_the_rows_is_refused() -> None:
     with pytest.raises(TrainingCodeError, match=r"training.loss kl_div has axis -2, which is that of the rows"):
         network.check_labels(training(Component("kl_div", {"axis": -2})), (ROWS, 3), (), None)  # type: ignore[arg-type]
+    for axis in (2, -3):
+        with pytest.raises(TrainingCodeError, match=rf"has axis {axis}, but the output has shape \(6, 3\)"):
+            network.check_labels(training(Component("kl_div", {"axis": axis})), (ROWS, 3), (), None)  # type: ignore[arg-type]
 
 
 def test_without_the_check_a_batch_would_be_cut_along_the_steps() -> None:

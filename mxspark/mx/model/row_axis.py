@@ -125,7 +125,11 @@ def _sequences(
 
 
 def refuse_rows(what: str, axis: int, output: Sequence[int]) -> None:
-    """Refuse an option that names the axis of the rows, as -2 does of two axes."""
+    """Refuse an option that names the axis of the rows, as -2 does of two axes, or none of the output's."""
+    if not -len(output) <= axis < len(output):
+        raise TrainingCodeError(
+            f"{what} has axis {axis}, but the output has shape {tuple(output)}: set it to that of the classes"
+        )
     if axis % len(output) == 0:
         raise TrainingCodeError(
             f"{what} has axis {axis}, which is that of the rows of an output of shape {tuple(output)}: set it to that "
