@@ -71,6 +71,24 @@ def test_values_are_those_of_mxnet(component: Component, output: Any, label: Any
     assert value(component, output, label) == pytest.approx(expected, rel=2e-5)
 
 
+def test_the_classes_of_a_sequence_are_where_its_labels_have_none() -> None:
+    """Scores of (rows, steps, classes), with as many steps as classes too, where only the option tells."""
+    for steps in (4, 3):
+        labels = RNG.randint(0, 3, (ROWS, steps))
+        right = np.eye(3)[labels]
+        right[: ROWS // 2] = -right[: ROWS // 2]
+        options = {"axis": -1} if steps == 3 else {}
+        expected = np.mean(right.argmax(-1) == labels)
+        assert value(Component("accuracy", options), right, labels) == pytest.approx(expected, abs=1e-12)
+
+
+def test_a_row_that_counts_for_nothing_may_have_no_value() -> None:
+    metrics = Metrics([user(lambda labels, outputs: np.where(labels == 0, np.inf, outputs))], Shapes(((),), ((),)))
+    weights = np.array([1.0, 0.0, 3.0])
+    metrics.add(LOSS[:3], [np.array([5.0, 1.0, 1.0])], [np.array([1.0, 0.0, 2.0])], weights)
+    assert metrics.finish(metrics.sums())["mine"] == 2.0
+
+
 def test_binary_accuracy() -> None:
     label = np.array([1, 0, 1, 1], np.float32)
     assert value(Component("binary_accuracy"), np.array([[0.2], [-3.0], [-0.1], [4.0]]), label) == 0.75
@@ -160,6 +178,12 @@ def test_options_choose_among_several_arrays() -> None:
             SCORES,
             SCORES,
             r"labels of shape \(101, 10\) do not fit predictions of shape \(101,\)",
+        ),
+        (
+            Component("accuracy"),
+            np.zeros((ROWS, 3, 3)),
+            np.zeros((ROWS, 3)),
+            r"cannot tell where the classes are .* set its option axis to one of 1, 2",
         ),
         (Component("top_k_accuracy", {"k": 11}), SCORES, CLASS, "at least 11 scores a row; .*: lower k"),
         (Component("mae"), SCORES, CLASS, "metric mae: labels of shape"),

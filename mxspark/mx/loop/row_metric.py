@@ -43,7 +43,8 @@ class RowMetric:
                 )
         else:
             values = self._values(*self._chosen.arrays(outputs, labels), **self._options)
-        return np.array([np.add.reduce(values * weights), weights.sum()])
+        # a row of weight 0 counts for nothing, also where it has no value
+        return np.array([np.add.reduce(np.where(weights == 0, 0, values) * weights), weights.sum()])
 
     def merge(self, one: Array, other: Array) -> Array:
         """Return the sums of both."""

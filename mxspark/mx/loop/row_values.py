@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Optional
 
 import numpy as np
 
@@ -11,8 +11,9 @@ from mxspark.mx.loop.arrays import require_same_size
 from mxspark.mx.loop.probabilities import log_loss
 
 
-def accuracy(label: Any, output: Any, axis: int = 1) -> Any:
+def accuracy(label: Any, output: Any, axis: Optional[int] = None) -> Any:
     """One value a row: the part of it whose highest score is at the label."""
+    axis = _axis_of_classes(label, output) if axis is None else axis
     if axis % output.ndim == 0:
         raise TrainingCodeError(
             f"metric accuracy has axis {axis}, which is that of the rows of an output of shape {output.shape}: set its "
@@ -24,6 +25,18 @@ def accuracy(label: Any, output: Any, axis: int = 1) -> Any:
             "binary_accuracy"
         )
     return _row_mean(_same(label, output.argmax(axis), "accuracy"))
+
+
+def _axis_of_classes(label: Any, output: Any) -> int:
+    """Return the axis without which an output has the shape of its label; 1 where that does not tell."""
+    shape = output.shape
+    found = [axis for axis in range(1, output.ndim) if shape[:axis] + shape[axis + 1 :] == label.shape]
+    if len(found) > 1:
+        raise TrainingCodeError(
+            f"metric accuracy cannot tell where the classes are in an output of shape {shape} for labels of shape "
+            f"{label.shape}: set its option axis to one of {', '.join(map(str, found))}"
+        )
+    return found[0] if found else 1
 
 
 def top_k_accuracy(label: Any, output: Any, k: int) -> Any:
