@@ -96,6 +96,17 @@ def test_an_id_beyond_an_embedding_is_refused_with_the_range_the_table_and_what_
     assert message.endswith(": mend the ids, or give it input_dim=50")
 
 
+def test_ids_that_hold_the_place_of_their_row_in_the_batch(tmp_path):
+    """As a masked language model picks the words to guess from all words of a batch."""
+
+    def picked(F, net, x, place):
+        return F.take(x.reshape((-3, 0)), F.contrib.arange_like(place, axis=0) * 4 + place)
+
+    network, words = looks_up(picked, inputs=2), np.zeros((ROWS, 4, 3), np.float32)
+    assert refused(tmp_path / "right", network, {"x": words, "place": ids(3)}) == ""
+    assert "ids from 'place' are from " in refused(tmp_path / "wrong", network, {"x": words, "place": ids(70)})
+
+
 def test_what_is_refused_would_be_wrong():
     """MXNet takes the nearest row, cuts fractions, and one_hot leaves the row empty."""
     weight = mx.nd.array([[1.0], [2.0], [3.0]])

@@ -6,6 +6,7 @@ or clips is then what it is.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from mxspark.mx.model.lookups import Lookup, Range, Traced, graphs
 from mxspark.mx.model.network import Network
 
 _CHUNK_BYTES = 16 << 20
+#: Operators by which an id may hold the place of its row in the batch, so that its table is one of a batch.
+_BY_PLACE = {"_contrib_arange_like", "_contrib_index_array", "shape_array", "size_array"}
 
 
 @dataclass(frozen=True)
@@ -116,8 +119,10 @@ def _chunks(rows: range, size: int) -> Iterator[Array]:
 
 
 def _rows_at_a_time(traced: Traced, ids: mx.sym.Symbol, names: Sequence[str], rows: int) -> int:
-    """Return a large multiple of a batch's rows; those of a batch where the graph takes no other number."""
+    """Return a large multiple of a batch's rows; those of a batch where the graph takes or means no other number."""
     batch = traced.shapes[names[0]][0]
+    if _BY_PLACE & {node["op"] for node in json.loads(ids.tojson())["nodes"]}:
+        return batch
     row_bytes = sum(8 * math.prod(traced.shapes[name][1:]) for name in names)
     many = batch * max(1, min(_CHUNK_BYTES // (batch * row_bytes), -(-rows // batch)))
     shapes = {name: traced.shapes[name] for name in ids.list_arguments()}
