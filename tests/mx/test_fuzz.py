@@ -1,6 +1,6 @@
 """Random small jobs through columns, spool files and the loop of real workers, against a training in plain MXNet.
 
-Spark's tasks and MXNet's roles are left out, so that a job takes a moment: `spark/test_fuzz.py` has those too.
+Spark's tasks and MXNet's roles are left out, so that a job takes a moment: `spark/test_fuzz_jobs.py` has those too.
 """
 
 from __future__ import annotations
