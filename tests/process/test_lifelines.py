@@ -45,7 +45,9 @@ def running(group: AgentGroup) -> AgentGroup:
     """Start the group and wait until every worker trains."""
     group.start()
     group.until_all(events.Started, 2)
-    assert {group.pid(*who) for who in group.roles} <= set(group.tagged())
+    roles = {group.pid(*who) for who in group.roles}
+    below = {child.pid for pid in roles for child in psutil.Process(pid).children(recursive=True)}
+    assert len(roles) == 5 and set(group.tagged()) - below == roles, "five roles, and what they themselves started"
     return group
 
 
