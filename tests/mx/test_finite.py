@@ -107,8 +107,8 @@ KEPT = [{}, {"every_epochs": 1}, {"every_steps": 1}, {"fraction": 0.25}, {"metri
 def test_a_loss_that_is_not_finite_ends_training_at_its_step(tmp_path, kept):
     agent, message = train(tmp_path, optimizer=TOO_FAST, **kept)
     assert not agent.of(events.EpochEnd) and not agent.of(events.Done)
-    # the first step is finite, and so is what is kept of it
-    assert [staged.step for staged in agent.of(events.Staged)] == ([1] if "every_steps" in kept else [])
+    # the first step is finite, and so is what is kept of it: at most, for a thread writes it while step 2 is looked at
+    assert {staged.step for staged in agent.of(events.Staged)} <= ({1} if "every_steps" in kept else set())
     assert "at the learning rate 1e+30" in message and "parameter 0.weight" in message, message
     if "every_steps" not in kept:
         assert message.startswith("the loss became nan at step 2, for 12 of 12 rows of this worker"), message
