@@ -83,9 +83,10 @@ class JobRecord:
     data: DataRecord
     validation_data: Optional[DataRecord] = None
 
-    def to_bytes(self, job_id: str, begun_by: Optional[str] = None) -> bytes:
-        """Return the content of ``_job.json``; `begun_by` names the command that started over, in all of its tries."""
-        content = {"version": VERSION, "job_id": job_id, "begun_by": begun_by, "record": codec.encode(self)}
+    def to_bytes(self, job_id: str, fresh: Optional[Fresh] = None) -> bytes:
+        """Return the content of ``_job.json``; `fresh` is the command that started over with this record."""
+        begun = {} if fresh is None else {"begun_by": fresh.command, "begun_with": fresh.options}
+        content = {"version": VERSION, "job_id": job_id, **begun, "record": codec.encode(self)}
         return json.dumps(content, indent=1, sort_keys=True).encode()
 
     @classmethod
@@ -99,10 +100,12 @@ class JobRecord:
         return codec.decode(JobRecord, _from_version_1(record) if version == 1 else record)
 
 
-def begun_by(data: bytes) -> Optional[str]:
-    """Return which command started over with this record, as :meth:`JobRecord.to_bytes` was told."""
+def begun(data: bytes) -> Optional[Fresh]:
+    """Return which command started over with this record, as :meth:`JobRecord.to_bytes` was told; None if none has."""
     found = json.loads(data)
-    return found.get("begun_by") if isinstance(found, dict) else None
+    if not isinstance(found, dict) or found.get("begun_by") is None:
+        return None
+    return Fresh(found["begun_by"], found.get("begun_with"))
 
 
 def _from_version_1(record: Any) -> Any:
@@ -113,6 +116,22 @@ def _from_version_1(record: Any) -> Any:
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"version 1 without {error}") from error
     return {**record, "settings": {**settings, "training": {"loop": "gluon", **training}}}
+
+
+@dataclass(frozen=True)
+class Fresh:
+    """A command that starts over.
+
+    Attributes
+    ----------
+    command : str or None
+        What names it in all of its tries; None where nothing does, and each is one of its own.
+    options : dict or None
+        What it says beside the settings that are fixed, by key; None where that was not recorded.
+    """
+
+    command: Optional[str] = None
+    options: Optional[dict[str, Any]] = None
 
 
 @dataclass(frozen=True)
@@ -177,6 +196,12 @@ def differences(before: Any, now: Any) -> list[str]:
     ['seed: was 7, now 8', 'data.rows: 1 of 2 differ, first number 1: was 4, now 5']
     """
     return list(_differences(codec.encode(before), codec.encode(now), ""))
+
+
+def other_data(before: JobRecord, now: JobRecord) -> list[str]:
+    """Return one line for each part of the data in which two records differ."""
+    data = [{"data": each.data, "validation_data": each.validation_data} for each in (before, now)]
+    return differences(*data)
 
 
 def _differences(before: Any, now: Any, where: str) -> list[str]:

@@ -21,12 +21,11 @@ from __future__ import annotations
 
 import logging
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
 from mxspark.errors import JobDirError, MXSparkError
-from mxspark.job.record import JobRecord, JobSettings, RunInfo, differences, with_known_shapes
+from mxspark.job.record import Fresh, JobRecord, JobSettings, RunInfo, differences, with_known_shapes
 from mxspark.jobdir import record_file
 from mxspark.jobdir.aside import ASIDE, keep, set_aside
 from mxspark.jobdir.ownership import TERM, TERMS, Claim, check_owner, term_name
@@ -86,13 +85,6 @@ def preflight(storage: Storage, path: str, settings: Optional[JobSettings] = Non
         lines = differences(recorded.settings, with_known_shapes(settings, recorded.settings))
         record_file.refuse(storage, qualified, lines)
     return qualified
-
-
-@dataclass(frozen=True)
-class Fresh:
-    """The wish to start over; `command` names who has it, in all tries of it, None where nothing does."""
-
-    command: Optional[str] = None
 
 
 class JobDir:
@@ -222,7 +214,7 @@ class JobDir:
         try:
             self.aside = set_aside(self.storage, self.path, self.tmp, term_name(self.term), names)
             # drafted in our own folder: who has taken over has put that away
-            record_file.settle(self.storage, self.path, record, self.run.job_id, fresh.command, drafts=self.tmp)
+            record_file.settle(self.storage, self.path, record, self.run.job_id, fresh, drafts=self.tmp)
         except FileNotFoundError:
             self.check_owner()
             raise

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from pyspark.sql import SparkSession
-from spark.jobs import mlp, parameters, train
+from spark.jobs import digits, mlp, parameters, train
 
 import mxspark
 from mxspark.errors import Diverged, InputError, JobDirError
@@ -78,6 +78,43 @@ def test_another_network_of_the_same_name_is_refused_whether_or_not_anything_is_
     assert any(f"is set aside as file://{aside}; nothing of it is deleted" in line for line in fresh.warnings)
     assert {path.name for path in aside.iterdir()} >= {"_job.json", "_fixed.json", "checkpoints", "model", "runs"}
     assert train(folder, training={"network": tanh, "epochs": 1}).message.startswith("nothing left to train")
+
+
+def interrupted(folder: Path, **training: Any) -> mxspark.Result:
+    """Give one command that starts over, and press Ctrl-C as soon as a checkpoint is there."""
+
+    def stop(_reported: Any) -> None:
+        if any((folder / "checkpoints").glob("s*")):
+            raise KeyboardInterrupt
+
+    job = digits(folder, job={"dir": str(folder), "id": "mine", "fresh": True}, training={"epochs": 9, **training})
+    with pytest.raises(KeyboardInterrupt) as caught:
+        mxspark.train(None, job, on_event=stop)
+    result = caught.value.__dict__["result"]
+    assert isinstance(result, mxspark.Result)
+    return result
+
+
+def test_one_command_that_starts_over_goes_on_as_long_as_it_says_the_same(spark: SparkSession, tmp_path: Path) -> None:
+    folder = tmp_path / "job"
+
+    def asides() -> int:
+        return len(list((folder / "_aside").glob("*")))
+
+    assert not interrupted(folder).warnings
+    (line,) = interrupted(folder).warnings
+    assert "an earlier try of mine has started over" in line and line.endswith("; this one goes on from there")
+    assert asides() == 0
+    slow = {**SGD, "learning_rate": 0.01}
+    for place, (training, change) in enumerate(
+        [
+            ({"optimizer": slow}, "training.optimizer.learning_rate: 0.1 -> 0.01"),
+            ({"optimizer": slow, "network": with_tanh()}, "Activation(act_type=tanh) of 3"),
+        ]
+    ):
+        (line,) = interrupted(folder, **training).warnings
+        assert "an earlier try of mine had begun another job: " in line and change in line
+        assert asides() == place + 1
 
 
 def test_a_run_that_diverges_is_no_success_and_not_tried_again(spark: SparkSession, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from mxspark.jobdir.layout import JobDir
 from mxspark.jobdir.lease import Lease
 from mxspark.report import progress as displays
 from mxspark.result import Result
-from mxspark.spark.run import preflight, same_network
+from mxspark.spark.run import preflight, same_network, starting_over
 from mxspark.spark.run.attempts import Attempts
 from mxspark.spark.run.context import RunContext
 from mxspark.spark.run.gang import Gang
@@ -123,12 +123,12 @@ def _train(context: RunContext, given: Frames, on_event: Optional[Hook] = None) 
             spooled = Spooled(context, checked.frames, jvm.pid, stack)
         with phases("resume"):
             # not before: the job's record holds what the rows are, and a run that cannot read them takes nothing over
-            owned = _own(context, checked, spooled)
+            owned, notes = _own(context, checked, spooled)
             lease = stack.enter_context(Lease(owned))
             recorder = Recorder(context, owned, spooled.data[0].plan, phases, on_event)
         # inside too: the run's folder shall say what the caller is told
         with recorder.keeping(), jvm.explaining_errors():
-            for line in spooled.warnings:
+            for line in [*notes, *spooled.warnings]:
                 recorder.warn(line)
             with phases("resume"):
                 restore = recorder.resume(context.folder("restore"))
@@ -147,13 +147,16 @@ def _train(context: RunContext, given: Frames, on_event: Optional[Hook] = None) 
             return Attempts(context, recorder, spooled, lease, gang, worker_spec, gangs=stack).run()
 
 
-def _own(context: RunContext, checked: Checked, spooled: Spooled) -> JobDir:
-    """Take the job dir over."""
+def _own(context: RunContext, checked: Checked, spooled: Spooled) -> tuple[JobDir, list[str]]:
+    """Take the job dir over, and return with it what there is to say of that."""
     features, labels = spooled.columns
     settings = dataclasses.replace(resolve.settings(context.job), features=features, labels=labels)
     record = JobRecord(settings, *spooled.record)
     run = context.run_info(checked.path)
-    return JobDir.acquire(checked.storage, checked.path, record, run, checked.claim, fresh=checked.fresh)
+    storage, path = checked.storage, checked.path
+    begins = starting_over.decide(context, storage, path, checked.fresh, record)
+    owned = JobDir.acquire(storage, path, record, run, checked.claim, fresh=begins.fresh)
+    return owned, begins.warnings(path, owned.aside)
 
 
 def _worker_spec(context: RunContext, spooled: Spooled, restore: Optional[Restore]) -> WorkerSpec:

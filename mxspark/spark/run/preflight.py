@@ -9,15 +9,14 @@ from typing import Optional
 from mxspark.config import resolve
 from mxspark.errors import InputError
 from mxspark.job import fixed
+from mxspark.job.record import Fresh
 from mxspark.jobdir import fixed_file, layout
-from mxspark.jobdir.fresh import is_begun
-from mxspark.jobdir.layout import Fresh
 from mxspark.jobdir.ownership import Claim
 from mxspark.spark.hadoop.storage import HadoopStorage
-from mxspark.spark.run import memory
+from mxspark.spark.run import memory, starting_over
 from mxspark.spark.run.context import RunContext
 from mxspark.spark.run.spooled import Frames
-from mxspark.spark.session import session, slots
+from mxspark.spark.session import slots
 from mxspark.spark.spool import inputs
 from mxspark.storage import open_storage
 from mxspark.storage.base import Storage
@@ -27,7 +26,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Checked:
-    """What the checks have found: the data, the job dir, the claim on it, and whether to start over there."""
+    """What the checks have found: the data, the job dir, the claim on it, and the wish to start over there."""
 
     frames: Frames
     storage: Storage
@@ -49,7 +48,7 @@ def check(context: RunContext, given: Frames) -> Checked:
     frames = _read(context, given)
     inputs.check(job, frames.training, frames.validation)
     storage = open_storage(job.job_dir, lambda: HadoopStorage(facts.spark), local_run=facts.one_machine)
-    fresh = _fresh(context, storage, storage.qualify(job.job_dir))
+    fresh = starting_over.wish(job, facts)
     path = layout.preflight(storage, job.job_dir, None if fresh else resolve.settings(job))
     if fresh is None:
         fixed_file.compare(storage, path, fixed.options_of_loss(job.training))
@@ -66,21 +65,6 @@ def check(context: RunContext, given: Frames) -> Checked:
             facts.driver_host,
         )
     return Checked(frames, storage, path, claim, fresh)
-
-
-def _fresh(context: RunContext, storage: Storage, path: str) -> Optional[Fresh]:
-    """Return the wish to start over, None where there is none, or an earlier try of the same command has done so."""
-    job = context.job
-    if not job.job.fresh:
-        return None
-    command = session.command_id(context.facts, job.job.id)
-    if is_begun(storage, path, resolve.settings(job), command):
-        context.display.phase(
-            f"job.fresh: an earlier try of {command} has started over in {path} and did not come to its end; this one "
-            "goes on from there"
-        )
-        return None
-    return Fresh(command)
 
 
 def _read(context: RunContext, given: Frames) -> Frames:

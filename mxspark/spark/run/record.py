@@ -68,8 +68,6 @@ class Recorder:
         self._warnings: dict[str, str] = {}
         self._resumed: Mapping[str, Any] = {}  # what the checkpoint that was gone on from says beside its arrays
         self.standing = Standing()
-        if owned.aside is not None:
-            self.warn(f"job.fresh: what {owned.path} held is set aside as {owned.aside}; nothing of it is deleted")
         self._tell_launcher()
 
     def resume(self, into: Path) -> Optional[Restore]:
