@@ -45,6 +45,11 @@ class Target:
         Whether the array is a label: its problems have another name, and what it holds is described.
     is_weight : bool
         Whether it is what the rows count: no value may be negative.
+
+    Attributes
+    ----------
+    has_vanished : bool
+        Whether a block was converted to zeros that had other numbers before.
     """
 
     def __init__(self, dtype: str, scale: float, classes: Optional[int], label: bool, is_weight: bool = False) -> None:
@@ -53,6 +58,8 @@ class Target:
         self._classes = classes
         self._kind = "weight" if is_weight else "label" if label else "type"
         self._whole = self.dtype.kind in "iu"
+        self._smallest = 0.0 if self._whole else float(np.finfo(self.dtype).tiny)
+        self.has_vanished = False
         self._rounding = None if self._whole or scale != 1.0 else Rounding(self.dtype)
 
     def convert(self, block: NDArray[Any]) -> Optional[Converted]:
@@ -64,7 +71,7 @@ class Target:
         low, high = scaled.min(), scaled.max()
         if (self._whole or self._classes is not None) and not self._whole_in_range(scaled, low, high):
             return None
-        if self._kind == "weight" and low < 0:
+        if self._kind == "weight" and (low < 0 or self._is_too_small(scaled).any()):
             return None
         with np.errstate(over="ignore"):
             converted = np.ascontiguousarray(scaled, dtype=self.dtype)
@@ -72,6 +79,8 @@ class Target:
             narrowed = np.array([low, high], dtype=self.dtype)
         if not self._whole and not np.isfinite(narrowed).all():
             return None
+        if not narrowed.any() and (low or high):
+            self.has_vanished = True
         if self._rounding is not None:
             self._rounding.look(block, converted, low, high)
         content = content_of(converted) if self._kind == "label" else None
@@ -106,6 +115,11 @@ class Target:
         with np.errstate(over="ignore", invalid="ignore"):
             return np.multiply(block, wide.type(self._scale), dtype=wide)
 
+    def _is_too_small(self, scaled: NDArray[Any]) -> Mask:
+        """Tell which weights are no longer what they were, or 0, so that their rows count for nothing."""
+        too_small: Mask = (scaled > 0) & (scaled < self._smallest)
+        return too_small
+
     def _whole_in_range(self, scaled: NDArray[Any], low: Any, high: Any) -> bool:
         first, last = self._range()
         if not (_number(low) >= first and _number(high) <= last):
@@ -128,6 +142,7 @@ class Target:
         if self._kind == "weight":
             with np.errstate(invalid="ignore"):
                 yield self._kind, scaled < 0, "negative"
+                yield self._kind, self._is_too_small(scaled), f"above 0 and too small for {self.dtype}"
         if not self._whole and self._classes is None:
             return
         first, last = self._range()

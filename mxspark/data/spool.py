@@ -91,6 +91,8 @@ class SpoolFile:
         Rows with a whole number that the dtype cannot hold, and rounds.
     has_fractions : bool
         Whether every source column is known to hold measurements, of which `rounded` says nothing.
+    has_vanished : bool
+        Whether numbers became 0 because the dtype holds none as small, where all values are 0.
     """
 
     name: str
@@ -102,6 +104,7 @@ class SpoolFile:
     content: Optional[Content] = None
     rounded: int = 0
     has_fractions: bool = False
+    has_vanished: bool = False
 
 
 @dataclass(frozen=True)

@@ -109,6 +109,7 @@ class ArrayWriter:
             content=self._content,
             rounded=self._target.rounded,
             has_fractions=self._target.has_fractions,
+            has_vanished=self._target.has_vanished,
         )
 
     def close(self) -> None:

@@ -221,6 +221,42 @@ def test_what_one_partition_shows_of_a_column_holds_for_all(tmp_path: Path) -> N
     )
 
 
+def test_a_column_is_a_measurement_whether_training_or_validation_rows_show_it(tmp_path: Path) -> None:
+    whole, fractions = np.array([20_000_001.0, 30_000_003.0, 4.0]), np.array([0.5, 1.25, 4.0])
+    ready = []
+    for name, rows in (("whole", whole), ("fractions", fractions), ("ids", whole)):
+        (tmp_path / name).mkdir()
+        ready.append([spooled(tmp_path / name, AMOUNTS, feature=rows)])
+    assert not meaning.problems(job(), ready[0], ready[1]) and not meaning.problems(job(), ready[1], ready[0])
+    assert [line[:15] for line in meaning.problems(job(), ready[0], ready[2])] == ["column x: 2 row", "validation data"]
+    declared = job(features={"x": {"dtype": "float32"}})
+    assert not meaning.warnings(declared, ready[0], ready[1])
+    assert [line[:15] for line in meaning.warnings(declared, ready[0], ready[2])] == [
+        "column x: 2 row",
+        "validation data",
+    ]
+
+
+def test_a_column_that_is_0_only_for_want_of_range_is_refused_and_a_scale_mends_it(tmp_path: Path) -> None:
+    tiny = np.array([1e-50, 0.0, 3e-47])
+    for name in ("tiny", "some", "scaled", "zeros"):
+        (tmp_path / name).mkdir()
+    ready = spooled(tmp_path / "tiny", AMOUNTS, feature=tiny)
+    (line,) = meaning.problems(job(), [ready], None)
+    assert line == (
+        "column x: every number is too small for float32, which makes it 0; set a data.features.x.scale that makes "
+        "them larger"
+    )
+    some = spooled(tmp_path / "some", AMOUNTS, feature=np.array([1e-50, 0.25, 1.0]))
+    assert not meaning.problems(job(), [some], None) and not meaning.problems(job(), [ready, some], None)
+    assert not meaning.problems(job(), [spooled(tmp_path / "zeros", AMOUNTS)], None)
+    features, labels = job(features={"x": {"scale": 1e47}}).spooled()
+    writer = PartitionWriter(tmp_path / "scaled", features, labels)
+    writer.add([[Cells(tiny)], [Cells(np.array(AMOUNTS))]], 3)
+    files, _ = writer.finish()
+    assert not files[0].has_vanished and files[0].maximum == pytest.approx(3.0)
+
+
 def test_rows_that_begin_with_whole_numbers_are_measurements_all_the_same(tmp_path: Path) -> None:
     rows = np.concatenate([np.zeros(200), np.full(200, 0.5)])
     x, y = ColumnSpec("x", ("x",), None, "float32"), ColumnSpec("y", ("y",), None, "float32")
@@ -241,7 +277,7 @@ def test_a_declared_dtype_rounds_with_a_warning(tmp_path: Path) -> None:
     declared = job(features={"x": {"dtype": "float16"}})
     part = spooled(tmp_path, AMOUNTS, feature=np.array([2049, 1, 2]), feature_dtype="float16")
     assert not meaning.problems(declared, [part], None)
-    (line,) = meaning.warnings(declared, [part])
+    (line,) = meaning.warnings(declared, [part], None)
     assert line == (
         "column x: 1 row has whole numbers (from 1 to 2,048) that float16 rounds to others, as data.features.x.dtype "
         "says; set data.features.x.dtype: int32 where each number counts"
@@ -254,7 +290,7 @@ def test_the_advised_dtype_holds_every_number(tmp_path: Path) -> None:
         folder.mkdir()
         part = spooled(folder, AMOUNTS, feature=np.array(ids), feature_dtype=dtype)
         advised = job(features={"x": {"dtype": dtype}})
-        assert not meaning.problems(advised, [part], None) and not meaning.warnings(advised, [part])
+        assert not meaning.problems(advised, [part], None) and not meaning.warnings(advised, [part], None)
         assert np.fromfile(folder / "x.bin", dtype=dtype).tolist() == ids
     (line,) = meaning.problems(job(), [spooled(tmp_path, AMOUNTS, feature=np.array([2**40 + 1, 1, 2]))], None)
     assert "set data.features.x.dtype: int64" in line
@@ -304,9 +340,9 @@ def test_a_declared_int_label_that_the_loss_rounds_is_a_warning(tmp_path: Path) 
     declared = job(label={"y": {"dtype": "int32"}})
     part = spooled(tmp_path, IDS, "int32")
     assert not meaning.problems(declared, [part], None)
-    (line,) = meaning.warnings(declared, [part])
+    (line,) = meaning.warnings(declared, [part], None)
     assert "label 'y' has whole numbers to 16,777,219, and training.loss l2 computes in the type of the network" in line
-    assert not meaning.warnings(job("softmax_cross_entropy", label={"y": {"dtype": "int32"}}), [part])
+    assert not meaning.warnings(job("softmax_cross_entropy", label={"y": {"dtype": "int32"}}), [part], None)
 
 
 def test_validation_rows_are_judged_too(tmp_path: Path) -> None:

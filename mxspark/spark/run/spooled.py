@@ -85,7 +85,7 @@ class Spooled:
     @property
     def warnings(self) -> list[str]:
         """What the job has wanted to be done to the rows, and may not have meant."""
-        return meaning.warnings(self._context.job, self._spools.training)
+        return meaning.warnings(self._context.job, self._spools.training, self._spools.validation)
 
     def ensure_there(self) -> Data:
         """Return the data for a new stage; what was lost with an executor is read once more.

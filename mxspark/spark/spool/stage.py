@@ -214,7 +214,8 @@ _REMEDIES = {
     "ragged": "make all rows of one length, or drop those",
     "shape": "transpose or reshape them, or correct the declared shape; flat rows are taken in its order",
     "label": "map the labels to what is declared, or correct dtype and classes of the label",
-    "weight": "make them 0 or more, for 0 a row counts for nothing, or correct data.weight",
+    "weight": "make them 0 or more, for 0 a row counts for nothing, multiply all of them where some are too small, or "
+    "correct data.weight",
     "type": "turn them into numbers, or correct the declared columns",
 }
 
