@@ -12,7 +12,7 @@ import obvious
 import pytest
 
 from mxspark.errors import TrainingCodeError
-from mxspark.job import catalog
+from mxspark.job import catalog, losses
 from mxspark.job.metric import OF_MXNET, value_names
 from mxspark.job.spec import Component, Function
 from mxspark.mx.loop.arrays import Shapes
@@ -395,3 +395,25 @@ def test_a_batch_costs_tens_of_microseconds() -> None:
         times.append(time.perf_counter() - start)
     assert min(times) < 200e-6
     print(f"accuracy and loss of 64 x 10: {min(times) * 1e6:.0f} us")
+
+
+@pytest.mark.parametrize("name", losses.OF_TWO)
+@pytest.mark.parametrize("scores", [1, 2])
+def test_labels_of_a_hinge_give_what_0_and_1_give(name: str, scores: int) -> None:
+    if scores == 2 and name == "binary_accuracy":
+        return
+    output = SCORES[:, 0] if scores == 1 else SCORES[:, :2]
+    binary = (CLASS % 2).astype(np.float32)
+    for label in (binary, binary.astype(np.int8)):
+        assert everything(name, output, label * 2 - 1) == everything(name, output, binary)
+
+
+def everything(name: str, output: Any, label: Any) -> Any:
+    """Return the values of a metric, whether from sums or from all rows at once."""
+    shapes = Shapes((output.shape[1:],), (label.shape[1:],))
+    metrics = Metrics([Component(name)], shapes)
+    weights = np.ones(len(label))
+    if name in metrics.whole:
+        return metrics.whole[name].value(metrics.whole[name].rows([output], [label], weights), ["float32"])
+    metrics.add(LOSS[: len(label)], [output], [label])
+    return metrics.finish(metrics.sums())

@@ -92,10 +92,16 @@ def require_same_size(name: str, label: Array, guess: Array) -> None:
 
 
 def class_indices(name: str, label: Array, classes: int) -> Array:
-    """Return labels of one value a row as int64, shape (n,); 1 score a row stands for the classes 0 and 1."""
+    """Return labels of one value a row as int64, shape (n,); 1 score a row stands for the classes 0 and 1.
+
+    Of two classes the labels may be -1 and 1, as a hinge has them; 0 beside -1 is refused where all rows are known.
+    """
     flat = label.reshape(len(label))
-    indices: Array = flat.astype(np.int64)
     count = max(classes, 2)
+    indices: Array = flat.astype(np.int64)
+    if count == 2:
+        indices = np.where(flat == -1, 0, indices)
+        flat = np.where(flat == -1, 0, flat)
     if (indices == flat).all() and (len(indices) == 0 or (indices.min() >= 0 and indices.max() < count)):
         return indices
     raise TrainingCodeError(

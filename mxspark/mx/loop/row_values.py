@@ -52,7 +52,7 @@ def top_k_accuracy(label: Any, output: Any, k: int) -> Any:
 
 def binary_accuracy(label: Any, output: Any, threshold: float = 0.0) -> Any:
     """One value a row: the part of it on the label's side of `threshold`: 0 for scores, 0.5 for probabilities."""
-    return _row_mean(_same(label, output > threshold, "binary_accuracy"))
+    return _row_mean(_same(label > 0, output > threshold, "binary_accuracy"))
 
 
 def cross_entropy(label: Any, output: Any, of: str = "scores") -> Any:
