@@ -112,18 +112,10 @@ class Result:
     attempts: tuple[FailedAttempt, ...] = ()
     warnings: tuple[str, ...] = ()
 
-    @classmethod
-    def of_error(cls, error: MXSparkError, run_id: str = "") -> Result:
-        """Return the outcome of a run that an error ended before it owned the job dir: nothing was reached."""
-        return cls(FAILED, run_id, error.message).failed_by(error)
-
-    def failed_by(self, error: MXSparkError) -> Result:
-        """Return this outcome with the cause of an error and what to do about it."""
-        return self.failed(cause_of(error), error.remedy)
-
-    def failed(self, cause: Cause, exact: str = "") -> Result:
-        """Return this outcome with what failed first and what to do about it; `exact` is better than what is usual."""
-        return replace(self, cause=cause, remedy=exact or cause.traits.remedy)
+    @property
+    def failed(self) -> bool:
+        """Whether the run failed; one that was interrupted or terminated did not."""
+        return self.status == FAILED
 
     def to_dict(self) -> dict[str, Any]:
         """Return the outcome as one JSON object, as ``--result`` writes it."""
@@ -131,6 +123,21 @@ class Result:
         plain["model"] = self.model.path if self.model else None
         plain["best_model"] = self.best_model.path if self.best_model else None
         return dict(_finite(plain))
+
+
+def of_error(error: MXSparkError, run_id: str = "") -> Result:
+    """Return the outcome of a run that an error ended before it owned the job dir: nothing was reached."""
+    return with_error(Result(FAILED, run_id, error.message), error)
+
+
+def with_error(result: Result, error: MXSparkError) -> Result:
+    """Return an outcome with the cause of an error and what to do about it."""
+    return with_cause(result, cause_of(error), error.remedy)
+
+
+def with_cause(result: Result, cause: Cause, exact: str = "") -> Result:
+    """Return an outcome with what failed first and what to do about it; `exact` is better than what is usual."""
+    return replace(result, cause=cause, remedy=exact or cause.traits.remedy)
 
 
 def history_of(plain: Mapping[str, Any]) -> tuple[EpochEnd, ...]:

@@ -21,7 +21,7 @@ from mxspark.errors import EXIT_INTERRUPTED, EXIT_TERMINATED, InputError, Intern
 from mxspark.protocol import launcher
 from mxspark.report import result_file
 from mxspark.report.summary import print_summary
-from mxspark.result import FAILED, INTERRUPTED, TERMINATED, Result
+from mxspark.result import FAILED, INTERRUPTED, TERMINATED, Result, of_error
 from mxspark.spark.run.shutdown import Shutdown, Terminated
 
 
@@ -100,7 +100,7 @@ def _train(config: str, overrides: Sequence[str], master: Optional[str]) -> tupl
     except MXSparkError as error:
         if isinstance(error.result, Result):
             return error.result, error.exit_code
-        return Result.of_error(error, run), error.exit_code  # it ended before it owned the job dir
+        return of_error(error, run), error.exit_code  # it ended before it owned the job dir
     except Exception:
         text = traceback.format_exc()
         return Result(FAILED, run, f"a mistake of mxspark's own, please report it:\n{text}"), InternalError.exit_code

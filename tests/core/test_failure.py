@@ -22,7 +22,7 @@ from mxspark.errors.kinds import KINDS, Kind
 from mxspark.errors.restart import IN_PLACE, STAGE, STOP, Failed, Next, Policy, decide
 from mxspark.protocol import codec, events
 from mxspark.report.summary import print_summary, rows
-from mxspark.result import FAILED, Result, cause_of
+from mxspark.result import FAILED, INTERRUPTED, SUCCEEDED, Result, cause_of, with_cause
 from mxspark.spark.run.downtime import Downtime
 
 POLICY = Policy(max_restarts=3, backoff_s=2.0)
@@ -141,8 +141,13 @@ def test_a_last_attempt_has_no_next_step() -> None:
 def test_every_kind_has_a_remedy_of_its_own_and_the_summary_shows_it() -> None:
     remedies = [kind.remedy for kind in KINDS.values()]
     assert all(remedies) and len(set(remedies)) == len(KINDS)
-    result = Result(FAILED, "run", "sad").failed(CRASHED)
+    result = with_cause(Result(FAILED, "run", "sad"), CRASHED)
     assert ("next", KINDS["role"].remedy) in rows(result) and result.to_dict()["remedy"] == KINDS["role"].remedy
+
+
+def test_what_reads_as_a_question_of_a_result_is_one() -> None:
+    outcomes = [Result(status, "run", "so it is") for status in (SUCCEEDED, FAILED, INTERRUPTED)]
+    assert [result.failed for result in outcomes] == [False, True, False]
 
 
 def test_every_kind_has_its_row_in_the_documentation_and_no_row_is_without_a_kind() -> None:

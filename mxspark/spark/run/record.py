@@ -20,7 +20,7 @@ from mxspark.jobdir.layout import JobDir
 from mxspark.jobdir.publisher import Delayed
 from mxspark.protocol import codec, launcher
 from mxspark.protocol.events import Ended, EpochEnd, Reported, Staged, Started
-from mxspark.result import FAILED, INTERRUPTED, SUCCEEDED, TERMINATED, Result
+from mxspark.result import FAILED, INTERRUPTED, SUCCEEDED, TERMINATED, Result, with_error
 from mxspark.spark.run import outcome
 from mxspark.spark.run.context import RunContext
 from mxspark.spark.run.journal import Journal
@@ -179,7 +179,7 @@ class Recorder:
             raise
         except MXSparkError as error:
             reached = self._last_result(FAILED, error.message)
-            error.result = self._leave(reached.failed_by(error))
+            error.result = self._leave(with_error(reached, error))
             raise
         except BaseException as error:
             self._leave(self._last_result(FAILED, f"{type(error).__name__}: {error}"))
