@@ -118,7 +118,7 @@ class TrainingSection(Section):
     @classmethod
     def _build_metrics(cls, value: Any) -> Any:
         if not isinstance(value, (list, tuple)):
-            raise ValueError(f"expected a list of metrics, found {value!r:.80}")
+            raise ValueError(f"expected a list of metrics, found {value!r:.80}; put it into brackets, [...]")
         return tuple(map(component("metric"), value))
 
     @field_validator("best_by", mode="before")

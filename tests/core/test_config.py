@@ -76,8 +76,16 @@ def test_every_problem_at_once_with_key_value_and_remedy() -> None:
     [
         ({"training__batch_size": 1}, "training.batch_size: 1 rows cannot be divided over cluster.num_workers=2"),
         ({"cluster__servers_on_driver": 3}, "servers_on_driver: 3 is more than the 2 servers there are"),
-        ({"training__network": "lenet"}, r"training.network: expected a function or its dotted path .*found 'lenet'"),
-        ({"training__loss": 3}, "training.loss: expected a name, a mapping with a name, or a function; found 3"),
+        (
+            {"training__network": "lenet"},
+            r"training.network: is 'lenet'; give a function network\(\) that builds a gluon",
+        ),
+        ({"training__loss": 3}, r"training.loss: is 3; give a name, .*, or a function loss\(output, label\) that"),
+        (
+            {"training__loss": None},
+            r"training.loss: is None; give a name, .*, or a function loss\(output, label\) that",
+        ),
+        ({"training__metrics": "accuracy"}, r"metrics: expected a list .*, found 'accuracy'; put it into brackets"),
         ({"training__best_by": "auc"}, r"best_by is 'auc', but the metrics are \['loss', 'accuracy'\]; name one of"),
         ({"training__best_by": "acuracy"}, r"best_by is 'acuracy', but .*; did you mean accuracy\?"),
         ({"training__best_by": {"metrik": "loss"}}, r"best_by.metrik: is not a key; did you mean metric\?"),

@@ -150,7 +150,7 @@ def test_a_loop_over_settings_without_a_job_dir_is_as_many_jobs() -> None:
         job(optimizer={"name": "sgd", "learning_rate": 0.01}).job_dir,
         job(loss=scaled(2)).job_dir,
         job(loss=scaled(3)).job_dir,
-        job(network=recursive()).job_dir,
+        job(network=functools.partial(recursive(), 3)).job_dir,
         job(seed=1).job_dir,
         job(batch_size=32).job_dir,
         job(loss={"name": "l2", "weight": 2.0}).job_dir,

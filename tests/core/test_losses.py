@@ -375,7 +375,11 @@ def test_the_documentation_shows_the_table_as_it_is() -> None:
 
 def test_metrics_that_need_all_rows_are_refused_without_validation_rows() -> None:
     sections = {"features": {"x": {}}, "label": {"y": {}}}
-    training = {"network": "json:loads", "loss": "l2", "metrics": ["auc", "f1", "mxnet.metric:F1", "mxnet.metric:MAE"]}
+    training = {
+        "network": "locale:getlocale",
+        "loss": "l2",
+        "metrics": ["auc", "f1", "mxnet.metric:F1", "mxnet.metric:MAE"],
+    }
     job = JobConfig.from_dict({"data": sections, "training": training})
     with pytest.raises(ConfigError) as found:
         inputs.check(job, None, None)

@@ -75,6 +75,35 @@ def test_a_data_path_that_is_not_there(spark: SparkSession, tmp_path: Path) -> N
     )
 
 
+def test_a_function_that_uses_what_lives_in_the_driver(spark: SparkSession, tmp_path: Path) -> None:
+    frame = spark.range(3)
+    weights = spark.sparkContext.broadcast([1.0])
+
+    def uses(value: Any) -> Any:
+        def build() -> Any:
+            return value
+
+        return build
+
+    for held, kind in ((spark, "SparkSession"), (frame, "DataFrame"), (frame.rdd, "RDD"), (frame.id, "Column")):
+        message = (
+            rf"training.network: .*build uses value \({kind}\), and there is no Spark in a worker; make what .* n = df"
+        )
+        assert_fails(tmp_path / "job", mxspark.ConfigError, message, training={"network": uses(held)})
+    message = r"training.loss: .* uses weights \(Broadcast\), .* make what it needs .*, as in values = weights.value"
+    assert_fails(tmp_path / "job", mxspark.ConfigError, message, training={"loss": lambda output, label: weights})
+
+
+def test_what_is_no_data_of_sparks_or_never_ends(spark: SparkSession, tmp_path: Path) -> None:
+    frame = spark.range(3)
+    stream = spark.readStream.format("rate").load()
+    for data, message in (
+        (frame.groupBy("id"), r"df is a GroupedData .* give a DataFrame of it, df.agg"),
+        (stream, r"df is a stream, which has no end, .*; write it to a table"),
+    ):
+        assert_fails(tmp_path / "job", mxspark.InputError, message, data)
+
+
 def test_more_workers_than_slots(spark: SparkSession, tmp_path: Path) -> None:
     message = r"cluster.num_workers is 5, but the master 'local\[4\]' never has more than 4 slots.*--master local\[5\]"
     assert_fails(tmp_path / "job", mxspark.ClusterError, message, cluster={"num_workers": 5})

@@ -19,7 +19,7 @@ from mxspark.mx.loop.eval_metrics import MetricOfAll, StreamedMetric
 from mxspark.mx.loop.moments import R2, Pearson
 from mxspark.mx.loop.ranking import Ranking
 from mxspark.mx.loop.row_metric import RowMetric, mean
-from mxspark.mx.model.components import known, needs_two
+from mxspark.mx.model.components import known, load, needs_two
 
 # Why a metric has no value.
 NO_ROW = "it counted none of them"
@@ -226,7 +226,7 @@ def _build(component: Component, shapes: Shapes, weighed_by: Optional[str]) -> U
         known("metric", component)
         made = _OF_SHAPES.get(component.name)
         return RowMetric(component) if made is None else made(component, shapes)
-    loaded = component.function.load()
+    loaded = load("metric", component.function)
     if needs_two(loaded):
         return RowMetric(component, loaded)
     given = loaded(**component.options)

@@ -21,7 +21,7 @@ from mxspark.jobdir.layout import JobDir
 from mxspark.jobdir.lease import Lease
 from mxspark.report import progress as displays
 from mxspark.result import Result
-from mxspark.spark.run import preflight, same_network, starting_over
+from mxspark.spark.run import given, preflight, same_network, starting_over
 from mxspark.spark.run.attempts import Attempts
 from mxspark.spark.run.context import RunContext
 from mxspark.spark.run.gang import Gang
@@ -59,7 +59,8 @@ def train(
     spark, run : SparkSession and str, optional
         Default: the active session, and a new run id.
     on_event : callable, optional
-        Called with every :class:`mxspark.protocol.events.Reported`, in the calling thread.
+        Called with every :class:`mxspark.protocol.events.Reported`, ``on_event(event)``, in the calling thread. What
+        other functions of a job take and return is in ``docs/functions.md``.
 
     Returns
     -------
@@ -80,6 +81,7 @@ def train(
     >>> result = mxspark.train(df, "conf/digits.yaml", training={"epochs": 3})  # doctest: +SKIP
     >>> result.metrics["validation"]["last"]["accuracy"], result.model.load()   # doctest: +SKIP
     """
+    given.check(df, validation_df, on_event)
     job = resolve.configure(config, sections)
     with _context(job, spark, run or run_id(), Shutdown()) as context:
         return _train(context, Frames(df, validation_df), on_event)
@@ -105,7 +107,7 @@ def _context(job: JobConfig, spark: Optional[SparkSession], run: str, shutdown: 
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _train(context: RunContext, given: Frames, on_event: Optional[Hook] = None) -> Result:
+def _train(context: RunContext, frames: Frames, on_event: Optional[Hook] = None) -> Result:
     """Check, spool, form the gang, train, publish."""
     job, display = context.job, context.display
     phases = Phases()
@@ -115,7 +117,7 @@ def _train(context: RunContext, given: Frames, on_event: Optional[Hook] = None) 
     with Jvm(context.facts.spark, job.failure.lease_s) as jvm, jvm.explaining_errors(), contextlib.ExitStack() as stack:
         with phases("check"):
             display.phase("checking")
-            checked = preflight.check(context, given)
+            checked = preflight.check(context, frames)
         # before the rows are spooled: the driver's agent comes up meanwhile
         gang = stack.enter_context(Gang(context, job.cluster.num_workers, 1))
         with phases("spool"):
