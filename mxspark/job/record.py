@@ -13,6 +13,8 @@ from mxspark.data.spool import ColumnSpec, SpoolReady
 from mxspark.protocol import codec
 
 VERSION = 2
+PARALLELISM = "spark.default.parallelism"
+"""What Spark goes by where nothing else says how many partitions there are: the cores, unless it is set."""
 
 
 @dataclass(frozen=True)
@@ -77,11 +79,18 @@ class DataRecord:
 
 @dataclass(frozen=True)
 class JobRecord:
-    """All that is fixed between the runs of one job; everything else may change."""
+    """All that is fixed between the runs of one job; everything else may change.
+
+    Attributes
+    ----------
+    packing : dict of str to str, or None
+        By which settings Spark cut the rows into partitions; None in records of versions that did not keep it.
+    """
 
     settings: JobSettings
     data: DataRecord
     validation_data: Optional[DataRecord] = None
+    packing: Optional[dict[str, Optional[str]]] = None
 
     def to_bytes(self, job_id: str, fresh: Optional[Fresh] = None) -> bytes:
         """Return the content of ``_job.json``; `fresh` is the command that started over with this record."""
@@ -201,7 +210,21 @@ def differences(before: Any, now: Any) -> list[str]:
 def other_data(before: JobRecord, now: JobRecord) -> list[str]:
     """Return one line for each part of the data in which two records differ."""
     data = [{"data": each.data, "validation_data": each.validation_data} for each in (before, now)]
-    return differences(*data)
+    return differences(*data) + _other_cut(before, now)
+
+
+def _other_cut(before: JobRecord, now: JobRecord) -> list[str]:
+    """Return in a line what to set where as many rows lie in other partitions than before."""
+    pairs = [(before.data, now.data), (before.validation_data, now.validation_data)]
+    cut = [(old, new) for old, new in pairs if old is not None and new is not None and len(old.rows) != len(new.rows)]
+    if not cut or any(sum(old.rows) != sum(new.rows) for old, new in cut):
+        return []
+    old, new = cut[0]
+    cores = (before.packing or {}).get(PARALLELISM) or str(len(old.rows))
+    return [
+        f"these are as many rows, in {len(new.rows)} partitions where they were in {len(old.rows)}: if they are the "
+        f"same, Spark has cut them by other cores; start the session with {PARALLELISM}={cores} to cut them as before"
+    ]
 
 
 def _differences(before: Any, now: Any, where: str) -> list[str]:

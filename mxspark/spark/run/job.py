@@ -122,7 +122,7 @@ def _train(context: RunContext, frames: Frames, on_event: Optional[Hook] = None)
         gang = stack.enter_context(Gang(context, job.cluster.num_workers, 1))
         with phases("spool"):
             display.phase("spooling")
-            spooled = Spooled(context, checked.frames, jvm.pid, stack)
+            spooled = Spooled(context, checked.frames, jvm.pid, stack, checked.recorded)
         with phases("resume"):
             # not before: the job's record holds what the rows are, and a run that cannot read them takes nothing over
             owned, notes = _own(context, checked, spooled)
@@ -153,7 +153,7 @@ def _own(context: RunContext, checked: Checked, spooled: Spooled) -> tuple[JobDi
     """Take the job dir over, and return with it what there is to say of that."""
     features, labels = spooled.columns
     settings = dataclasses.replace(resolve.settings(context.job), features=features, labels=labels)
-    record = JobRecord(settings, *spooled.record)
+    record = JobRecord(settings, *spooled.record, packing=spooled.packing)
     run = context.run_info(checked.path)
     storage, path = checked.storage, checked.path
     begins = starting_over.decide(context, storage, path, checked.fresh, record)

@@ -9,7 +9,7 @@ from typing import Optional
 from mxspark.config import resolve
 from mxspark.errors import InputError
 from mxspark.job import fixed
-from mxspark.job.record import Fresh
+from mxspark.job.record import Fresh, JobRecord
 from mxspark.jobdir import fixed_file, layout
 from mxspark.jobdir.ownership import Claim
 from mxspark.spark.hadoop.storage import HadoopStorage
@@ -26,13 +26,28 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Checked:
-    """What the checks have found: the data, the job dir, the claim on it, and the wish to start over there."""
+    """What the checks have found.
+
+    Attributes
+    ----------
+    frames : Frames
+        The data.
+    storage, path
+        The job dir.
+    claim : Claim
+        On it.
+    fresh : Fresh or None
+        The wish to start over there.
+    recorded : JobRecord or None
+        Of the job that may be gone on with.
+    """
 
     frames: Frames
     storage: Storage
     path: str
     claim: Claim
     fresh: Optional[Fresh]
+    recorded: Optional[JobRecord]
 
 
 def check(context: RunContext, given: Frames) -> Checked:
@@ -64,7 +79,7 @@ def check(context: RunContext, given: Frames) -> Checked:
             "can read and change the training, so use it on a trusted network only",
             facts.driver_host,
         )
-    return Checked(frames, storage, path, claim, fresh)
+    return Checked(frames, storage, path, claim, fresh, starting_over.recorded(storage, path, fresh))
 
 
 def _read(context: RunContext, given: Frames) -> Frames:

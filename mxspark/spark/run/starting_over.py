@@ -15,7 +15,7 @@ from mxspark.data.spool import ColumnSpec
 from mxspark.job import fixed, metric
 from mxspark.job.record import Fresh, JobRecord, JobSettings, other_data
 from mxspark.job.spec import Component, Function
-from mxspark.jobdir import fixed_file, fresh
+from mxspark.jobdir import fixed_file, fresh, record_file
 from mxspark.jobdir.record_file import RECORD
 from mxspark.spark.run import same_network
 from mxspark.spark.run.context import RunContext
@@ -58,6 +58,14 @@ def wish(job: JobConfig, facts: SessionFacts) -> Optional[Fresh]:
     best_by = {f"training.best_by.{name}": value for name, value in asdict(spec.best_by).items()}
     options = {**fixed.options(spec), **best_by, "training.epochs": spec.epochs, **dict(_sources(spec))}
     return Fresh(session.command_id(facts, job.job.id), options)
+
+
+def recorded(storage: Storage, path: str, wished: Optional[Fresh]) -> Optional[JobRecord]:
+    """Return the record of the job that a run may go on with; None if it begins one."""
+    if wished is None:
+        return record_file.read(storage, path)
+    before = fresh.earlier_try(storage, path, wished)
+    return before.record if before is not None else None
 
 
 def decide(context: RunContext, storage: Storage, path: str, wished: Optional[Fresh], record: JobRecord) -> Beginning:
