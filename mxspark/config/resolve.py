@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, Optional, Union
 
 from mxspark.config.job_config import JobConfig
-from mxspark.config.job_file import merge, read_yaml
+from mxspark.config.job_file import merge, read_job
 from mxspark.config.sections import BestBySection
 from mxspark.data.dataset import DataSet
 from mxspark.data.plan import EVERY, TRAINING, VALIDATION, Plan
@@ -27,8 +27,10 @@ def configure(config: Union[JobConfig, Mapping[str, Any], str, None], sections: 
                 "or a mapping"
             )
         return config
-    raw = read_yaml(config) if isinstance(config, str) else dict(config or {})
-    return JobConfig.from_dict(merge(raw, sections), source=config if isinstance(config, str) else "the job")
+    if isinstance(config, str):
+        raw, problems = read_job(config)
+        return JobConfig.from_dict(merge(raw, sections), config, problems)
+    return JobConfig.from_dict(merge(config or {}, sections), "the job")
 
 
 def settings(job: JobConfig) -> JobSettings:

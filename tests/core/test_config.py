@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import math
 import re
 from pathlib import Path
@@ -15,7 +16,8 @@ from mxspark import result
 from mxspark.cli import train
 from mxspark.config import resolve
 from mxspark.config.job_config import _SECTIONS, JobConfig
-from mxspark.config.job_file import override, read_yaml
+from mxspark.config.job_file import merge, read_yaml
+from mxspark.config.overrides import Override, override
 from mxspark.errors import ConfigError
 from mxspark.job.spec import BestBy
 from mxspark.protocol.events import EpochEnd
@@ -277,6 +279,78 @@ def test_bad_overrides_are_reported_with_all_other_problems() -> None:
         assert line in found
     assert found.startswith("4 problems in ") and len(found.splitlines()) == 5
     assert "on the command line" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("sets", "lines"),
+    [
+        (["training.epoch=3"], [
+            "training.epoch: is not a key; did you mean epochs? (given by --set training.epoch=3)"]),
+        (["training.batch_size=4", "cluster.num_workers=8"], [
+            "training.batch_size: 4 rows cannot be divided over cluster.num_workers=8; it counts the rows of all "
+            "workers together, raise it (given by --set training.batch_size=4, --set cluster.num_workers=8)"]),
+        (["training.best_by=auc", "training.epochs=3"], [
+            "training: best_by is 'auc', but the metrics are ['loss', 'accuracy']; name one of them (given by --set "
+            "training.best_by=auc)"]),
+        (["training.loss={name: l2, weigth: 1}"], [
+            "training.loss: loss l2 has no option 'weigth': did you mean 'weight'? (given by --set training.loss={"
+            "name: l2, weigth: 1})"]),
+        (["training.epochs=3", "training.epochs=4"], [
+            "--set training.epochs=4: training.epochs is set by --set training.epochs=3 too; leave one of them"]),
+        (["job.name=a", "job={name: b c}"], [
+            "--set job={name: b c}: job.name is set by --set job.name=a too; leave one of them",
+            "job.name: string should match pattern '^[A-Za-z0-9][\\w.-]*$', found 'b c' (given by --set job.name=a, "
+            "--set job={name: b c})"]),
+        ([Override('job.id="a b"', "--job-id a b")], [
+            "job.id: string should match pattern '^[A-Za-z0-9][\\w.-]*$', found 'a b' (given by --job-id a b)"]),
+        (["job.fresh=false", Override("job.fresh=true", "--fresh")], [
+            "--fresh: job.fresh is set by --set job.fresh=false too; leave one of them"]),
+    ],
+)  # fmt: skip
+def test_a_mistake_on_the_command_line_is_not_the_files(sets: Any, lines: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        JobConfig.from_yaml(str(ROOT / "conf/digits.yaml"), sets)
+    count = f"{len(lines)} problem{'s' * (len(lines) > 1)} in the command line:"
+    assert str(caught.value).splitlines() == [count, *(f"  - {line}" for line in lines)]
+
+
+def test_mistakes_of_the_file_and_of_the_command_line_are_told_apart(tmp_path: Path) -> None:
+    path = tmp_path / "job.yaml"
+    path.write_text((ROOT / "conf/digits.yaml").read_text() + "failure: {hang_s: many}\n")
+    with pytest.raises(ConfigError) as caught:
+        JobConfig.from_yaml(str(path), ["training.epochs=banana"])
+    first, epochs, hang = str(caught.value).splitlines()
+    assert first == f"2 problems in {path} and the command line:"
+    assert epochs.endswith("found 'banana' (given by --set training.epochs=banana)") and hang.endswith("found 'many'")
+    with pytest.raises(ConfigError, match=rf"1 problem in {path}:"):
+        JobConfig.from_yaml(str(path), ["training.epochs=3"])
+
+
+def test_options_of_the_command_line_are_told_as_they_are_given() -> None:
+    given = argparse.Namespace(take_over=False, fresh=True, job_id="")
+    assert [one.said for one in train._flags(given)] == ["--fresh", "--job-id "]
+    with pytest.raises(ConfigError, match=r"job.id: string should match pattern .*, found '' \(given by --job-id \)"):
+        JobConfig.from_yaml(str(ROOT / "conf/digits.yaml"), train._flags(given))
+
+
+@pytest.mark.parametrize(
+    ("key", "short", "option", "full"),
+    [
+        ("data.features", ["a", "b"], {"a": {"dtype": "int32"}}, {"a": {"dtype": "int32"}, "b": {}}),
+        ("data.features", "a", {"a": {"dtype": "int32"}}, {"a": {"dtype": "int32"}}),
+        ("data.label", 7, {"y": {}}, {"7": {}, "y": {}}),
+        ("data.weight", "w", {"w": {"dtype": "float64"}}, {"w": {"dtype": "float64"}}),
+        ("training.optimizer", "sgd", {"momentum": 0.9}, {"name": "sgd", "momentum": 0.9}),
+        ("training.optimizer", "sgd", {"name": "adam"}, {"name": "adam"}),
+        ("training.best_by", "rmse", {"direction": "min"}, {"metric": "rmse", "direction": "min"}),
+        ("cluster.environment", None, {"A": "b"}, {"A": "b"}),
+    ],
+)
+def test_an_option_of_what_is_named_alone_takes_nothing_away(key: str, short: Any, option: Any, full: Any) -> None:
+    section, name = key.split(".")
+    assert merge({section: {name: short}}, {section: {name: option}}) == {section: {name: full}}
+    changed, none = override({section: {name: short}}, [f"{key}={yaml.safe_dump(option, default_flow_style=True)}"])
+    assert (changed, none) == ({section: {name: full}}, [])
 
 
 @pytest.mark.parametrize("file", ["none.yaml", "conf/digits.yaml"])
