@@ -102,8 +102,10 @@ class JobDir:
         This run's ownership of it.
     run : RunInfo
         This run.
+    fresh : Fresh or None
+        The command that this run starts over for; None if it does not.
     aside : str or None
-        Where this run has set aside what it found, having been told to start over.
+        Where it has set aside what it found then.
     """
 
     def __init__(self, storage: Storage, path: str, term: int, run: RunInfo) -> None:
@@ -111,6 +113,7 @@ class JobDir:
         self.path = path
         self.term = term
         self.run = run
+        self.fresh: Optional[Fresh] = None
         self.aside: Optional[str] = None
         self.tmp = join(path, TMP, term_name(term))
         self.checkpoints = join(path, CHECKPOINTS)
@@ -209,6 +212,7 @@ class JobDir:
                 log.info("another run put %s back first", target)
 
     def _start_over(self, record: JobRecord, fresh: Fresh) -> None:
+        self.fresh = fresh
         # the record last: as long as it is there what is left beside it is known for this job's
         names = (*MODELS, CHECKPOINTS, RUNS, FIXED, RECORD)
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,10 @@ from mxspark.config.job_config import _SECTIONS, JobConfig
 from mxspark.config.job_file import merge, read_yaml
 from mxspark.config.overrides import Override, override
 from mxspark.errors import ConfigError
+from mxspark.job.record import Fresh
 from mxspark.job.spec import BestBy
 from mxspark.protocol.events import EpochEnd
-from mxspark.report import summary
+from mxspark.spark.run import outcome
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -215,8 +217,44 @@ def test_the_best_value_of_a_function_is_not_guessed() -> None:
     epochs = tuple(EpochEnd(n, n, 1, 1.0, {"loss": float(n), "mine": float(n)}, {}) for n in range(3))
     of_all = result.summarise(epochs, {"loss": "min"})
     assert of_all == {"training": {"last": {"loss": 2.0, "mine": 2.0}, "best": {"loss": 0.0}}}
-    lines = dict(summary.rows(result.Result("succeeded", "r", "", metrics=of_all)))
-    assert (lines["training loss"], lines["training mine"]) == ("2.0000  (best of this run 0.0000)", "2.0000")
+    lines = dict(result.rows(result.Result("succeeded", "r", "", metrics=of_all, history=epochs)))
+    assert (lines["training loss"], lines["training mine"]) == ("2.0000  (best of the last 3 epochs 0.0000)", "2.0000")
+    of_one = result.Result(
+        "succeeded", "r", "", metrics=result.summarise(epochs[2:], {"loss": "min"}), history=epochs[2:]
+    )
+    assert dict(result.rows(of_one))["training loss"] == "2.0000"
+
+
+def test_a_result_is_shown_as_one_block_and_says_what_no_checkpoint_has() -> None:
+    epochs = tuple(EpochEnd(n, 8 * n + 8, 1, 1.0, {"loss": 2.5 - n}, {}) for n in range(2))
+    reached = result.Result(
+        "interrupted", "r", "Ctrl-C", 2, 17, history=epochs, checkpoint="/job/checkpoints/s00000008-t000001"
+    )
+    assert repr(reached).splitlines() == [
+        "Result: interrupted: Ctrl-C",
+        "  epochs      2  (17 steps; the newest checkpoint is of step 8)",
+        "  checkpoint  /job/checkpoints/s00000008-t000001",
+    ]
+    assert dict(result.rows(replace(reached, checkpoint=None)))["epochs"] == "2  (17 steps; no checkpoint has them)"
+    for at_its_checkpoint in (replace(reached, steps=8), replace(reached, status="succeeded")):
+        assert dict(result.rows(at_its_checkpoint))["epochs"].endswith(" steps)")
+
+
+@pytest.mark.parametrize(
+    ("fresh", "checkpoint", "message"),
+    [
+        (None, "/c/s00000008-t000001", "Ctrl-C; the same command resumes at step 8"),
+        (None, None, "Ctrl-C; the same command resumes from the start: no checkpoint was made yet"),
+        (Fresh("mine"), "/c/s00000008-t000001", "Ctrl-C; the same command resumes at step 8"),
+        (Fresh(None), "/c/s00000008-t000001", "Ctrl-C; the same command without --fresh resumes at step 8"),
+    ],
+)
+def test_what_the_same_command_does_next_is_told_as_it_is(fresh: Any, checkpoint: Any, message: str) -> None:
+    reached = result.Result("interrupted", "r", "", 1, 9, checkpoint=checkpoint)
+    assert outcome.interrupted_message("Ctrl-C", reached, fresh) == message
+    failed = outcome.advised(replace(reached, remedy="start the same command again"), fresh)
+    starts_over = fresh is not None and fresh.command is None
+    assert ("Give it without --fresh (job.fresh) then" in failed.remedy) == starts_over
 
 
 def test_metrics_that_would_take_probabilities_for_scores_are_refused() -> None:

@@ -173,13 +173,14 @@ class Recorder:
             yield
         except KeyboardInterrupt as stop:
             status = TERMINATED if isinstance(stop, Terminated) else INTERRUPTED
-            reached = self._last_result(status, f"{str(stop) or 'Ctrl-C'}; the same command resumes")
+            reached = self._last_result(status, "")
+            message = outcome.interrupted_message(str(stop) or "Ctrl-C", reached, self._owned.fresh)
             # an exception of Python's own, which has no field for it; the command line looks for this one
-            stop.__dict__["result"] = self._leave(reached)
+            stop.__dict__["result"] = self._leave(dataclasses.replace(reached, message=message))
             raise
         except MXSparkError as error:
-            reached = self._last_result(FAILED, error.message)
-            error.result = self._leave(with_error(reached, error))
+            reached = with_error(self._last_result(FAILED, error.message), error)
+            error.result = self._leave(outcome.advised(reached, self._owned.fresh))
             raise
         except BaseException as error:
             self._leave(self._last_result(FAILED, f"{type(error).__name__}: {error}"))
