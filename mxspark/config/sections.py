@@ -194,6 +194,7 @@ class FailureSection(Section):
     """Deadlines, and how often a run may be restarted."""
 
     start_s: Seconds = 120.0
+    slots_s: Seconds = 3600.0
     hang_s: Seconds = 300.0
     lease_s: Seconds = 30.0
     shutdown_s: Seconds = 10.0

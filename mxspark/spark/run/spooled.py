@@ -84,7 +84,7 @@ class Spooled:
         self._at_end = at_end
         self._partitions = None if recorded is None else len(recorded.data.rows)
         # those of a job that did not keep it can only be cut as the session does
-        self.packing = packing.of_session(context.facts.spark) if recorded is None else recorded.packing
+        self.packing = None if recorded is None else recorded.packing
         # runs last of all that is registered: it finds what tasks have left that never answered
         at_end.callback(_forgive, session.remove_spools, context.facts, context.run_id)
         self._spools = self._spool()
@@ -125,7 +125,9 @@ class Spooled:
         return self.data
 
     def _spool(self) -> _Spools:
-        with packing.packed_by(self._context.facts.spark, self.packing or {}):
+        with packing.packed_by(self._context.facts.spark, self.packing) as of_session:
+            if self._partitions is None:  # a new job
+                self.packing = of_session
             training = self._spool_one(self._frames.training, "training")
             self._partitions = len(training)
             if self._frames.validation is None:

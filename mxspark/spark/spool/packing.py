@@ -7,6 +7,7 @@ rows, and of what adaptive execution makes of a shuffle (``CoalesceShufflePartit
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Optional, Union
@@ -34,6 +35,11 @@ _OTHERS = (
     "spark.sql.adaptive.advisoryPartitionSizeInBytes",
 )
 
+# Of all who read rows in this process now, how many; -1 while one of them has changed the session's settings: whoever
+# else read rows then would have them cut so too, and settings put back in another order would stay changed.
+_reading = 0
+_others = threading.Condition()
+
 
 def of_session(spark: SparkSession) -> dict[str, Optional[str]]:
     """Return by what a session cuts rows now, by the name of the setting; None for one that is not set."""
@@ -50,21 +56,44 @@ def of_session(spark: SparkSession) -> dict[str, Optional[str]]:
 
 
 @contextmanager
-def packed_by(spark: SparkSession, wanted: Packing) -> Iterator[None]:
-    """Let the session cut rows as `wanted` inside the ``with``; it is as before after it.
+def packed_by(spark: SparkSession, wanted: Optional[Packing]) -> Iterator[dict[str, Optional[str]]]:
+    """Let the session cut rows as `wanted` inside the ``with``, and give by what it does; it is as before after it.
 
-    What is cut by ``spark.default.parallelism`` itself (``parallelize``) cannot be told otherwise in a session.
+    Others that read rows meanwhile are waited for where settings have to be changed for that. What is cut by
+    ``spark.default.parallelism`` itself (``parallelize``) cannot be told otherwise in a session.
     """
-    now = of_session(spark)
-    changed = {key: value for key, value in wanted.items() if key != PARALLELISM and now.get(key) != value}
-    before = {key: _get(spark, key) for key in changed}
+    changes = _begin(spark, wanted or {})
+    before = {key: _get(spark, key) for key in changes}
     try:
-        for key, value in changed.items():
-            _set(spark, key, value)
-        yield
+        _set_all(spark, changes)
+        yield of_session(spark)
     finally:
-        for key, value in before.items():
-            _set(spark, key, value)
+        _set_all(spark, before)
+        _end(is_changed=bool(changes))
+
+
+def _begin(spark: SparkSession, wanted: Packing) -> Packing:
+    """Return what to change, as soon as nobody else has changed it, or none reads where something must be changed."""
+    global _reading
+    with _others:
+        while True:
+            changes = _changes(spark, wanted) if _reading >= 0 else None
+            if changes is not None and not (changes and _reading):
+                _reading = -1 if changes else _reading + 1
+                return changes
+            _others.wait()
+
+
+def _end(is_changed: bool) -> None:
+    global _reading
+    with _others:
+        _reading = 0 if is_changed else _reading - 1
+        _others.notify_all()
+
+
+def _changes(spark: SparkSession, wanted: Packing) -> Packing:
+    now = of_session(spark)
+    return {key: value for key, value in wanted.items() if key != PARALLELISM and now.get(key) != value}
 
 
 def shuffled(data: Union[DataFrame, RDD], columns: Sequence[str], partitions: int) -> Union[DataFrame, RDD]:  # type: ignore[type-arg]
@@ -88,8 +117,9 @@ def _get(spark: SparkSession, key: str) -> Optional[str]:
     return spark.conf.get(key, None)
 
 
-def _set(spark: SparkSession, key: str, value: Optional[str]) -> None:
-    if value is None:
-        spark.conf.unset(key)
-    else:
-        spark.conf.set(key, value)
+def _set_all(spark: SparkSession, settings: Packing) -> None:
+    for key, value in settings.items():
+        if value is None:
+            spark.conf.unset(key)
+        else:
+            spark.conf.set(key, value)
