@@ -38,6 +38,8 @@ def main() -> int:
             beside = ROOT / command.script
             other = str(beside) if beside.is_file() else "one that is there"
             raise InputError(f"there is no script {command.script} in {os.getcwd()}; name {other}")
+        if command.is_ours(ROOT) and {"-h", "--help"} & set(command.arguments):
+            os.execv(sys.executable, [sys.executable, command.script, *command.arguments])  # it needs no JVM
         home = spark_home(os.environ)
         ours = our_arguments(command, os.environ, ROOT, len(os.sched_getaffinity(0)))
         settings = given_settings(command, os.environ)

@@ -401,3 +401,12 @@ def test_a_launcher_that_was_stopped_goes_on(launch: Callable[..., Launched]) ->
         wait_for("its going on", lambda: psutil.Process(started.popen.pid).status() == psutil.STATUS_SLEEPING)
     (started.folder / "go").write_text("")
     assert started.end() == 5, started.stderr
+
+
+def test_help_of_our_scripts_needs_no_jvm(tmp_path: Path) -> None:
+    home = tmp_path / "spark"
+    (home / "jars").mkdir(parents=True)
+    environ = {**os.environ, "SPARK_HOME": str(home)}  # there is nothing in it that could be started
+    command = [sys.executable, "-m", "mxspark.launch", str(ROOT / "spark_jobs/train.py"), "--help"]
+    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "") and "--config FILE" in done.stdout
