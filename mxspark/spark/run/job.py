@@ -83,8 +83,12 @@ def train(
     """
     given.check(df, validation_df, on_event)
     job = resolve.configure(config, sections)
-    with _context(job, spark, run or run_id(), Shutdown()) as context:
-        return _train(context, Frames(df, validation_df), on_event)
+    try:
+        with _context(job, spark, run or run_id(), Shutdown()) as context:
+            return _train(context, Frames(df, validation_df), on_event)
+    except KeyboardInterrupt as stop:
+        # where it came up inside says nothing: a shell would print two dozen frames in front of what is kept
+        raise stop.with_traceback(None) from None
 
 
 def train_job(job: JobConfig, spark: SparkSession, run: str, shutdown: Shutdown) -> Result:

@@ -177,6 +177,7 @@ class Recorder:
             message = outcome.interrupted_message(str(stop) or "Ctrl-C", reached, self._owned.fresh)
             # an exception of Python's own, which has no field for it; the command line looks for this one
             stop.__dict__["result"] = self._leave(dataclasses.replace(reached, message=message))
+            stop.args = (message,)  # what a shell or a notebook shows of it
             raise
         except MXSparkError as error:
             reached = with_error(self._last_result(FAILED, error.message), error)
