@@ -15,7 +15,7 @@ from mxspark.job.spec import WorkerSpec
 from mxspark.jobdir.lease import Lease
 from mxspark.protocol.events import Ended, Formed, Reported, Restarting
 from mxspark.result import FailedAttempt, Result
-from mxspark.spark.run import memory
+from mxspark.spark.run import lost, memory
 from mxspark.spark.run.advisor import Advisor
 from mxspark.spark.run.context import RunContext
 from mxspark.spark.run.gang import Gang
@@ -204,7 +204,9 @@ class Attempts:
         # first of all: as long as the stage is there its slots are taken, and Spark does not say how it ended
         self._gang.close("slots are lost")
         parameters = self._recorder.standing.parameters
-        return memory.explained(error, self._gang.spark_error(), self._context.facts, self._context.job, parameters)
+        said = self._gang.spark_error()
+        error = lost.explained(error, said)
+        return memory.explained(error, said, self._context.facts, self._context.job, parameters)
 
     def _pause(self, seconds: float) -> None:
         until = time.monotonic() + seconds

@@ -83,18 +83,25 @@ def train(
     """
     given.check(df, validation_df, on_event)
     job = resolve.configure(config, sections)
-    try:
-        with _context(job, spark, run or run_id(), Shutdown()) as context:
-            return _train(context, Frames(df, validation_df), on_event)
-    except KeyboardInterrupt as stop:
-        # where it came up inside says nothing: a shell would print two dozen frames in front of what is kept
-        raise stop.with_traceback(None) from None
+    with _WithoutOurFrames(), _context(job, spark, run or run_id(), Shutdown()) as context:
+        return _train(context, Frames(df, validation_df), on_event)
 
 
 def train_job(job: JobConfig, spark: SparkSession, run: str, shutdown: Shutdown) -> Result:
     """Train for a command line, which asks for the end when it is told to."""
     with _context(job, spark, run, shutdown) as context:
         return _train(context, Frames(None))
+
+
+class _WithoutOurFrames:
+    """Lets a Ctrl-C begin here for whoever reads its traceback: two dozen frames would stand before what is kept."""
+
+    def __enter__(self) -> None:
+        """Nothing to prepare."""
+
+    def __exit__(self, _kind: object, error: Optional[BaseException], _trace: object) -> None:
+        if isinstance(error, KeyboardInterrupt):
+            raise error.with_traceback(None) from None
 
 
 @contextlib.contextmanager
