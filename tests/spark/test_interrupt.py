@@ -113,7 +113,7 @@ def test_the_pyspark_shell(tmp_path: Path, shell_environment: dict[str, str], no
         at_gate(gates)
         shell.sendintr()
         shell.expect(r"KeyboardInterrupt: Ctrl-C; the same command resumes (at step|from the start)")
-        assert shell.before.count('  File "') <= 4, "where it came up inside us says nothing"
+        assert shell.before.count('  File "') <= 6, "where it came up inside us says nothing"
         shell.expect(">>> ")
         wait_for("the end of the roles", lambda: not roles_alive())
         shell.sendline(AFTER)
