@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Optional
 
 from mxspark.errors import EXIT_INTERRUPTED, MXSparkError
-from mxspark.launch.environment import Environment, check_platform
+from mxspark.launch.environment import Environment, check_platform, check_user
 from mxspark.launch.java import java_home
+from mxspark.launch.spark_home import spark_home
 from mxspark.system import utf8
 from mxspark.system.stdio import protect_output
 
@@ -54,6 +55,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     protect_output()
     try:
         check_platform()
+        check_user()
         command = given[1:] if given[0] in ("--exec", "--exec-dev") else ["python", "-m", "mxspark.launch", *given]
         _become(Environment.wanted(ROOT, os.environ, dev=given[0] == "--exec-dev"), command)
     except MXSparkError as error:
@@ -67,6 +69,9 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
 def _become(environment: Environment, command: Sequence[str]) -> None:
     """Replace this process by a command that runs in the environment."""
     environment.make()
+    # pyspark, python and jupyter start the Spark that it names
+    for pyspark in environment.path.glob("lib/python3*/site-packages/pyspark"):
+        spark_home(os.environ, pyspark)
     variables = environment.variables(os.environ)
     # before the first JVM: names go through its command line and its files (a notebook's and a pyspark shell's too)
     variables.update(utf8.variables(os.environ))

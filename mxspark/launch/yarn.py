@@ -22,12 +22,13 @@ from mxspark.launch.application import Application
 from mxspark.launch.ending import patience
 from mxspark.launch.environment import Environment, only_one
 from mxspark.launch.installer import Progress
-from mxspark.launch.settings import CommandLine, option, without
+from mxspark.launch.settings import CommandLine, option, python_settings, without
 
 PYTHON = "mxspark-python"  # the folder that the archive becomes on a node
 CODE = "mxspark-code.zip"
 JOB = "mxspark-job.yaml"
 OUTCOME = "MXSPARK_OUTCOME"  # where a driver in the cluster says how it ended
+_SITES = ("yarn-site.xml", "core-site.xml")
 OWN_OPTIONS = ("--python", "--requirements")
 
 
@@ -134,12 +135,15 @@ class Shipment:
 
     @staticmethod
     def check(environ: Mapping[str, str]) -> None:
-        """Raise InputError where nothing says which cluster is meant."""
-        if not environ.get("HADOOP_CONF_DIR") and not environ.get("YARN_CONF_DIR"):
-            raise InputError(
-                "--master yarn needs to know which cluster is meant; set HADOOP_CONF_DIR to the folder of "
-                "core-site.xml and yarn-site.xml"
-            )
+        """Raise InputError where nothing says which cluster is meant; Hadoop would ask this machine, for minutes."""
+        given = {name: environ[name] for name in ("HADOOP_CONF_DIR", "YARN_CONF_DIR") if environ.get(name)}
+        if any((Path(folder) / file).is_file() for folder in given.values() for file in _SITES):
+            return
+        seen = ", ".join(f"{name}={folder} holds no {' and no '.join(_SITES)}" for name, folder in given.items())
+        raise InputError(
+            f"--master yarn needs to know which cluster is meant{': ' * bool(seen)}{seen}; set HADOOP_CONF_DIR to the "
+            "folder of core-site.xml and yarn-site.xml"
+        )
 
     def send(self, client: Any) -> None:
         """Put up what is not there yet, and work out the settings."""
@@ -170,11 +174,10 @@ class Shipment:
                 progress.phase("uploaded (once)")
             self._add("spark.yarn.dist.archives", f"{path}#{PYTHON}")
             python = f"./{PYTHON}/bin/python"
-        self.confs["spark.pyspark.python"] = python
+        driver = python if self.run.is_in_cluster else sys.executable
+        self.confs.update(python_settings(self.run.settings, driver, python))
         self.confs["spark.executorEnv.PYSPARK_PYTHON"] = python
         self.confs["spark.yarn.appMasterEnv.PYSPARK_PYTHON"] = python
-        if not self.run.is_in_cluster:
-            self.confs["spark.pyspark.driver.python"] = sys.executable
 
     def _archive(self, progress: Progress) -> Path:
         """Return the packed Python of this environment, with the user's packages in it."""

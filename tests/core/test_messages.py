@@ -29,8 +29,10 @@ EXCEPTIONS = {
     "mx/model/components.py: training.network {} returned {} where a gluon HybridBlock is needed: {}": "it follows",
     "mx/model/network.py: {}": "losses.against_output, label_shapes, class_weights, which say what to change",
     "jobdir/fixed_file.py: {}": "fixed.refusal, which names --fresh",
-    "mx/loop/gluon.py: {}": "the same",
-    "spark/run/same_network.py: {}": "the same",
+    "launch/environment.py: {}": "users.nameless, which says how to get a name",
+    "spark/session/session.py: {}": "the same",
+    "mx/loop/gluon.py: {}": "as fixed_file.py",
+    "spark/run/same_network.py: {}": "as fixed_file.py",
     "mx/loop/metrics.py: {}": "metric.cannot_weigh, which says what to use",
     "mx/model/row_axis.py: output {} of the network {}, {}, {}, and rows are what is padded, validated and counted, on "
     "the first axis: {}": "it follows",

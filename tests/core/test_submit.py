@@ -24,7 +24,15 @@ from mxspark.launch import installer
 from mxspark.launch.environment import Environment, check_platform, with_pyspark
 from mxspark.launch.installer import Progress, Uv
 from mxspark.launch.java import java_home, major
-from mxspark.launch.settings import given_settings, num_workers, our_arguments, sort_arguments
+from mxspark.launch.settings import (
+    check_pythons,
+    given_settings,
+    num_workers,
+    our_arguments,
+    python_settings,
+    sort_arguments,
+)
+from mxspark.launch.spark_home import without_spark
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -88,7 +96,8 @@ def test_a_local_run_gets_slots_for_all_workers_and_our_settings() -> None:
     command = sort_arguments(["a.py", "--set", "cluster.num_workers=6"])
     assert our_arguments(command, {}, ROOT, cores=4) == [
         "--properties-file", str(ROOT / "conf/spark-defaults.conf"), "--master", "local[6]",
-        "--conf", "spark.dynamicAllocation.enabled=false", "--conf", "spark.ui.showConsoleProgress=false",
+        "--conf", "spark.dynamicAllocation.enabled=false", "--conf", "spark.python.worker.killOnIdleTimeout=false",
+        "--conf", "spark.ui.showConsoleProgress=false",
     ]  # fmt: skip
     assert "local[8]" in our_arguments(command, {}, ROOT, cores=8)
 
@@ -107,6 +116,29 @@ def test_a_master_of_the_users_stays(given: str) -> None:
     assert "--master" not in our_arguments(sort_arguments([*given.split(), "a.py"]), {}, ROOT, cores=4)
 
 
+def test_a_python_of_the_clusters_is_replaced_and_one_of_the_command_line_refused() -> None:
+    drivers, executors, frames = (
+        "spark.pyspark.driver.python",
+        "spark.pyspark.python",
+        "spark.sql.execution.pyspark.python",
+    )
+    assert python_settings({executors: "/theirs"}, "/here", "./there") == {drivers: "/here", executors: "./there"}
+    assert python_settings({frames: "/theirs"}, "/here", "./there")[frames] == "./there"
+    for key in (drivers, executors, frames):
+        check_pythons(sort_arguments(["a.py", "--conf", f"{key}=/env/bin/python"]), "/env/bin/python")
+        with pytest.raises(InputError, match=rf"--conf {key}=/theirs: driver and workers run in the Python of /env"):
+            check_pythons(sort_arguments(["a.py", "--conf", f"{key}=/theirs"]), "/env/bin/python")
+
+
+def test_a_python_path_is_cleared_of_a_spark(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "python/pyspark").mkdir(parents=True)
+    (tmp_path / "python/pyspark/__init__.py").touch()
+    mine = f"{tmp_path}{os.pathsep}relative"
+    theirs = [f"{tmp_path}/python", f"{tmp_path}/lib/py4j-0.10.9.7-src.zip", f"{tmp_path}/lib/pyspark.zip"]
+    assert without_spark(os.pathsep.join([*theirs, mine])) == mine
+    assert capsys.readouterr().err.count("in PYTHONPATH is part of a Spark: not used") == 3
+
+
 def test_defaults_with_a_comment_in_latin_1_are_read(tmp_path: Path) -> None:
     (tmp_path / "my.conf").write_bytes(b"# f\xfcr uns\nspark.master yarn\n")
     command = sort_arguments(["--properties-file", str(tmp_path / "my.conf"), "a.py"])
@@ -119,7 +151,7 @@ def test_a_spark_of_the_users_keeps_its_own_defaults(tmp_path: Path) -> None:
     environ = {"SPARK_HOME": str(tmp_path)}
     command = sort_arguments(["a.py", "--conf", "spark.dynamicAllocation.enabled=true"])
     locale = [f"spark.{whose}.LC_ALL=C.UTF-8" for whose in ("executorEnv", "yarn.appMasterEnv")]
-    ours = [*locale, "spark.ui.showConsoleProgress=false"]
+    ours = [*locale, "spark.python.worker.killOnIdleTimeout=false", "spark.ui.showConsoleProgress=false"]
     assert our_arguments(command, environ, ROOT, 4) == [word for text in ours for word in ("--conf", text)]
     assert given_settings(command, environ) == {
         "spark.master": "yarn",

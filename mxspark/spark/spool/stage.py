@@ -192,7 +192,8 @@ def _as_our_error(error: BaseException) -> MXSparkError:
     if missing:
         return ClusterError(
             f"the executors' Python has no module {missing.group(1)!r}; give them the driver's environment: set "
-            "PYSPARK_PYTHON or spark.pyspark.python to an interpreter that has mxspark, or ship one with --archives"
+            "PYSPARK_PYTHON to an interpreter that has mxspark (under spark-submit spark.pyspark.python, and of "
+            "DataFrames spark.sql.execution.pyspark.python, win over it), or ship one with --archives"
         )
     if _LOST.search(text):
         return ClusterError(
