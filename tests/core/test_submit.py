@@ -7,6 +7,7 @@ import hashlib
 import io
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import threading
@@ -32,7 +33,7 @@ from mxspark.launch.settings import (
     python_settings,
     sort_arguments,
 )
-from mxspark.launch.spark_home import without_spark
+from mxspark.launch.spark_home import spark_home, without_spark
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -128,6 +129,18 @@ def test_a_python_of_the_clusters_is_replaced_and_one_of_the_command_line_refuse
         check_pythons(sort_arguments(["a.py", "--conf", f"{key}=/env/bin/python"]), "/env/bin/python")
         with pytest.raises(InputError, match=rf"--conf {key}=/theirs: driver and workers run in the Python of /env"):
             check_pythons(sort_arguments(["a.py", "--conf", f"{key}=/theirs"]), "/env/bin/python")
+
+
+def test_a_spark_of_another_series_that_an_environment_can_be_made_for_is_told_how(tmp_path: Path) -> None:
+    for name, release in (("theirs", "3.5.9"), ("ours", "4.3.0")):
+        (tmp_path / name / "jars").mkdir(parents=True)
+        (tmp_path / name / f"jars/spark-core_2.13-{release}.jar").touch()
+    with pytest.raises(
+        InputError, match=r"3\.5\.9, but our .* is 4\.3\.0.*unset SPARK_HOME, or set MXSPARK_PYSPARK=3\.5\.9"
+    ):
+        spark_home({"SPARK_HOME": str(tmp_path / "theirs")}, tmp_path / "ours")
+    assert spark_home({"SPARK_HOME": str(tmp_path / "ours")}, tmp_path / "ours") == tmp_path / "ours"
+    assert spark_home({}, tmp_path / "ours") == tmp_path / "ours"
 
 
 def test_a_python_path_is_cleared_of_a_spark(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -254,6 +267,7 @@ class Index(SimpleHTTPRequestHandler):
 
 FAKE_UV = """#!/bin/bash
 echo "uv $*" >> "$UV_DIARY"
+echo "$UV_CACHE_DIR" > "$UV_DIARY.cache"
 case "$1" in
   venv) for last; do :; done; mkdir -p "$last/lib/python3/site-packages" ;;
   pip) echo "Resolved 3 packages" >&2; [ ! -e "$UV_DIARY.fail" ] || { echo "no such package" >&2; exit 1; } ;;
@@ -306,6 +320,20 @@ def test_an_environment_is_made_once(checkout: Path, capsys: pytest.CaptureFixtu
     assert "fetching uv 1.2.3" in said
     assert "Resolved 3 packages" in said
     assert "ready" in said
+
+
+def test_an_installer_whose_user_has_no_home_keeps_its_cache_in_the_checkout(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in ("XDG_CACHE_HOME", "UV_CACHE_DIR"):
+        monkeypatch.delenv(variable, raising=False)
+    environment = Environment.wanted(checkout, {})
+    for home, expected in (("/proc/1/nowhere", environment.store / "uv-cache"), (checkout, None)):
+        monkeypatch.setenv("HOME", str(home))
+        shutil.rmtree(environment.path, ignore_errors=True)
+        environment.make()
+        kept = (checkout.parent / "diary.cache").read_text().strip()
+        assert kept == str(expected or "")
 
 
 def test_an_environment_that_failed_does_not_count(checkout: Path) -> None:
