@@ -178,3 +178,21 @@ def test_labels_that_go_by_name_reach_a_whole_job_so(tmp_path):
         one.settle()
         digests.add(one.digest())
     assert len(digests) == 1
+
+
+def one_label_more(output, label, margin):
+    return output[:, 0] - label - margin
+
+
+class OutputAlone(gluon.HybridBlock):
+    """A loss without a label."""
+
+    def hybrid_forward(self, F, output):
+        return output.sum(axis=1)
+
+
+@pytest.mark.parametrize(("loss", "takes"), [(one_label_more, "output, label, margin"), (OutputAlone(), "output")])
+def test_a_loss_of_more_or_fewer_labels_than_there_are(tmp_path, loss, takes):
+    said = rf"the loss takes \({takes}\), and gets the output and 1 label: give it the parameters \(output, digit\)"
+    with pytest.raises(TrainingCodeError, match=said):
+        trained(tmp_path, loss)

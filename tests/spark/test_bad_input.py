@@ -266,8 +266,10 @@ def test_rows_that_cannot_be_trained_on_leave_no_spool(spark: SparkSession, tmp_
 
 def test_a_network_for_rows_of_another_shape(spark: SparkSession, tmp_path: Path) -> None:
     message = r"does not take batches of shape \(64, 64\).*set data.features.<name>.shape"
-    with pytest.raises(mxspark.TrainingCodeError, match=f"(?s){message}"):
+    with pytest.raises(mxspark.TrainingCodeError, match=f"(?s){message}") as caught:
         train(tmp_path / "job", training={"network": "spark_jobs.networks:lenet"})
+    for name in ("Traceback", "TrainingCodeError", ".py", ".cc:"):
+        assert name not in str(caught.value), "the user's key is wrong, not code of theirs"
 
 
 def test_a_network_without_parameters(spark: SparkSession, tmp_path: Path) -> None:

@@ -251,7 +251,7 @@ def _build(spec: WorkerSpec, reader: Reader, exchange: Exchange) -> Network:
     """Build the network for the rows there are, and hold labels and ids against its outputs and tables."""
     # Of a whole batch array, padding included: all steps of a rank have one shape, so that its graph is made once.
     shapes = [(reader.local_rows, *reader.rows.layout[name][0]) for name in reader.features]
-    network = networks.prepare(spec.training, shapes)
+    network = networks.prepare(spec.training, shapes, spec.features)
     other = fixed.other_graph(spec.graph, network.graph) if spec.graph is not None else None
     if other is not None:
         raise InputError(fixed.refusal(spec.training.network.label, other))
