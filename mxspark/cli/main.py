@@ -5,9 +5,10 @@ code    meaning
 ======  ==============================================================
 0       the job succeeded, or there was nothing left to train
 2       the user's input: configuration, data, job dir
-3       the user's training code raised
+3       the user's training code raised, or training diverged
 4       the cluster: a process, a slot, a host, the network
 70      a mistake of mxspark's own
+129     SIGHUP before the run had begun, of the launcher alone; later it is as a SIGTERM
 130     interrupted
 143     terminated by SIGTERM, after a last checkpoint where that was possible
 ======  ==============================================================

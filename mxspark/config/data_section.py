@@ -8,7 +8,7 @@ from typing import Any, Literal, Optional
 
 from pydantic import Field, field_validator, model_validator
 
-from mxspark.config.base import Dtype, Positive, Section, Shape, SparkText, Text
+from mxspark.config.base import Dtype, Number, Positive, Section, Shape, SparkText, Text
 from mxspark.config.yaml12 import written
 
 
@@ -18,7 +18,7 @@ class Feature(Section):
     columns: Optional[tuple[Text, ...]] = Field(None, min_length=1)
     shape: Optional[Shape] = None
     dtype: Dtype = "float32"
-    scale: float = 1.0
+    scale: Number = 1.0
 
 
 class Label(Section):
@@ -26,7 +26,7 @@ class Label(Section):
 
     shape: Optional[Shape] = None
     dtype: Dtype = "float32"
-    scale: float = 1.0
+    scale: Number = 1.0
     classes: Optional[Positive] = None
 
 
@@ -39,7 +39,7 @@ class Weight(Section):
 class Validation(Section):
     """Where validation rows come from: a share of the data, or data of their own."""
 
-    fraction: float = Field(0.0, ge=0.0, lt=1.0)
+    fraction: Number = Field(0.0, ge=0.0, lt=1.0)
     path: Optional[Text] = None
 
     @model_validator(mode="after")

@@ -102,7 +102,7 @@ class JobConfig(Section):
             return self.job.dir
         training = self.training
         what = [
-            self.data.model_dump(mode="json"),
+            self.data.model_dump(mode="json", exclude_defaults=True),  # a key that is new is no other job
             [training.network.label, training.network.digest, training.batch_size, training.seed],
             fixed.options(training),
         ]

@@ -62,8 +62,11 @@ class Target:
         self.has_vanished = False
         self._rounding = None if self._whole or scale != 1.0 else Rounding(self.dtype)
 
-    def convert(self, block: NDArray[Any]) -> Optional[Converted]:
-        """Return the block in the target type, C-contiguous, uncopied if it is that; None if a value is bad."""
+    def convert(self, block: NDArray[Any], is_whole: Any = False) -> Optional[Converted]:
+        """Return the block in the target type, C-contiguous, uncopied if it is that; None if a value is bad.
+
+        `is_whole` tells of its columns whether they were whole numbers before they were put together with others.
+        """
         if not block.size:
             return Converted(np.ascontiguousarray(block, dtype=self.dtype), math.inf, -math.inf)
         scaled = self._scaled(block)
@@ -82,7 +85,7 @@ class Target:
         if not narrowed.any() and (low or high):
             self.has_vanished = True
         if self._rounding is not None:
-            self._rounding.look(block, converted, low, high)
+            self._rounding.look(block, converted, low, high, is_whole)
         content = content_of(converted) if self._kind == "label" else None
         return Converted(converted, float(narrowed[0]), float(narrowed[1]), content)
 

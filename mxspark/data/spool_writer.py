@@ -25,6 +25,7 @@ from mxspark.errors import ClusterError, InternalError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+_ALL_WHOLE = 2**53  # up to here a double holds every whole number
 _CHUNK_BYTES = 1 << 20  # a chunk is converted, checked, summed and written while it is in the processor's cache
 
 
@@ -77,10 +78,11 @@ class ArrayWriter:
         if self._shape is None:
             self._shape = cells[0].values.shape[1:]
         block = cells[0].values.reshape(rows, -1) if len(cells) == 1 else _interleave(cells)
+        is_whole = np.array([part.values.dtype.kind in "iu" for part in cells])
         row_bytes = max(1, block.shape[1]) * self._target.dtype.itemsize
         self._reserve(rows * row_bytes)
         step = max(1, _CHUNK_BYTES // row_bytes)
-        return all(self._write_chunk(block[start : start + step]) for start in range(0, rows, step))
+        return all(self._write_chunk(block[start : start + step], is_whole) for start in range(0, rows, step))
 
     def count(self, cells: Sequence[Cells], first_row: int) -> None:
         """Count the bad rows of a batch whose first row is `first_row` of the partition."""
@@ -122,8 +124,8 @@ class ArrayWriter:
             if size:
                 os.posix_fallocate(self._file.fileno(), self._file.tell(), size)
 
-    def _write_chunk(self, block: NDArray[Any]) -> bool:
-        converted = self._target.convert(block)
+    def _write_chunk(self, block: NDArray[Any], is_whole: NDArray[np.bool_]) -> bool:
+        converted = self._target.convert(block, is_whole)
         if converted is None:
             return False
         self._minimum = min(self._minimum, converted.minimum)
@@ -226,7 +228,16 @@ def _private(path: str, flags: int) -> int:
 def _interleave(cells: Sequence[Cells]) -> NDArray[Any]:
     """Several scalar columns to one matrix, shape (rows, columns)."""
     columns = [part.values.reshape(-1) for part in cells]
-    block = np.empty((len(columns[0]), len(columns)), dtype=np.result_type(*columns))
+    block = np.empty((len(columns[0]), len(columns)), dtype=_holding_all(columns))
     for index, values in enumerate(columns):
         block[:, index] = values
     return block
+
+
+def _holding_all(columns: Sequence[NDArray[Any]]) -> np.dtype[Any]:
+    """Return the type of a matrix that holds every number of its columns as it is."""
+    dtype = np.result_type(*columns)
+    whole = [column for column in columns if column.dtype.kind in "iu" and column.itemsize == 8 and len(column)]
+    if dtype.kind == "f" and any(max(-int(column.min()), int(column.max())) > _ALL_WHOLE for column in whole):
+        return np.dtype(np.longdouble)  # ids of 64 bits beside amounts: a double would make others of them
+    return dtype

@@ -2,12 +2,12 @@
 
 ::
 
-    <job dir>/_job.json                   what is fixed between runs; written once
+    <job dir>/_job.json                   what is fixed between runs, and which command started over; written once
     <job dir>/_fixed.json                 what of that only a worker can know; written before anything is published
     <job dir>/_terms/t000007              created without overwriting: one run owns a term, and touches it
     <job dir>/_terms/t000007-over         the owner of the term has ended
     <job dir>/_tmp/t000007/               everything the owner of the term has not published yet
-    <job dir>/runs/<run id>/              configuration, events, logs, report of a run
+    <job dir>/runs/<run id>/              events, logs and result of a run; after a failure ``failure.json`` too
     <job dir>/checkpoints/s00001200-t000007/
     <job dir>/model/  model-best/
     <job dir>/_aside/t000007/             all but the terms, as the owner of the term found it when it started over

@@ -111,6 +111,31 @@ def test_every_problem_at_once_with_key_value_and_remedy() -> None:
         ),
         ({"transport__mode": "udp"}, "transport.mode: input should be 'local' or 'tcp', found 'udp'"),
         ({"job__dir": ""}, "job.dir: string should have at least 1 character"),
+        *(
+            ({"job__dir": path}, rf"job.dir: '.*' has '{re.escape(part)}' in it, which nothing here replaces")
+            for path, part in [
+                ("~/runs", "~"),
+                ("~ann/runs", "~ann"),
+                ("$HOME/runs", "$HOME"),
+                ("/r/${USER}/x", "${USER}"),
+                ("hdfs:///runs/{{ ds }}", "{{ ds }}"),
+            ]
+        ),
+        *(
+            ({key: True}, f"{key.replace('__', '.')}: is true; give a number")
+            for key in (
+                "training__epochs",
+                "training__seed",
+                "training__batch_size",
+                "cluster__num_servers",
+                "failure__hang_s",
+                "failure__max_restarts",
+                "checkpoint__keep",
+                "data__block_rows",
+            )
+        ),
+        ({"data__validation": {"fraction": False}}, "data.validation.fraction: is false; give a number"),
+        ({"data__features": {"pixels": {"shape": [True, 64]}}}, "data.features.pixels.shape.0: is true; give a num"),
         ({"failure__hang_s": 0}, "failure.hang_s: input should be greater than 0"),
     ],
 )
@@ -432,3 +457,16 @@ SHOWN_BY_EXAMPLE = {("job", "name"), ("job", "dir")}
 def test_the_documented_job_and_the_example_are_valid() -> None:
     for name in ("job.yaml", "digits.yaml"):
         assert JobConfig.from_yaml(str(ROOT / "conf" / name)).training.network.path == "spark_jobs.networks:lenet"
+
+
+def test_a_path_with_a_tilde_or_a_brace_elsewhere_is_a_path() -> None:
+    for path in ("runs/a~b", "runs/{a}", "runs/100$", "file:///x/~y"):
+        assert JobConfig.from_dict(digits(job__dir=path)).job_dir == path
+
+
+def test_a_key_that_says_the_default_is_no_other_job() -> None:
+    raw = {"data": {"features": ["x"], "label": "y"}, "training": {"network": "a:b", "loss": "l2"}}
+    said = {**raw, "data": {**raw["data"], "shuffle": "rows", "weight": None, "features": {"x": {"scale": 1.0}}}}
+    assert JobConfig.from_dict(raw).job_dir == JobConfig.from_dict(said).job_dir
+    said["data"]["shuffle"] = "none"
+    assert JobConfig.from_dict(raw).job_dir != JobConfig.from_dict(said).job_dir

@@ -10,15 +10,18 @@ from typing import Any, Optional
 import pytest
 from job_records import RECORD, SETTINGS, a_run, stage
 
+from mxspark.config import resolve
 from mxspark.config.job_config import JobConfig
 from mxspark.errors import JobDirError, OwnerLives, TakenOver
+from mxspark.job import fixed
 from mxspark.job.record import DataRecord, Fresh, JobRecord
-from mxspark.jobdir import record_file
+from mxspark.jobdir import layout, record_file
 from mxspark.jobdir.checkpoints import CheckpointStore
 from mxspark.jobdir.layout import JobDir, preflight
 from mxspark.jobdir.ownership import Claim
 from mxspark.jobdir.publish import publish_model
-from mxspark.spark.run import starting_over
+from mxspark.spark.run import options, starting_over
+from mxspark.spark.run import preflight as preflight_of_run
 from mxspark.spark.run.starting_over import Beginning
 from mxspark.storage.base import Storage
 from mxspark.storage.local import LocalStorage
@@ -212,22 +215,27 @@ def test_a_command_is_told_by_all_that_it_trains(tmp_path: Path, monkeypatch: py
     (tmp_path / "of_mine.py").write_text("def loss(output, label): return output\n")
     facts: Any = None
 
-    def options(**sections: Any) -> Any:
+    def said(**sections: Any) -> Any:
         training = {"network": "a:b", "loss": "of_mine:loss", "metrics": ["mae"], **sections.pop("training", {})}
         raw = {"job": {"id": "mine", "fresh": True}, "data": {"features": ["x"], "label": "y"}, "training": training}
-        wished = starting_over.wish(JobConfig.from_dict({**raw, **sections}), facts)
+        job = JobConfig.from_dict({**raw, **sections})
+        wished = starting_over.wish(job, facts, options.of(job))
         assert wished is not None and wished.command == "mine"
         return json.loads(json.dumps(wished.options))
 
-    first = options()
-    assert first == options(cluster={"num_workers": 2}, checkpoint={"keep": 1}, failure={"hang_s": 5.0})
+    first = said()
+    assert first == said(cluster={"num_workers": 2}, checkpoint={"keep": 1}, failure={"hang_s": 5.0})
     for training in (
         {"optimizer": {"name": "sgd", "learning_rate": 0.1}}, {"epochs": 2}, {"metrics": ["mae", "mse"]},
         {"best_by": {"metric": "loss"}}, {"schedule": {"name": "factor", "step": 3}},
     ):  # fmt: skip
-        assert options(training=training) != first
+        assert said(training=training) != first
     (tmp_path / "of_mine.py").write_text("def loss(output, label): return -output\n")
-    assert options() != first, "the loss is another one"
+    assert said() != first, "the loss is another one"
+    changed = "training.loss, the code of of_mine: "
+    assert [line.partition(": ")[0] + ": " for line in fixed.changes(first, said())] == [changed]
+    (tmp_path / "of_mine.py").write_text("# as before\ndef loss(output, label):\n\n    return output\n")
+    assert said() == first, "a comment is no other code"
 
 
 def test_of_another_job_it_is_said_how_to_start_over() -> None:
@@ -235,3 +243,33 @@ def test_of_another_job_it_is_said_how_to_start_over() -> None:
     JobDir.acquire(storage, "/job", RECORD, a_run())
     with pytest.raises(JobDirError, match=r"start over in this one with --fresh \(job.fresh: true\)"):
         JobDir.acquire(storage, "/job", OTHER, a_run())
+
+
+def test_a_job_in_the_folder_that_was_the_default_before_is_pointed_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    raw: dict[str, Any] = {
+        "data": {"features": {"x": {}}, "label": "y"}, "training": {"network": "a:b", "loss": "l2", "seed": 3},
+    }  # fmt: skip
+    job = JobConfig.from_dict(raw)
+    storage = LocalStorage()
+
+    def told(job: JobConfig) -> list[str]:
+        return preflight_of_run._in_earlier_default(job, storage, storage.qualify(job.job_dir))
+
+    assert told(job) == []
+    settings = resolve.settings(job)
+    seen = dataclasses.replace(settings, features=(dataclasses.replace(settings.features[0], shape=(7,)),))
+    JobDir.acquire(storage, "runs/job", JobRecord(seen, RECORD.data), a_run())
+    (line,) = told(job)
+    assert line == (
+        f"file://{tmp_path}/runs/job, where earlier versions kept every job without job.dir, holds this job, and this "
+        f"run begins anew in file://{tmp_path}/{job.job_dir}; to go on with what is there stop it and set job.dir: "
+        "runs/job"
+    )
+    assert told(JobConfig.from_dict({**raw, "job": {"dir": "runs/mine"}})) == []
+    assert told(JobConfig.from_dict({**raw, "training": {**raw["training"], "seed": 4}})) == [], "another job is there"
+    layout.preflight(storage, "runs/job", settings)  # as it is advised
+    (tmp_path / "runs/job/_job.json").write_text("{")
+    assert told(job) == []

@@ -296,6 +296,25 @@ def test_the_advised_dtype_holds_every_number(tmp_path: Path) -> None:
     assert "set data.features.x.dtype: int64" in line
 
 
+@pytest.mark.parametrize("beside", [np.array([0.5, 1.5, 2.5]), np.array([0.5, 1.5, 2.5], dtype=np.float32)])
+def test_ids_of_64_bits_beside_a_column_of_fractions_are_seen_as_the_ids_they_are(tmp_path: Path, beside: Any) -> None:
+    ids = np.array([2**62 + 1, 2**53 + 1, 7])
+    (tmp_path / "float").mkdir()
+    features, labels = job(features={"x": {"columns": ["id", "amount"]}}).spooled()
+    writer = PartitionWriter(tmp_path / "float", features, labels)
+    writer.add([[Cells(ids), Cells(beside)], [Cells(np.array(AMOUNTS))]], 3)
+    files, _ = writer.finish()
+    assert (files[0].rounded, files[0].has_fractions) == (2, False), (
+        "a double that large shows no fraction, an id is one"
+    )
+    (tmp_path / "whole").mkdir()
+    features, labels = job(features={"x": {"columns": ["id", "amount"], "dtype": "int64"}}).spooled()
+    writer = PartitionWriter(tmp_path / "whole", features, labels)
+    writer.add([[Cells(ids), Cells(np.rint(beside))], [Cells(np.array(AMOUNTS))]], 3)
+    writer.finish()
+    assert np.fromfile(tmp_path / "whole/x.bin", dtype="int64").reshape(3, 2)[:, 0].tolist() == ids.tolist()
+
+
 def test_labels_beyond_float32_are_refused_and_a_scale_mends_them(tmp_path: Path) -> None:
     (line,) = meaning.problems(job(), [spooled(tmp_path, IDS)], None)
     assert "column y: 2 rows have" in line and "set a data.label.y.scale that makes them small" in line

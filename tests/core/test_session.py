@@ -7,7 +7,8 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, Optional
 
 import pytest
 
@@ -91,3 +92,22 @@ def test_local_folders_of_spark_have_its_own_precedence(monkeypatch: pytest.Monk
     assert local_folders.of_driver() == ("/temporary",)
     monkeypatch.setenv("SPARK_LOCAL_DIRS", "/c,,/d")
     assert local_folders.of_task() == local_folders.of_driver("/a") == ("/c", "/d")
+
+
+def test_a_command_is_named_by_its_job_by_airflow_or_by_yarn(monkeypatch: pytest.MonkeyPatch) -> None:
+    def facts(mode: Optional[str]) -> SessionFacts:
+        context = SimpleNamespace(applicationId="application_1_2", getConf=lambda: {"spark.submit.deployMode": mode})
+        spark: Any = SimpleNamespace(sparkContext=context)
+        return SessionFacts(spark)
+
+    assert session.command_id(facts(None), None) is None and session.command_id(facts("client"), None) is None
+    assert session.command_id(facts("cluster"), None) == "application_1_2", "YARN starts a lost driver again"
+    for name, value in (
+        ("DAG_ID", "digits"),
+        ("TASK_ID", "train"),
+        ("DAG_RUN_ID", "scheduled__2026-01-01T00:00:00+00:00"),
+    ):
+        assert session.command_id(facts(None), None) is None
+        monkeypatch.setenv(f"AIRFLOW_CTX_{name}", value)
+    assert session.command_id(facts("cluster"), None) == "digits.train.scheduled__2026-01-01T00_00_00_00_00"
+    assert session.command_id(facts("cluster"), "mine") == "mine"

@@ -208,6 +208,7 @@ def test_classes_of_a_loss_may_be_weighed(loss: Any, weights: Any) -> None:
             "training.class_weights: is 'balanced'; give a mapping from class to weight",
         ),
         ("softmax_cross_entropy", {}, "training.class_weights: names no class"),
+        ("softmax_cross_entropy", {"1": 1, "01": 9}, "training.class_weights: names class 1 twice; remove one of them"),
         ("softmax_cross_entropy", {"cat": 1}, "training.class_weights"),
     ],
 )

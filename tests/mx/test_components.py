@@ -251,3 +251,14 @@ def test_what_a_function_returned_is_named(build: Any, says: str) -> None:
 def test_a_name_the_driver_would_refuse_is_refused() -> None:
     with pytest.raises(InputError, match="did you mean 'l2'"):
         components.build_loss(Component("L2Loss"))
+
+
+def test_a_loss_of_gluon_is_told_from_another_by_its_options() -> None:
+    made = [
+        Function.ship(gluon.loss.HuberLoss(rho=rho, weight=weight)) for rho, weight in ((1, 1.0), (3, 1.0), (1, 2.0))
+    ]
+    assert len({function.digest for function in made}) == 3
+    assert Function.ship(gluon.loss.HuberLoss(rho=3, weight=1.0)).digest == made[1].digest, "whatever its name is"
+    values = [mx.nd.array([1, last]) for last in (2, 2, 3)]
+    arrays = [Function.ship(lambda output, label, by=value: output * by) for value in values]
+    assert [function.digest == arrays[0].digest for function in arrays] == [True, True, False]

@@ -269,10 +269,12 @@ def test_a_spark_of_another_series_is_refused(tmp_path: Path) -> None:
     assert done.stderr.endswith("; unset SPARK_HOME\n"), "there is no environment for that series"
 
 
-def test_a_driver_may_take_its_time_for_a_last_checkpoint_after_a_sigterm_only(tmp_path: Path) -> None:
+def test_a_driver_may_take_its_time_for_a_last_checkpoint_but_after_ctrl_c(tmp_path: Path) -> None:
     for grace in ("25\n", ""):
         (tmp_path / launcher.GRACE).write_text(grace)
-        for number, seconds in ((signal.SIGINT, 0.0), (signal.SIGTERM, 25.0 if grace else 0.0)):
+        given = 25.0 if grace else 0.0
+        # of a terminal that is closed the driver is told as of a SIGTERM
+        for number, seconds in ((signal.SIGINT, 0.0), (signal.SIGTERM, given), (signal.SIGHUP, given)):
             owner = SparkSubmit([], {})
             owner._stop(number, tmp_path)
             assert owner._deadline - owner._signalled == STOP_S + seconds

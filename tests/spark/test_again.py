@@ -31,6 +31,11 @@ def with_tanh() -> Function:
     return replace(Function.ship(network), label=label_of(mlp))
 
 
+def right(labels: Any, outputs: Any) -> Any:
+    """Return for each row whether its class was found."""
+    return outputs.argmax(1) == labels
+
+
 def numbers(result: mxspark.Result) -> Any:
     """Return all of a result that is the same however often a finished job is run."""
     plain = result.to_dict()
@@ -55,8 +60,14 @@ def test_a_finished_job_gives_the_same_numbers_and_says_what_comes_too_late(
     assert numbers(late) == numbers(first)
     more = train(folder, training={"optimizer": {**SGD, "learning_rate": 0.01}, "epochs": 3})
     assert (more.epochs, len(more.history)) == (3, 1) and any(change in line for line in more.warnings)
-    # of the run that did the last epoch
-    assert numbers(train(folder, training={"optimizer": {**SGD, "learning_rate": 0.01}, "epochs": 3})) == numbers(more)
+    # of the run that did the last epoch, however often, and of that epoch alone where that run has left no result
+    for _ in range(2):
+        assert numbers(train(folder, training={"optimizer": {**SGD, "learning_rate": 0.01}, "epochs": 3})) == numbers(
+            more
+        )
+    (folder / "runs" / more.run_id / "result.json").unlink()
+    killed = train(folder, training={"optimizer": {**SGD, "learning_rate": 0.01}, "epochs": 3})
+    assert killed.history == more.history and killed.metrics == more.metrics
 
 
 def test_another_network_of_the_same_name_is_refused_whether_or_not_anything_is_left(
@@ -72,12 +83,15 @@ def test_another_network_of_the_same_name_is_refused_whether_or_not_anything_is_
             train(folder, training={"network": tanh, "epochs": epochs})
     with pytest.raises(JobDirError, match=r"training.loss.axis: not set -> -1"):
         train(folder, training={"loss": {"name": "softmax_cross_entropy", "axis": -1}})
-    fresh = train(folder, job={"fresh": True}, training={"network": tanh, "epochs": 1})
+    fresh = train(folder, job={"fresh": True}, training={"network": tanh, "epochs": 1, "metrics": [right]})
+    assert any("right only you know what is better; set training.best_by" in line for line in fresh.warnings)
     (aside,) = (folder / "_aside").iterdir()
     assert fresh.epochs == 1 and len(fresh.history) == 1
     assert any(f"is set aside as file://{aside}; nothing of it is deleted" in line for line in fresh.warnings)
     assert {path.name for path in aside.iterdir()} >= {"_job.json", "_fixed.json", "checkpoints", "model", "runs"}
-    assert train(folder, training={"network": tanh, "epochs": 1}).message.startswith("nothing left to train")
+    assert train(folder, training={"network": tanh, "epochs": 1, "metrics": [right]}).message.startswith(
+        "nothing left to train"
+    )
 
 
 def interrupted(folder: Path, **training: Any) -> mxspark.Result:

@@ -21,7 +21,7 @@ from mxspark.jobdir.layout import JobDir
 from mxspark.jobdir.lease import Lease
 from mxspark.report import progress as displays
 from mxspark.result import Result
-from mxspark.spark.run import given, preflight, same_network, starting_over
+from mxspark.spark.run import given, options, preflight, same_network, starting_over
 from mxspark.spark.run.attempts import Attempts
 from mxspark.spark.run.context import RunContext
 from mxspark.spark.run.gang import Gang
@@ -112,7 +112,7 @@ def _context(job: JobConfig, spark: Optional[SparkSession], run: str, shutdown: 
     display = displays.make(job.report.progress, job.report.every_s)
     scratch = Path(tempfile.mkdtemp(prefix="mxspark-"))
     try:
-        yield RunContext(job, facts, run, scratch, display, shutdown)
+        yield RunContext(job, facts, run, scratch, display, shutdown, options.of(job))
     finally:
         display.close()
         shutil.rmtree(scratch, ignore_errors=True)
@@ -141,6 +141,7 @@ def _train(context: RunContext, frames: Frames, on_event: Optional[Hook] = None)
             recorder = Recorder(context, owned, spooled.data[0].plan, phases, on_event)
         # inside too: the run's folder shall say what the caller is told
         with recorder.keeping(), jvm.explaining_errors():
+            recorder.keep(checked.warnings)
             for line in [*notes, *spooled.warnings]:
                 recorder.warn(line)
             with phases("resume"):

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Callable, Optional
 
-from mxspark.config import resolve
 from mxspark.data.plan import Plan
 from mxspark.errors import JobDirError, MXSparkError
 from mxspark.job import fixed
@@ -135,6 +134,10 @@ class Recorder:
         if self._on_event is not None:
             self._on_event(reported)
 
+    def keep(self, warnings: Sequence[str]) -> None:
+        """Keep for the result what was shown before there was a run."""
+        self._warnings.update({text: text for text in warnings})
+
     def warn(self, text: str, about: str = "") -> None:
         """Show a warning, and keep it for the result; of those that are `about` the same, the last."""
         self._warnings[about or text] = text
@@ -204,13 +207,12 @@ class Recorder:
         """Return what is kept with a checkpoint for later runs: the options it was made with, and the last epoch."""
         history = self.standing.history
         last = codec.encode(history[-1]) if history else self._resumed.get(_LAST)
-        return {_OPTIONS: fixed.options(resolve.training_spec(self._context.job)), _LAST: last}
+        return {_OPTIONS: dict(self._context.options), _LAST: last}
 
     def _changes(self) -> list[str]:
         """Return which options differ from those that the checkpoint was made with."""
         before = self._resumed.get(_OPTIONS)
-        now = fixed.options(resolve.training_spec(self._context.job))
-        return fixed.changes(before, now) if before is not None else []
+        return fixed.changes(before, self._context.options) if before is not None else []
 
     def _history(self) -> Sequence[EpochEnd]:
         """Return the epochs of this run; of one that found nothing left to train those of the run that did the last."""

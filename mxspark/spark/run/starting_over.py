@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Optional
 
 from mxspark.config import resolve
 from mxspark.config.job_config import JobConfig
 from mxspark.data.spool import ColumnSpec
-from mxspark.job import fixed, metric
 from mxspark.job.record import Fresh, JobRecord, JobSettings, other_data
-from mxspark.job.spec import Component, Function
 from mxspark.jobdir import fixed_file, fresh, record_file
 from mxspark.jobdir.record_file import RECORD
 from mxspark.spark.run import same_network
 from mxspark.spark.run.context import RunContext
-from mxspark.spark.session import modules, session
+from mxspark.spark.session import session
 from mxspark.spark.session.session import SessionFacts
 from mxspark.storage.base import Storage, join
 
@@ -47,17 +42,17 @@ class Beginning:
         return [f"job.fresh: {self.why}"] if self.why and self.fresh is None else []
 
 
-def wish(job: JobConfig, facts: SessionFacts) -> Optional[Fresh]:
+def wish(job: JobConfig, facts: SessionFacts, options: Mapping[str, Any]) -> Optional[Fresh]:
     """Return the wish of a job to start over, with all that it says beside the settings that are fixed; None if none.
 
-    What counts is what is trained: other workers, deadlines or checkpoints are the same command.
+    What counts is what is trained, `options.of`: other workers, deadlines or checkpoints are the same command.
     """
     if not job.job.fresh:
         return None
     spec = resolve.training_spec(job)
     best_by = {f"training.best_by.{name}": value for name, value in asdict(spec.best_by).items()}
-    options = {**fixed.options(spec), **best_by, "training.epochs": spec.epochs, **dict(_sources(spec))}
-    return Fresh(session.command_id(facts, job.job.id), options)
+    said = {**options, **best_by, "training.epochs": spec.epochs}
+    return Fresh(session.command_id(facts, job.job.id), said)
 
 
 def recorded(storage: Storage, path: str, wished: Optional[Fresh]) -> Optional[JobRecord]:
@@ -114,21 +109,3 @@ def _other_network(context: RunContext, storage: Storage, path: str, features: t
         return []
     other, _ = same_network.compare(context, known.graph, features)  # where that is not known the workers tell
     return [f"of the network, {other}"] if other is not None else []
-
-
-def _sources(training: Any) -> Iterator[tuple[str, str]]:
-    """Yield a digest of the module of each function that is given by its path, beside the network: that has a graph."""
-    given = [(f"training.{key}", getattr(training, key)) for key in ("loss", "optimizer", "schedule", "initializer")]
-    given += [(f"training.metrics.{place}", one) for place, one in enumerate(training.metrics)]
-    for key, component in given:
-        # to look for a module of MXNet's would import MXNet
-        if isinstance(component, Component) and component.function and metric.of_mxnet(component) is None:
-            yield f"{key}.module", _digest(component.function)
-
-
-def _digest(function: Function) -> str:
-    """Return a digest of the file that a dotted path leads to, "" where there is none to be read."""
-    found = modules.find(function.path.partition(":")[0]) if function.path is not None else None
-    with contextlib.suppress(OSError):
-        return hashlib.sha256(Path(found.origin if found and found.origin else "").read_bytes()).hexdigest()[:8]
-    return ""
