@@ -8,7 +8,7 @@ from typing import Any, Literal, Optional
 
 from pydantic import Field, field_validator, model_validator
 
-from mxspark.config.base import Dtype, Number, Positive, Section, Shape, SparkText, Text
+from mxspark.config.base import Dtype, NotEmpty, Number, Positive, Section, Shape, SparkText, Text
 from mxspark.config.yaml12 import written
 
 
@@ -40,7 +40,7 @@ class Validation(Section):
     """Where validation rows come from: a share of the data, or data of their own."""
 
     fraction: Number = Field(0.0, ge=0.0, lt=1.0)
-    path: Optional[Text] = None
+    path: Optional[NotEmpty] = None
 
     @model_validator(mode="after")
     def _one_source(self) -> Validation:
@@ -55,8 +55,8 @@ class Validation(Section):
 class DataSection(Section):
     """The rows, and what their columns become."""
 
-    path: Optional[Text] = None
-    format: Text = "parquet"
+    path: Optional[NotEmpty] = None
+    format: NotEmpty = "parquet"
     options: dict[Text, SparkText] = Field(default_factory=dict)
     features: dict[Text, Feature] = Field(min_length=1)
     label: dict[Text, Label] = Field(min_length=1)

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any, Optional
 
-from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, SparkSession
 
 from mxspark.config.job_config import JobConfig
@@ -15,25 +14,28 @@ from mxspark.data.spool import ColumnSpec, SpoolReady
 from mxspark.errors import ClusterError, ConfigError, DataError
 from mxspark.job import metric
 from mxspark.job.spec import Component
-from mxspark.spark.session import modules
+from mxspark.spark.session import compat, modules
 from mxspark.spark.session.session import check_names
-from mxspark.spark.spool import stage
+from mxspark.spark.spool import stage, unreadable
 from mxspark.topology import identity
 
 
 def read(spark: SparkSession, job: JobConfig, path: Optional[str], key: str) -> DataFrame:
-    """Return the DataFrame of ``data.path`` or ``data.validation.path``."""
+    """Return the DataFrame of ``data.path`` or ``data.validation.path``.
+
+    Raises
+    ------
+    DataError, ClusterError
+        If Spark cannot open it: the user's input, or a service that does not answer.
+    """
     if path is None:
         raise ConfigError(f"{key}: is missing; name what Spark shall read, or give train() a DataFrame or an RDD")
     check_names(spark, {key: path})
     try:
         return spark.read.format(job.data.format).options(**job.data.options).load(path)
-    except AnalysisException as error:
-        said = str(error).strip().splitlines()[0]
-        raise DataError(
-            f"{key}={path!r} cannot be read as {job.data.format!r}: {said}; check the path, a relative one resolves on "
-            f"fs.defaultFS, or on the working directory in local mode"
-        ) from error
+    except compat.SPARK_ERRORS as error:
+        asked = unreadable.Asked(spark, key, path, job.data.format, tuple(job.data.options))
+        raise unreadable.explain(asked, error) from error
 
 
 def check(job: JobConfig, data: Any, validation: Any) -> None:

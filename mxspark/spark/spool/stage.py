@@ -29,6 +29,7 @@ from mxspark.data.spool import (
 from mxspark.errors import ClusterError, DataError, InternalError, MXSparkError
 from mxspark.protocol import codec
 from mxspark.spark.session import compat
+from mxspark.spark.spool import unreadable
 from mxspark.spark.spool.task import ANSWER, SpoolTask
 from mxspark.topology.identity import host_identity
 
@@ -201,6 +202,10 @@ def _as_our_error(error: BaseException) -> MXSparkError:
             "look into the executor's log; too little memory is the usual cause (spark.executor.memoryOverhead)"
         )
     trace = compat.python_traceback_of(error)
+    if not trace and unreadable.is_of_cluster(error):
+        return ClusterError(
+            f"the data could not be read while it was spooled: {said}; see whether that service is up, then start again"
+        )
     start = "the data could not be read while it was spooled"
     if trace:
         return DataError(
