@@ -155,5 +155,16 @@ def unsaid(job: JobConfig, has_validation: bool) -> list[str]:
     ]
 
 
+def given_away(job: JobConfig) -> list[str]:
+    """Return which features are made of columns that are labels too: the network is given the answer."""
+    return [
+        f"data.features.{feature.name} has the label {label.name!r} among its columns, so that the network is given "
+        "the answer; remove it from them"
+        for feature in job.features()
+        for label in job.labels()
+        if set(label.columns) & set(feature.columns) and feature.columns != label.columns
+    ]
+
+
 def _window_blocks(job: JobConfig) -> int:
     return max(1, job.data.window_rows // job.data.block_rows)

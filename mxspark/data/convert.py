@@ -114,7 +114,7 @@ class Target:
     def _scaled(self, block: NDArray[Any]) -> NDArray[Any]:
         if self._scale == 1.0:
             return block
-        wide = np.dtype(np.float64) if self._whole else np.result_type(block.dtype, self.dtype)
+        wide = _holding(block) if self._whole else np.result_type(block.dtype, self.dtype)
         with np.errstate(over="ignore", invalid="ignore"):
             return np.multiply(block, wide.type(self._scale), dtype=wide)
 
@@ -154,6 +154,17 @@ class Target:
                 yield self._kind, np.rint(scaled) != scaled, "not a whole number"
         outside = f"outside [0, {self._classes})" if self._classes is not None else f"outside the range of {self.dtype}"
         yield self._kind, (scaled < first) | _above(scaled, last), outside
+
+
+def _holding(block: NDArray[Any]) -> np.dtype[Any]:
+    """Return a type of fractions that holds every number of a block: of ids of 64 bits a double does not."""
+    return np.dtype(np.longdouble if is_beyond_a_double(block) else np.float64)
+
+
+def is_beyond_a_double(block: NDArray[Any]) -> bool:
+    """Tell whether some of its whole numbers, ids of 64 bits, would be others as doubles."""
+    is_long = block.dtype.kind in "iu" and block.itemsize == 8 and block.size > 0
+    return is_long and max(-int(block.min()), int(block.max())) > 2**53
 
 
 def _number(value: Any) -> Any:

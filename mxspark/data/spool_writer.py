@@ -18,14 +18,13 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Optional
 import numpy as np
 
 from mxspark.data.cells import BadRows, Cells
-from mxspark.data.convert import Target
+from mxspark.data.convert import Target, is_beyond_a_double
 from mxspark.data.spool import ColumnSpec, Content, RowProblem, SpoolFile, file_of
 from mxspark.errors import ClusterError, InternalError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_ALL_WHOLE = 2**53  # up to here a double holds every whole number
 _CHUNK_BYTES = 1 << 20  # a chunk is converted, checked, summed and written while it is in the processor's cache
 
 
@@ -237,7 +236,6 @@ def _interleave(cells: Sequence[Cells]) -> NDArray[Any]:
 def _holding_all(columns: Sequence[NDArray[Any]]) -> np.dtype[Any]:
     """Return the type of a matrix that holds every number of its columns as it is."""
     dtype = np.result_type(*columns)
-    whole = [column for column in columns if column.dtype.kind in "iu" and column.itemsize == 8 and len(column)]
-    if dtype.kind == "f" and any(max(-int(column.min()), int(column.max())) > _ALL_WHOLE for column in whole):
-        return np.dtype(np.longdouble)  # ids of 64 bits beside amounts: a double would make others of them
-    return dtype
+    # ids of 64 bits beside amounts: a double would make others of them
+    is_lossy = dtype.kind == "f" and any(map(is_beyond_a_double, columns))
+    return np.dtype(np.longdouble) if is_lossy else dtype

@@ -470,3 +470,15 @@ def test_a_key_that_says_the_default_is_no_other_job() -> None:
     assert JobConfig.from_dict(raw).job_dir == JobConfig.from_dict(said).job_dir
     said["data"]["shuffle"] = "none"
     assert JobConfig.from_dict(raw).job_dir != JobConfig.from_dict(said).job_dir
+
+
+def test_a_label_among_the_columns_of_a_feature_is_told() -> None:
+    def told(**features: Any) -> list[str]:
+        raw = {"data": {"features": features, "label": "y"}, "training": {"network": "a:b", "loss": "l2"}}
+        return resolve.given_away(JobConfig.from_dict(raw))
+
+    (line,) = told(x={"columns": ["a", "y"]})
+    assert line.startswith(
+        "data.features.x has the label 'y' among its columns, so that the network is given the answer"
+    )
+    assert told(x={"columns": ["a", "b"]}, same={"columns": ["y"]}) == [], "an autoencoder says so"

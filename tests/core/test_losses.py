@@ -11,6 +11,7 @@ import pytest
 
 from mxspark.config.job_config import JobConfig
 from mxspark.data.cells import Cells
+from mxspark.data.rows import ElementReader
 from mxspark.data.spool import ColumnSpec, Content, SpoolFile, SpoolReady
 from mxspark.data.spool_writer import PartitionWriter
 from mxspark.errors import ConfigError
@@ -224,7 +225,7 @@ def test_what_one_partition_shows_of_a_column_holds_for_all(tmp_path: Path) -> N
 def test_a_column_is_a_measurement_whether_training_or_validation_rows_show_it(tmp_path: Path) -> None:
     whole, fractions = np.array([20_000_001.0, 30_000_003.0, 4.0]), np.array([0.5, 1.25, 4.0])
     ready = []
-    for name, rows in (("whole", whole), ("fractions", fractions), ("ids", whole)):
+    for name, rows in (("whole", whole), ("fractions", fractions), ("ids", whole + 2)):
         (tmp_path / name).mkdir()
         ready.append([spooled(tmp_path / name, AMOUNTS, feature=rows)])
     assert not meaning.problems(job(), ready[0], ready[1]) and not meaning.problems(job(), ready[1], ready[0])
@@ -313,6 +314,40 @@ def test_ids_of_64_bits_beside_a_column_of_fractions_are_seen_as_the_ids_they_ar
     writer.add([[Cells(ids), Cells(np.rint(beside))], [Cells(np.array(AMOUNTS))]], 3)
     writer.finish()
     assert np.fromfile(tmp_path / "whole/x.bin", dtype="int64").reshape(3, 2)[:, 0].tolist() == ids.tolist()
+
+
+def test_whole_numbers_beyond_a_double_are_scaled_as_what_they_are(tmp_path: Path) -> None:
+    def made(values: Any, scale: float) -> Any:
+        (tmp_path / f"{scale}{values[0]}").mkdir()
+        features, labels = job(features={"x": {"dtype": "int64", "scale": scale}}).spooled()
+        writer = PartitionWriter(tmp_path / f"{scale}{values[0]}", features, labels)
+        writer.add([[Cells(np.array(values))], [Cells(np.array(AMOUNTS))]], 3)
+        _, problems = writer.finish()
+        return [one.detail for one in problems] or np.fromfile(tmp_path / f"{scale}{values[0]}/x.bin", "int64").tolist()
+
+    assert made([2**60 + 1, 2, 3], 2.0) == [2**61 + 2, 4, 6]
+    assert made([2**60 + 1, 2, 4], 0.5) == ["not a whole number"]
+    assert made([300, 10, 20], 0.1) == [30, 1, 2], "cents are rounded as people expect"
+    (tmp_path / "mixed").mkdir()
+    features, labels = job(features={"x": {"dtype": "int64"}}).spooled()
+    writer = PartitionWriter(tmp_path / "mixed", features, labels)
+    for batch in ElementReader(features, labels).read([(2**60 + 1, 1.0), (3.0, 2.0)]):
+        writer.add(batch.cells, batch.rows, batch.bad)
+    writer.finish()
+    assert np.fromfile(tmp_path / "mixed/x.bin", "int64").tolist() == [2**60 + 1, 3]
+
+
+def test_labels_that_never_change_and_validation_rows_that_were_trained_on_are_warned_of(tmp_path: Path) -> None:
+    for name in ("ones", "good", "other"):
+        (tmp_path / name).mkdir()
+    ones, good = spooled(tmp_path / "ones", [1.0, 1.0]), spooled(tmp_path / "good", BINARY)
+    (line,) = meaning.warnings(job(), [ones], None)
+    assert line.startswith("label 'y' is 1 in every training row, so that nothing can be learnt; check the filters")
+    assert not meaning.warnings(job("my.module:loss"), [ones], None), "it need not look at it"
+    assert not meaning.warnings(job(), [ones, good], None)
+    (line,) = meaning.warnings(job(), [good], [good])
+    assert line.startswith("the validation rows are the training rows, number for number")
+    assert not meaning.warnings(job(), [good], [spooled(tmp_path / "other", SIGNED)])
 
 
 def test_labels_beyond_float32_are_refused_and_a_scale_mends_them(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def spooled(folder: Path, weights: Any, weight: Any = "w") -> SpoolReady:
     folder.mkdir(parents=True)
     features, labels = job(weight).spooled()
     writer = PartitionWriter(folder, features, labels)
-    for batch in ElementReader(features, labels).read(([1.0, 2.0], 0.5, w) for w in weights):
+    for batch in ElementReader(features, labels).read(([1.0, 2.0], 0.5 * n, w) for n, w in enumerate(weights)):
         writer.add(batch.cells, batch.rows, batch.bad)
     files, problems = writer.finish()
     return SpoolReady("here", 0, str(folder), len(weights), files, problems)

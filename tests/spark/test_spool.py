@@ -444,3 +444,15 @@ def test_a_retried_task_counts_once(tmp_path: Path) -> None:
         "kill [10, 10] [9, 19] ['p00000', 'p00001', 'p00001'] False",
     ], done.stderr[-3000:]
     assert TaskContext.get() is None
+
+
+def test_names_that_are_one_to_spark_are_ambiguous_before_anything_is_read(spark: SparkSession) -> None:
+    data = spark.range(3).selectExpr("id as x", "id as X", "id as y")
+    assert stage.fields(data) == {"x": "ambiguous (2 columns)", "X": "ambiguous (2 columns)", "y": "bigint"}
+    (line,) = columns.check([X, Y], stage.fields(data))
+    assert "rename the columns so that each name is there once" in line
+    spark.conf.set("spark.sql.caseSensitive", "true")
+    try:
+        assert columns.check([X, Y], stage.fields(data)) == []
+    finally:
+        spark.conf.unset("spark.sql.caseSensitive")

@@ -8,6 +8,7 @@ from typing import Optional
 from mxspark.config.job_config import JobConfig
 from mxspark.data.spool import ColumnSpec, SpoolFile, SpoolReady
 from mxspark.job import class_weights, losses
+from mxspark.job.record import DataRecord
 from mxspark.spark.spool import stage
 
 _INT32 = 2**31
@@ -26,14 +27,15 @@ def problems(job: JobConfig, training: Sequence[SpoolReady], validation: Optiona
 
 
 def warnings(job: JobConfig, training: Sequence[SpoolReady], validation: Optional[Sequence[SpoolReady]]) -> list[str]:
-    """Return what a declared dtype does to the numbers, which the user may want."""
+    """Return what the user may have wanted, and may not: rounded numbers, rows that teach or show nothing."""
     every = [*training, *(validation or ())]
-    return [
+    rounded = [
         f"{part}{text}, as {key}.dtype says; set {advice} where each number counts"
         for part, ready in (("", training), ("validation data: ", validation or ()))
         for key, text, advice, is_declared in _rounded(job, ready, every)
         if is_declared
-    ] + _rounded_by_the_loss(job, training)
+    ]
+    return rounded + _rounded_by_the_loss(job, training) + _constant(job, training) + _same_rows(training, validation)
 
 
 def _of(job: JobConfig, ready: Sequence[SpoolReady], every: Sequence[SpoolReady]) -> list[str]:
@@ -65,6 +67,29 @@ def _unmeant(job: JobConfig, ready: Sequence[SpoolReady]) -> list[str]:
         if label < len(labels):  # the worker refuses one that is not there
             found.append(losses.metric_problem(metric, labels[label], losses.seen(labels[label], ready)))
     return [line for line in found if line is not None]
+
+
+def _constant(job: JobConfig, ready: Sequence[SpoolReady]) -> list[str]:
+    """Say that the label is the same in every row: a network learns to answer that, whatever it is given."""
+    name = job.labels()[0].name
+    seen = losses.seen(name, ready)
+    # a loss of the user's need not look at it
+    if seen is None or seen.low != seen.high or losses.takes(job.training.loss) is None:
+        return []
+    return [
+        f"label {name!r} is {seen.low:g} in every training row, so that nothing can be learnt; check the filters and "
+        "joins that lead to the rows"
+    ]
+
+
+def _same_rows(training: Sequence[SpoolReady], validation: Optional[Sequence[SpoolReady]]) -> list[str]:
+    """Say that what is validated on is what is trained on."""
+    if validation is None or DataRecord.of(training) != DataRecord.of(validation):
+        return []
+    return [
+        "the validation rows are the training rows, number for number, so that they do not show what the network makes "
+        "of rows it has not seen; give it others, or set data.validation.fraction in their place"
+    ]
 
 
 def _weightless(job: JobConfig, ready: Sequence[SpoolReady]) -> list[str]:

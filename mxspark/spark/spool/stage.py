@@ -45,11 +45,17 @@ def describe(kind: DataType) -> str:
 
 
 def fields(frame: DataFrame) -> dict[str, str]:
-    """Return the columns of a DataFrame and their types for `columns.check`; a name found twice is ambiguous."""
-    counts = Counter(field.name for field in frame.schema.fields)
+    """Return the columns of a DataFrame and their types for `columns.check`; a name found twice is ambiguous.
+
+    To Spark ``a`` and ``A`` are one name, unless the session says otherwise.
+    """
+    is_exact = str(frame.sparkSession.conf.get("spark.sql.caseSensitive", "false")).lower() == "true"
+    names = {field.name: field.name if is_exact else field.name.lower() for field in frame.schema.fields}
+    counts = Counter(names[field.name] for field in frame.schema.fields)
     return {
-        field.name: describe(field.dataType) if counts[field.name] == 1 else f"ambiguous ({counts[field.name]} columns)"
+        field.name: describe(field.dataType) if count == 1 else f"ambiguous ({count} columns)"
         for field in frame.schema.fields
+        for count in [counts[names[field.name]]]
     }
 
 
