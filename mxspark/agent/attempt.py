@@ -202,6 +202,8 @@ class Attempt:
             role.stage = max(role.stage, Stage.FORMED)
             if self.formed_at is None and self.have_all(Stage.FORMED):
                 self.formed_at = now
+        elif isinstance(event, events.Preparing):
+            self.progress_at = now
         elif isinstance(event, events.Ready):
             role.ready = event.step
         elif isinstance(event, (events.Started, events.Beat, events.EpochEnd, events.Staged, events.Done)):

@@ -61,6 +61,7 @@ class Target:
         self._smallest = 0.0 if self._whole else float(np.finfo(self.dtype).tiny)
         self.has_vanished = False
         self._rounding = None if self._whole or scale != 1.0 else Rounding(self.dtype)
+        self._kinds: set[str] = set()
 
     def convert(self, block: NDArray[Any], is_whole: Any = False) -> Optional[Converted]:
         """Return the block in the target type, C-contiguous, uncopied if it is that; None if a value is bad.
@@ -69,6 +70,7 @@ class Target:
         """
         if not block.size:
             return Converted(np.ascontiguousarray(block, dtype=self.dtype), math.inf, -math.inf)
+        self._kinds.add(block.dtype.kind)
         scaled = self._scaled(block)
         # a NaN anywhere makes both extremes NaN: whatever is wrong with a value shows in them
         low, high = scaled.min(), scaled.max()
@@ -98,6 +100,11 @@ class Target:
     def has_fractions(self) -> bool:
         """Whether every column so far is a measurement, which every type rounds."""
         return self._rounding is not None and self._rounding.has_fractions
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the types alone say that all numbers so far are whole ones."""
+        return self._whole or (self._scale == 1.0 and self._kinds <= set("iub"))
 
     def bad_rows(self, block: NDArray[Any]) -> Iterator[BadRows]:
         """Yield the bad rows of a block, shape (rows, width), by kind; a row counts once, by its worst value."""

@@ -111,6 +111,7 @@ class ArrayWriter:
             rounded=self._target.rounded,
             has_fractions=self._target.has_fractions,
             has_vanished=self._target.has_vanished,
+            is_whole=self._target.is_whole if self._content is None else self._content.is_whole,
         )
 
     def close(self) -> None:

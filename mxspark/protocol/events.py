@@ -29,6 +29,15 @@ class Formed:
 
 
 @dataclass(frozen=True)
+class Preparing:
+    """The worker gets on before its first step: it has looked at `done` of `total` rows."""
+
+    doing: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
 class Started:
     """Parameters agree on all ranks; the first step is next. `graph` is what the network computes."""
 
@@ -269,7 +278,7 @@ class Straggler:
 
 
 Event = Union[
-    Loaded, Formed, Started, Beat, EpochEnd, Noted, Staged, Raised, Ready, Done,
+    Loaded, Formed, Preparing, Started, Beat, EpochEnd, Noted, Staged, Raised, Ready, Done,
     Joined, RoleStarted, RoleEnded, Examined, Stopped, Logs, Cleared,
     Listening, Placed, Ended, Restarting, Straggler,
 ]  # fmt: skip

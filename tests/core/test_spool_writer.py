@@ -56,6 +56,30 @@ def content(folder: Path, file: SpoolFile) -> np.ndarray[Any, Any]:
     return array
 
 
+@pytest.mark.parametrize(
+    ("array", "changes", "is_whole"),
+    [
+        (pa.array([1, 2], pa.int64()), {}, True),
+        (pa.array([True, False]), {}, True),
+        (pa.array([1.0, 2.0]), {"dtype": "int32"}, True),
+        (pa.array([1.0, 2.0]), {}, False),
+        (pa.array([1, 2], pa.int64()), {"scale": 0.5}, False),
+    ],
+)
+def test_whole_numbers_are_known_where_types_tell(
+    tmp_path: Path, array: pa.Array, changes: dict[str, Any], is_whole: bool
+) -> None:
+    ((file,), _) = write_arrow(tmp_path, [array], [spec(**changes)])
+    assert file.is_whole == is_whole
+
+
+def test_whole_numbers_of_a_label_are_known_from_its_rows(tmp_path: Path) -> None:
+    for kind, values, is_whole in (("whole", [1.0, 2.0], True), ("not", [1.0, 2.5], False)):
+        (tmp_path / kind).mkdir()
+        ((file,), _) = write_arrow(tmp_path / kind, [pa.array(values)], [], [spec()])
+        assert file.is_whole == is_whole
+
+
 VALUES = np.arange(24, dtype=np.float64).reshape(6, 4)
 LISTS = pa.array(VALUES.tolist(), pa.list_(pa.float64()))
 

@@ -266,3 +266,11 @@ def extremes(data: DataSet, name: str) -> tuple[Optional[float], Optional[float]
     lows = [file.minimum for file in files if file.minimum is not None]
     highs = [file.maximum for file in files if file.maximum is not None]
     return min(lows, default=None), max(highs, default=None)
+
+
+def is_whole(data: DataSet, column: ColumnSpec) -> bool:
+    """Tell whether all numbers of an array are known to be whole ones."""
+    if np.dtype(column.dtype).kind in "iu":
+        return True
+    files = [file for spool in data.spools if spool.rows for file in spool.files if file.name == column.name]
+    return all(file.is_whole for file in files)
