@@ -169,6 +169,13 @@ def test_options_choose_among_several_arrays() -> None:
     assert values["mae"] == pytest.approx(np.abs(SCORES[:, 0] - SCORES[:, 1]).mean(), rel=1e-6)
 
 
+PAIRED = (
+    r"metric mine gives a row a value that depends on other rows, .*: an output of shape \(101, 1\) and a label of "
+    r"shape "
+    r"\(101,\) broadcast to \(101, 101\), which pairs every row with every other; write labels.reshape\(outputs.shape\)"
+)
+
+
 @pytest.mark.parametrize(
     ("component", "output", "label", "says"),
     [
@@ -209,11 +216,35 @@ def test_options_choose_among_several_arrays() -> None:
         (user(lambda labels, outputs: outputs), SCORES, CLASS, r"returned shape \(101, 10\) for 101 rows: return one"),
         (user(lambda labels, outputs: 0.5), SCORES, CLASS, r"returned shape \(\) for 101 rows"),
         (user(lambda: 3), SCORES, CLASS, "returned a int: give a function of"),
+        (user(lambda labels, outputs: np.abs(labels - outputs).mean(1)), SCORES[:, :1], CLASS, PAIRED),
+        (user(lambda labels, outputs: np.abs(labels - outputs).mean(0)), SCORES[:, :1], CLASS, PAIRED),
+        (
+            user(lambda labels, outputs: outputs[:, 0].argsort().argsort()),
+            SCORES,
+            CLASS,
+            r"depends on other rows, and so is another number for every batch size and number of workers; make it of "
+            r"its row alone, or return an mxnet.metric.EvalMetric from a function without arguments",
+        ),
     ],
 )
 def test_what_does_not_fit_is_named(component: Component, output: Any, label: Any, says: str) -> None:
     with pytest.raises(TrainingCodeError, match=says):
         value(component, output, label)
+
+
+def test_functions_of_one_row_pass_whatever_their_shapes() -> None:
+    column = SCORES[:, :1]
+    expected = pytest.approx(float(np.abs(CLASS - column[:, 0]).mean()), rel=1e-6)
+    assert (
+        value(user(lambda labels, outputs: np.abs(labels.reshape(outputs.shape) - outputs)[:, 0]), column, CLASS)
+        == expected
+    )
+    assert value(user(lambda labels, outputs: np.abs(labels - outputs[:, 0])), column, CLASS) == expected
+    assert value(user(lambda labels, outputs: np.random.random(len(labels))), column, CLASS) < 1
+    same = np.ones(5)
+    assert value(user(lambda labels, outputs: np.abs(labels - outputs).mean(1)), column[:5], same) > 0, (
+        "no harm is done"
+    )
 
 
 def test_every_named_metric_is_there() -> None:

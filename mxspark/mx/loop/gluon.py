@@ -72,14 +72,14 @@ class GluonTrainable:
         if not self.rows_per_epoch:
             raise InputError("there is no row to train on: check data.path and data.validation")
         # Rows before the network: the shapes of its parameters follow from theirs.
-        self._network = _build(spec, self._batches.reader, exchange, get_on)
+        self._notes = Notes()
+        self._network = _build(spec, self._batches.reader, exchange, get_on, self._notes)
         with training_code():
             # All parameters, in the network's own order: the optimizer's state is stored by index.
             self._updater = Updater(training.optimizer, training.schedule, tuple(self._network.parameters.values()))
             shapes = _shapes(spec, self._network, self._batches.reader)
             self._metrics = EpochMetrics(spec, exchange, Metrics(spec.training.metrics, shapes, spec.weighed_by))
             self._validation = _validation(spec, exchange, shapes)
-        self._notes = Notes()
         _note_unused(self._notes, spec, self._network)
         self._first = FirstSteps(self._network.trained_names, self._notes)
         self._stepper = Stepper(
@@ -250,7 +250,7 @@ def _note_unused(notes: Notes, spec: WorkerSpec, network: Network) -> None:
             )
 
 
-def _build(spec: WorkerSpec, reader: Reader, exchange: Exchange, get_on: ids.GetOn) -> Network:
+def _build(spec: WorkerSpec, reader: Reader, exchange: Exchange, get_on: ids.GetOn, notes: Notes) -> Network:
     """Build the network for the rows there are, and hold labels and ids against its outputs and tables."""
     # Of a whole batch array, padding included: all steps of a rank have one shape, so that its graph is made once.
     shapes = [(reader.local_rows, *reader.rows.layout[name][0]) for name in reader.features]
@@ -267,4 +267,4 @@ def _build(spec: WorkerSpec, reader: Reader, exchange: Exchange, get_on: ids.Get
     if spec.training.loss.function is None:
         return network
     # last: the graph of a loss that is a block has been looked at by then
-    return replace(network, loss=RowwiseLoss(network.loss))
+    return replace(network, loss=RowwiseLoss(network.loss, notes.add))

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Optional
 
 import mxnet as mx
-from mxnet import autograd, gluon
+from mxnet import gluon
 
 from mxspark.data.signature import input_names
-from mxspark.data.spool import ColumnSpec
 from mxspark.job.spec import WorkerSpec
+from mxspark.mx.model import recorded
 from mxspark.mx.model.lookups import Traced
 from mxspark.mx.model.network import Network
 
@@ -31,7 +31,10 @@ def _of_loss(network: Network, spec: WorkerSpec) -> Iterator[Traced]:
     outputs = {f"output{place}": shape for place, shape in enumerate(network.output_shapes)}
     labels = {f"label{place}": label for place, label in enumerate(spec.labels)}
     shapes = {**outputs, **{name: (rows, *(label.shape or ())) for name, label in labels.items()}}
-    content = _traced(network.loss, list(outputs), list(labels)) or _recorded(network.loss, shapes, labels)
+    content = _traced(network.loss, list(outputs), list(labels))
+    if content is None:  # what is in the arrays does not matter
+        zeros = {name: mx.nd.zeros(shapes[name], dtype=label.dtype) for name, label in labels.items()}
+        content = recorded.graph_of(network.loss, {name: mx.nd.zeros(shape) for name, shape in outputs.items()}, zeros)
     if content is not None:
         constants = _constants(network.loss)
         shapes.update({name: constant.shape for name, constant in constants.items()})
@@ -54,26 +57,4 @@ def _traced(loss: Any, outputs: Sequence[str], labels: Sequence[str]) -> Optiona
     except Exception:  # what is wrong with it, the first step shows
         return None
     content: dict[str, Any] = json.loads(graph.tojson())
-    return content
-
-
-def _recorded(loss: Any, shapes: dict[str, tuple[int, ...]], labels: dict[str, ColumnSpec]) -> Optional[dict[str, Any]]:
-    """Return the graph of what a loss does with arrays, as MXNet records it to go back through; None without one.
-
-    What is in the arrays does not matter, but for a loss that asks for their values.
-    """
-    types = {name: label.dtype for name, label in labels.items()}
-    given = {name: mx.nd.zeros(shape, dtype=types.get(name, "float32")) for name, shape in shapes.items()}
-    for array in given.values():
-        array.attach_grad()
-    outputs = [array for name, array in given.items() if name not in labels]
-    try:
-        with autograd.record():
-            losses = loss(outputs[0] if len(outputs) == 1 else outputs, *(given[name] for name in labels))
-        content: dict[str, Any] = json.loads(autograd.get_symbol(losses).tojson())
-    except Exception:  # as above
-        return None
-    names = {autograd.get_symbol(array).list_inputs()[0]: name for name, array in given.items()}
-    for node in content["nodes"]:
-        node["name"] = names.get(node["name"], node["name"])
     return content

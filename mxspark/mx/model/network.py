@@ -142,8 +142,9 @@ def seed_all(seed: int) -> None:
 
 def seed_step(seed: int, step: int, rank: int) -> None:
     """Seed the random operators of one step, so that a resumed run draws what the uninterrupted one would."""
-    key = plans.keys(np.array([rank], dtype=np.int64), seed, step)[0]
-    mx.random.seed(int(key) & 0x7FFFFFFF)
+    key = int(plans.keys(np.array([rank], dtype=np.int64), seed, step)[0])
+    mx.random.seed(key & 0x7FFFFFFF)
+    np.random.seed(key & 0xFFFFFFFF)  # of a loss of the user's
 
 
 def _infer_shapes(graph: mx.sym.Symbol, inputs: Sequence[tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
