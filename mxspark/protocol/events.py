@@ -11,6 +11,7 @@ from typing import Any, Optional, Union, get_args
 from mxspark.errors import kinds
 from mxspark.errors.cause import Cause
 from mxspark.protocol import codec
+from mxspark.protocol.staged import StagedFile
 
 
 @dataclass(frozen=True)
@@ -30,9 +31,8 @@ class Formed:
 
 @dataclass(frozen=True)
 class Preparing:
-    """The worker gets on before its first step: it has looked at `done` of `total` rows."""
+    """The worker gets on before its first step: it has held the ids of `done` of `total` rows against their tables."""
 
-    doing: str
     done: int
     total: int
 
@@ -82,15 +82,6 @@ class Noted:
     """Something that is no error and should be known: a warning of the run's result."""
 
     text: str
-
-
-@dataclass(frozen=True)
-class StagedFile:
-    """A file on the worker's disk, ready to be published."""
-
-    name: str
-    bytes: int
-    sha256: str
 
 
 @dataclass(frozen=True)

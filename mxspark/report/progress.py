@@ -102,7 +102,7 @@ class Lines(Silent):
         elif isinstance(event, Beat) and time.monotonic() - self._last >= self._every_s:
             self._line(f"step {event.step} of {self._steps}  {event.doing}  {words(event.metrics)}")
         elif isinstance(event, Preparing) and time.monotonic() - self._last >= self._every_s:
-            self._line(f"{event.doing}: {event.done:,} of {event.total:,} rows of worker 0")
+            self._line(f"looking at ids: {event.done:,} of {event.total:,} rows of worker 0")
 
     def _line(self, text: str) -> None:
         self._last = time.monotonic()
@@ -150,7 +150,7 @@ class Bar:
         elif isinstance(event, Beat):
             self._bar.update(self._task, completed=event.step, description=f"{event.doing} {words(event.metrics)}")
         elif isinstance(event, Preparing):
-            self._bar.update(self._task, description=f"{event.doing} {event.done / event.total:.0%}")
+            self._bar.update(self._task, description=f"looking at ids {event.done / event.total:.0%}")
         elif isinstance(event, Done):
             self._bar.update(self._task, completed=event.step, description="finishing")
 

@@ -118,7 +118,7 @@ def test_any_progress_of_any_worker_postpones_the_hang(event: events.Event) -> N
 
 def test_a_worker_that_gets_on_before_its_first_step_is_not_late() -> None:
     made = attempt("formed")
-    made.record(("worker", 1), events.Preparing("looking at ids", 10, 100), 9.0)
+    made.record(("worker", 1), events.Preparing(10, 100), 9.0)
     assert decide(made, 18.9) == RUNNING
     assert cause_at(made, 19.1).kind == "start"
 

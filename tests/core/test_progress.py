@@ -61,10 +61,10 @@ def test_a_restart_takes_the_bar_back_and_is_told_above_it(screen: Screen) -> No
 
 
 def test_what_a_worker_does_before_its_first_step_is_shown(screen: Screen, capsys: pytest.CaptureFixture[str]) -> None:
-    screen.show(Preparing("looking at ids", 25, 100))
+    screen.show(Preparing(25, 100))
     assert "looking at ids 25%" in screen.now()
     lines = Lines(0.0, sys.stderr)
-    lines.show(Reported("worker", 0, Preparing("looking at ids", 2500, 10000)))
+    lines.show(Reported("worker", 0, Preparing(2500, 10000)))
     assert capsys.readouterr().err == "mxspark: looking at ids: 2,500 of 10,000 rows of worker 0\n"
 
 

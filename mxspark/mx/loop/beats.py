@@ -49,7 +49,7 @@ class Preparation:
             return
         self._last = now
         self._agent.drain()
-        self._agent.send(events.Preparing("looking at ids", done, total))
+        self._agent.send(events.Preparing(done, total))
 
 
 class Beats:

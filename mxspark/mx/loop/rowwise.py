@@ -43,17 +43,17 @@ class RowwiseLoss:
     note : callable
         Is told a sentence for the user.
 
-    Attributes
-    ----------
-    is_random : bool
-        Whether it draws random numbers, or that is not known yet.
     """
 
     def __init__(self, loss: Callable[..., Any], note: Callable[[str], None]) -> None:
-        self.is_random = True
         self._loss = loss
         self._note = note
-        self._is_open = True
+        self._made = Made.UNKNOWN
+
+    @property
+    def is_random(self) -> bool:
+        """Whether it draws random numbers, or that is not known yet."""
+        return self._made in (Made.AT_RANDOM, Made.UNKNOWN)
 
     def __call__(self, outputs: Any, *labels: mx.nd.NDArray) -> Any:
         """Return what the loss gives.
@@ -64,17 +64,13 @@ class RowwiseLoss:
             If that is made of several rows by their shapes.
         """
         losses = self._loss(outputs, *labels)
-        if self._is_open and isinstance(losses, mx.nd.NDArray) and losses.ndim == 1:
+        if self._made is Made.UNKNOWN and isinstance(losses, mx.nd.NDArray) and losses.ndim == 1:
             self._look(outputs, labels, len(losses))
         return losses
 
     def _look(self, outputs: Any, labels: Sequence[mx.nd.NDArray], rows: int) -> None:
-        made = made_of(lambda some, others: self._loss(some, *others), outputs, labels)
-        if made is Made.UNKNOWN:  # the next step may tell
-            return
-        self._is_open = False
-        self.is_random = made is Made.AT_RANDOM
-        if made is Made.OF_OTHERS:
+        self._made = made_of(lambda some, others: self._loss(some, *others), outputs, labels)
+        if self._made is Made.OF_OTHERS:
             self._refuse_broadcast(outputs, labels)
             self._note(
                 f"the loss of a row depends on other rows of its batch: it is made of the {rows} that a worker has, "
