@@ -187,7 +187,7 @@ def _finite(value: Any) -> Any:
 def summarise(history: tuple[EpochEnd, ...], better: dict[str, str]) -> dict[str, Any]:
     """Return last and best value of every metric; one that `better` has no direction of (min or max) has no best.
 
-    An epoch in which it counted no row, and is nan, is never the best.
+    An epoch in which it counted no row, and is nan, or is infinite, is never the best.
     """
     summary: dict[str, Any] = {}
     for side in ("training", "validation"):
@@ -201,7 +201,7 @@ def summarise(history: tuple[EpochEnd, ...], better: dict[str, str]) -> dict[str
 
 
 def _best(values: Sequence[float], better: str) -> float:
-    numbers = [value for value in values if not math.isnan(value)]
+    numbers = [value for value in values if math.isfinite(value)]
     return (max if better == "max" else min)(numbers, default=math.nan)
 
 

@@ -299,8 +299,8 @@ def test_metrics_that_would_take_probabilities_for_scores_are_refused() -> None:
 
 
 def test_an_epoch_without_a_value_is_never_the_best() -> None:
-    nan = float("nan")
-    epochs = tuple(EpochEnd(n, n, 1, 1.0, {"auc": value}, {}) for n, value in enumerate([nan, 0.7, 0.9, nan]))
+    nan, inf = float("nan"), float("inf")
+    epochs = tuple(EpochEnd(n, n, 1, 1.0, {"auc": value}, {}) for n, value in enumerate([nan, 0.7, inf, 0.9, nan]))
     for better, best in (("max", 0.9), ("min", 0.7)):
         assert result.summarise(epochs, {"auc": better})["training"]["best"] == {"auc": best}
     (none,) = result.summarise(epochs[:1], {"auc": "max"})["training"]["best"].values()
