@@ -243,7 +243,11 @@ def test_labels_come_by_name_in_any_order():
          "the loss takes (output, b, other), and the label 'b' would be given to 'other', as the job declares its "
          "labels in the order a, b: name all parameters after the output as the labels"),
         (lambda output, a, gamma, b: 0, ["a", "b"], "the label 'b' would be given to 'gamma'"),
-        (lambda a, output: 0, ["a"], "the label 'a' would be given to 'output'"),
+        (lambda a, output: 0, ["a"],
+         "the loss takes (a, output), and its first parameter gets the output, but is named as the label 'a': give the "
+         "output the first place under a name of its own, (prediction, a)"),
+        (lambda output, label: 0, ["output"], "is named as the label 'output': give the output the first place"),
+        (gluon.loss.L2Loss(), ["pred"], "the loss takes (pred, label, sample_weight), and its first parameter gets"),
         (gluon.loss.L2Loss(), ["y", "w"], "the label 'w' would be given to the loss as its sample_weight, which MXNet "
                                           "broadcasts: name it as data.weight: w in place of a label"),
     ],
@@ -251,6 +255,15 @@ def test_labels_come_by_name_in_any_order():
 def test_labels_that_would_go_by_place_where_names_say_otherwise_are_refused(loss, labels, message):
     with pytest.raises(TrainingCodeError, match=re.escape(message)):
         ordered(loss, labels)
+
+
+def test_a_label_that_is_called_output_is_taken_as_the_message_says():
+    """Nobody can tell whether the first parameter of (output, target) is meant for the output or for that label."""
+
+    def loss(prediction, output):
+        return prediction - output
+
+    assert ordered(loss, ["output"]) is loss
 
 
 def test_labels_that_go_by_name_reach_a_whole_job_so(tmp_path):

@@ -11,7 +11,7 @@ import numpy as np
 import obvious
 import pytest
 
-from mxspark.errors import TrainingCodeError
+from mxspark.errors import InputError, MXSparkError, TrainingCodeError
 from mxspark.job import catalog, losses
 from mxspark.job.metric import OF_MXNET, value_names
 from mxspark.job.spec import Component, Function
@@ -169,6 +169,7 @@ def test_options_choose_among_several_arrays() -> None:
     assert values["mae"] == pytest.approx(np.abs(SCORES[:, 0] - SCORES[:, 1]).mean(), rel=1e-6)
 
 
+ONE_HOT = np.eye(CLASSES, dtype=np.float32)[CLASS]
 PAIRED = (
     r"metric mine gives a row a value that depends on other rows, .*: an output of shape \(101, 1\) and a label of "
     r"shape "
@@ -183,8 +184,8 @@ PAIRED = (
         (
             Component("accuracy"),
             SCORES,
-            SCORES,
-            r"labels of shape \(101, 10\) do not fit predictions of shape \(101,\)",
+            CLASS.repeat(3).reshape(ROWS, 3),
+            r"labels of shape \(101, 3\) do not fit predictions of shape \(101,\)",
         ),
         (
             Component("accuracy"),
@@ -192,6 +193,38 @@ PAIRED = (
             np.zeros((ROWS, 3)),
             r"cannot tell where the classes are .* set its option axis to one of 1, 2",
         ),
+        (
+            Component("accuracy"),
+            SCORES,
+            ONE_HOT,
+            r"have one value for each of the 10: .* returns labels.argmax\(1\) ==",
+        ),
+        (Component("top_k_accuracy", {"k": 2}), SCORES, ONE_HOT, r"that returns \(outputs.argsort\(1\)\[:, -k:\] == "),
+        (Component("cross_entropy"), SCORES, ONE_HOT, "for each of the 10: give a function .* returns one value a row"),
+        (Component("perplexity"), SCORES, ONE_HOT, "metric cross_entropy takes the index of a class"),
+        (Component("log_loss"), SCORES, ONE_HOT, r"log_loss takes one label a row, and these have shape \(101, 10\)"),
+        (
+            Component("top_k_accuracy", {"k": 2}),
+            SCORES,
+            CLASS.repeat(2).reshape(ROWS, 2),
+            "metric top_k_accuracy: labels",
+        ),
+        (Component("cross_entropy"), SCORES, CLASS.repeat(2).reshape(ROWS, 2), "metric cross_entropy: labels of shape"),
+        (
+            Component("accuracy"),
+            SCORES,
+            CLASS + 1,
+            "accuracy takes labels from 0 to 9 for an output of 10 .* from 1 to 10",
+        ),
+        (
+            Component("top_k_accuracy", {"k": 2}),
+            SCORES,
+            CLASS + 1,
+            "takes labels from 0 to 9 for an output of 10 scores",
+        ),
+        (Component("cross_entropy"), SCORES, CLASS + 1, "takes labels from 0 to 9 for an output of 10 scores"),
+        (Component("cross_entropy"), SCORES, CLASS - 1, "here they go from -1 to 8: map the labels to that"),
+        (Component("accuracy", {"axis": 2}), SCORES, CLASS, r"axis 2, but the output has shape \(101, 10\): set it to"),
         (Component("top_k_accuracy", {"k": 11}), SCORES, CLASS, "at least 11 scores a row; .*: lower k"),
         (Component("mae"), SCORES, CLASS, "metric mae: labels of shape"),
         (Component("cross_entropy"), SCORES.reshape(ROWS, 2, 5), CLASS, "one score a class and row"),
@@ -228,8 +261,23 @@ PAIRED = (
     ],
 )
 def test_what_does_not_fit_is_named(component: Component, output: Any, label: Any, says: str) -> None:
-    with pytest.raises(TrainingCodeError, match=says):
+    with pytest.raises(MXSparkError, match=says) as raised:
         value(component, output, label)
+    # what is named in the job file is the user's input, and what a function gives its code
+    is_input = component.function is None or "metric MAE" in says
+    assert raised.value.exit_code == (InputError if is_input else TrainingCodeError).exit_code
+
+
+def test_what_the_messages_advise_for_labels_of_one_value_a_class_is_what_indices_give() -> None:
+    for name, options, function in (
+        ("accuracy", {}, lambda labels, outputs: labels.argmax(1) == outputs.argmax(1)),
+        (
+            "top_k_accuracy",
+            {"k": 3},
+            lambda labels, outputs: (outputs.argsort(1)[:, -3:] == labels.argmax(1)[:, None]).any(1),
+        ),
+    ):
+        assert value(user(function), SCORES, ONE_HOT) == value(Component(name, options), SCORES, CLASS)
 
 
 def test_functions_of_one_row_pass_whatever_their_shapes() -> None:

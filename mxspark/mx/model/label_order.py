@@ -90,6 +90,12 @@ def _refuse_count(loss: Loss, labels: Sequence[str]) -> None:
 
 
 def _refuse_swapped(names: Sequence[str], labels: Sequence[str]) -> None:
+    if names and names[0] in labels:
+        raise TrainingCodeError(
+            f"the loss takes ({', '.join(names)}), and its first parameter gets the output, but is named as the label "
+            f"{names[0]!r}: give the output the first place under a name of its own, (prediction, "
+            f"{', '.join(labels)})"
+        )
     for place, label in enumerate(labels, 1):
         given = names[place] if place < len(names) else None
         if label in names and names.index(label) != place:
