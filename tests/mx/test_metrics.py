@@ -244,6 +244,57 @@ PAIRED = (
         (Component("r2"), SCORES, CLASS, r"metric r2: labels of shape \(101,\) do not fit"),
         (Component("pearson"), SCORES, CLASS, r"pearson needs one value a row; a row of this output has shape \(10,\)"),
         (user(lambda: mx.metric.MAE()), SCORES, CLASS, "metric MAE: labels of shape"),
+        (
+            user(lambda: mx.metric.MSE()),
+            SCORES.reshape(ROWS, 5, 2),
+            SCORES.reshape(ROWS, 2, 5),
+            "metric MSE: .* in another",
+        ),
+        (Component("mae"), SCORES.reshape(ROWS, 5, 2), SCORES.reshape(ROWS, 2, 5), "in another order of axes, and one"),
+        (
+            Component("r2"),
+            SCORES.reshape(ROWS, 5, 2),
+            SCORES.reshape(ROWS, 2, 5),
+            "transpose one of them, in the network",
+        ),
+        (
+            user(lambda: mx.metric.Accuracy()),
+            SCORES,
+            ONE_HOT,
+            "metric Accuracy takes the index of a class, and labels of",
+        ),
+        (
+            user(lambda: mx.metric.Accuracy()),
+            SCORES[:, :1],
+            CLASS,
+            "metric Accuracy .* always the first: use the metric bin",
+        ),
+        (
+            user(lambda: mx.metric.Accuracy()),
+            SCORES,
+            CLASS + 1,
+            "metric Accuracy takes labels from 0 to 9 .* from 1 to 10",
+        ),
+        (user(lambda: mx.metric.TopKAccuracy(2)), SCORES, CLASS - 1, "metric TopKAccuracy takes labels from 0 to 9"),
+        (
+            user(lambda: mx.metric.CrossEntropy()),
+            PROBABILITIES,
+            CLASS - 1,
+            "metric CrossEntropy takes labels from 0 to 9",
+        ),
+        (user(lambda: mx.metric.CrossEntropy()), PROBABILITIES, CLASS + 0.5, "CrossEntropy takes labels from 0 to 9"),
+        (
+            user(lambda: mx.metric.Perplexity(-1)),
+            PROBABILITIES,
+            CLASS + 1,
+            "metric Perplexity takes labels from 0 to 9",
+        ),
+        (
+            user(lambda: mx.metric.Perplexity(None)),
+            SCORES[:, :1],
+            CLASS,
+            "metric Perplexity .*: use the metric log_loss",
+        ),
         (user(lambda: mx.metric.create(["acc", "f1"])), SCORES, CLASS, "a CompositeEvalMetric of Accuracy, F1: give"),
         (Component("accuracy", {"output": 2}), SCORES, CLASS, "array 2 was asked for and there are 1"),
         (user(lambda labels, outputs: outputs), SCORES, CLASS, r"returned shape \(101, 10\) for 101 rows: return one"),
@@ -264,7 +315,8 @@ def test_what_does_not_fit_is_named(component: Component, output: Any, label: An
     with pytest.raises(MXSparkError, match=says) as raised:
         value(component, output, label)
     # what is named in the job file is the user's input, and what a function gives its code
-    is_input = component.function is None or "metric MAE" in says
+    is_input = component.function is None or any(f"metric {name} " in f"{raised.value} " for name in OF_MXNET)
+    is_input = is_input or "metric MAE:" in says or "metric MSE:" in says
     assert raised.value.exit_code == (InputError if is_input else TrainingCodeError).exit_code
 
 

@@ -160,6 +160,40 @@ def test_a_metric_of_ones_own_that_broadcasts_is_refused():
         assert divided(user(lambda arrange=arrange: MeanError(arrange)), 2, 10, column, LABEL, shapes) == expected
 
 
+@pytest.mark.parametrize(
+    ("make", "output", "label", "says"),
+    [
+        (
+            mx.metric.F1,
+            SCORE.reshape(-1, 1),
+            LABEL,
+            "metric F1 takes one score a class, .* always the first: use .* f1",
+        ),
+        (
+            mx.metric.MCC,
+            SCORE.reshape(-1, 1),
+            LABEL,
+            "metric MCC takes one score a class, .*: use the metric f1 or binary_",
+        ),
+        (
+            mx.metric.F1,
+            np.eye(3)[LABEL],
+            LABEL,
+            "metric F1 tells two classes apart, and .*: use the metric f1 with its",
+        ),
+        (
+            mx.metric.PearsonCorrelation,
+            SCORE.reshape(-1, 1),
+            LABEL,
+            "of one shape, and these have .*: use the metric pear",
+        ),
+    ],
+)
+def test_what_a_metric_of_mxnet_would_take_for_something_else_is_refused(make, output, label, says):
+    with pytest.raises(InputError, match=says):
+        divided(user(make), 1, 97, output, label, Shapes((output.shape[1:],), ((),)))
+
+
 def test_more_rows_than_there_may_be_are_refused():
     metrics = Metrics([Component("auc")], ONE).whole
     WholeMetrics(metrics, ONE, 4_000_000)

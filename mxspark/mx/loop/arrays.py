@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mxspark.errors import InputError
+from mxspark.job.label_shapes import are_in_one_order
 from mxspark.job.spec import Component
 
 Array = npt.NDArray[Any]
@@ -88,6 +89,12 @@ def require_same_size(name: str, label: Array, guess: Array) -> None:
         raise InputError(
             f"metric {name}: labels of shape {label.shape} do not fit predictions of shape {guess.shape}: choose the "
             "arrays with its options `label` and `output`, or use another metric"
+        )
+    if not are_in_one_order(label.shape[1:], guess.shape[1:]):
+        raise InputError(
+            f"metric {name}: labels of shape {label.shape} have the values of predictions of shape {guess.shape} in "
+            "another order of axes, and one would be read in that of the other: transpose one of them, in the network "
+            "or in the data, or give a function (labels, outputs) of one value a row"
         )
 
 

@@ -17,16 +17,14 @@ import numpy as np
 from mxspark.errors import TrainingCodeError
 from mxspark.job.metric import BATCH_MEANS, NOTHING, OF_MXNET, OfMXNet
 from mxspark.job.spec import Component
-from mxspark.mx.loop.arrays import Array, Arrays, Shapes, require_same_size
+from mxspark.mx.loop import mxnet_metrics
+from mxspark.mx.loop.arrays import Array, Arrays, Shapes
 from mxspark.mx.loop.other_rows import Mixed
 
 _LOOKED_AT = 64
 # What a metric is given to find out whether it broadcasts: arrays as they are, flat, and as columns.
 _SHAPES = (None, (-1,), (-1, 1))
 _TOLERANCE = 1e-4
-
-# They broadcast a label of one value a row over an output of several.
-_DIFFERENCES = (mx.metric.MAE, mx.metric.MSE, mx.metric.RMSE)
 
 
 def adds_up(metric: mx.metric.EvalMetric) -> str:
@@ -155,9 +153,9 @@ def _reshaped(arrays: Arrays, shape: Optional[tuple[int, ...]]) -> Arrays:
 
 
 def _update(metric: Any, outputs: Arrays, labels: Arrays) -> None:
-    for output, label in zip(outputs, labels):
-        if type(metric) in _DIFFERENCES:
-            require_same_size(type(metric).__name__, label, output)
+    if _known(metric) is not None:
+        for output, label in zip(outputs, labels):
+            mxnet_metrics.require_fit(metric, label, output)
     metric.update(*([mx.nd.array(a, dtype=a.dtype) for a in arrays] for arrays in (labels, outputs)))
 
 

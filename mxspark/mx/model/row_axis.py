@@ -24,6 +24,9 @@ _STEPS: dict[str, Callable[[dict[str, str]], int]] = {
     "SequenceLast": lambda options: int(options.get("axis", 0)),
     "SequenceReverse": lambda options: 0,
 }
+_LIKE = (
+    "make arrays of as many rows by F.zeros_like, F.broadcast_like, F.contrib.arange_like or begin_state(batch_size=0)"
+)
 # Options that give an array its size, or a part of it.
 _OF_SIZES = ("shape", "reps", "repeats", "start", "stop", "end")
 
@@ -77,24 +80,20 @@ def _longer(label: str, inside: mx.sym.Symbol, inputs: dict[str, Shape], rows: i
     except mx.MXNetError as error:
         raise TrainingCodeError(
             f"the network {label} takes batches of {rows} rows and not of {rows + 1}, as of another number of workers, "
-            f"or of whoever uses the model: the number of rows is written into it: {_where_written(inside, rows)}\n"
-            f"{error}"
+            f"or of whoever uses the model: the number of rows is written into it{_where_written(inside, rows)}: write "
+            f"0 or -1 in its place where it reshapes, and {_LIKE}\n{error}"
         ) from error
 
 
 def _where_written(inside: mx.sym.Symbol, rows: int) -> str:
-    """Return where the number of rows is written into a network, as far as that shows, and what to write instead."""
+    """Return where the number of rows is written into a network, as far as that shows."""
     found = [
         f"{node['op']} {node['name']} ({key} {value})"
         for node in json.loads(inside.tojson())["nodes"]
         for key, value in node.get("attrs", {}).items()
         if key in _OF_SIZES and re.match(rf"[(\[]?{rows}\b", value)
     ]
-    where = f"in {', '.join(found)} " if found else ""
-    return (
-        f"{where}write 0 or -1 in place of {rows} where it reshapes, and make other arrays of that many rows by "
-        "F.zeros_like, F.broadcast_like, F.contrib.arange_like or begin_state(batch_size=0)"
-    )
+    return f", in {', '.join(found)}" if found else ""
 
 
 def _problem(batch: Shape, longer: Shape, rows: int, where: Callable[[], str]) -> Optional[tuple[str, str]]:
@@ -104,7 +103,10 @@ def _problem(batch: Shape, longer: Shape, rows: int, where: Callable[[], str]) -
     if grown == [0] and batch[0] == rows and longer[0] == rows + 1:
         return None
     if not grown and batch[0] == rows:
-        return f"{has_shape} and for {rows + 1} too", where()
+        return (
+            f"{has_shape} and for {rows + 1} too{where()}",
+            f"write 0 or -1 in place of {rows} where the network reshapes, and {_LIKE}",
+        )
     if not grown or len(batch) != len(longer):
         return (
             f"{has_shape} and no axis that follows the rows",
