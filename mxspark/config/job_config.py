@@ -1,6 +1,7 @@
 """The job's configuration: frozen, nested by concern, complete after construction, every problem reported at once.
 
-A YAML file and keyword arguments make the same :class:`JobConfig`. ``conf/job.yaml`` documents every key.
+A YAML file and keyword arguments make the same :class:`JobConfig`. ``job.yaml`` beside this file
+documents every key.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from mxspark.config.data_section import DataSection
 from mxspark.config.job_file import read_job
 from mxspark.config.overrides import Override, blamed, override
 from mxspark.config.problems import close, lines
+from mxspark.config.reference import shown_by
 from mxspark.config.sections import (
     CheckpointSection,
     ClusterSection,
@@ -148,7 +150,7 @@ def _validated(raw: Mapping[str, Any]) -> tuple[dict[str, Section], list[str]]:
     for name, kind in _SECTIONS.items():
         value = raw.get(name)
         if value is None and name in _REQUIRED and name not in raw:
-            problems.append(f"{name}: is missing; conf/job.yaml shows what it holds")
+            problems.append(f"{name}: is missing; {shown_by()} shows what it holds")
             continue
         try:
             sections[name] = kind.model_validate({} if value is None else value)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 from mxspark.config import yaml12
+from mxspark.config.reference import shown_by
 from mxspark.config.yaml12 import written
 from mxspark.errors import ConfigError
 
@@ -32,8 +33,8 @@ def read_job(path: str) -> tuple[dict[str, Any], list[str]]:
         raw = yaml12.read(Path(path))
     except OSError as error:
         raise ConfigError(
-            f"cannot read the job file {path}: {error.strerror} ({Path(path).absolute()}); name one that can be read, "
-            "conf/digits.yaml for instance"
+            f"cannot read the job file {path}: {error.strerror} ({Path(path).absolute()}); name one that can be read; "
+            f"{shown_by()} shows what one holds"
         ) from error
     except yaml12.NotAJobFile as error:
         raw, problems = error.value, error.problems
@@ -41,7 +42,7 @@ def read_job(path: str) -> tuple[dict[str, Any], list[str]]:
             raise ConfigError.from_problems(path, problems) from error
     if not isinstance(raw, dict):
         held = "nothing" if raw is None else type(raw).__name__
-        raise ConfigError(f"{path} holds {held}, but a job is a mapping; write one as conf/job.yaml shows it")
+        raise ConfigError(f"{path} holds {held}, but a job is a mapping; write one as {shown_by()} shows it")
     return raw, problems
 
 

@@ -124,7 +124,7 @@ class BestBy:
 
 @dataclass(frozen=True)
 class TrainingSpec:
-    """What to train and how; see ``conf/job.yaml`` for the meaning of each. `loop` is a row of `loops.LOOPS`.
+    """What to train and how; see ``config/job.yaml`` for the meaning of each. `loop` is a row of `loops.LOOPS`.
 
     `class_weights` are pairs of a class and its weight.
     """

