@@ -122,6 +122,7 @@ def predictions(said: str) -> list[str]:
     return re.findall(r"^ ?\[?\[ *(-?[\d.]+)\]\]?$", said, re.M)
 
 
+@pytest.mark.filterwarnings("ignore:Please import .csr_matrix.:DeprecationWarning")  # nd.array asks scipy so
 def test_what_is_shown_from_python_runs_twice(
     spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
