@@ -60,10 +60,10 @@ def flatten(outputs: Any) -> list[Any]:
 
 
 def made_of(function: Callable[[Any, Any], Any], outputs: Any, labels: Any) -> Made:
-    """Return what `function(outputs, labels)` makes the value of each row of.
+    """Return what `function(outputs, labels)` makes the values of each row of.
 
     Each half of the rows is replaced once, by one row of the other half, which is to keep its values. A function that
-    raises for rows that are the same, or returns something else than one value a row, tells nothing.
+    raises for rows that are the same, or does not return an entry a row, tells nothing.
 
     Parameters
     ----------
@@ -100,10 +100,8 @@ def _each(arrays: Any, order: Array) -> Any:
 
 
 def _values(returned: Any, rows: int) -> Array:
-    values = np.asarray(_numbers(returned), dtype=np.float64)
-    if values.shape != (rows,):
-        raise ValueError("not one value a row")
-    return values
+    """Return what each row has, shape (rows, n)."""
+    return np.asarray(_numbers(returned), dtype=np.float64).reshape(rows, -1)
 
 
 def _numbers(array: Any) -> Any:
