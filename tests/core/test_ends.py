@@ -24,9 +24,17 @@ RELU = End("relu r", None, 0.0, math.inf)
         (Component("softmax_cross_entropy"), RELU, None),
         (Component("softmax_cross_entropy"), None, None),
         (Component("softmax_cross_entropy", {"from_logits": True}), LOG_SOFTMAX, None),
-        (Component("softmax_cross_entropy", {"from_logits": True}), DENSE, "set from_logits: false beside its name, for s"),
+        (
+            Component("softmax_cross_entropy", {"from_logits": True}),
+            DENSE,
+            "set from_logits: false beside its name, for s",
+        ),
         (Component("softmax_cross_entropy", {"from_logits": True}), SOFTMAX, "or end the network in a log_softmax"),
-        (Component("kl_div"), DENSE, "kl_div takes logarithms of probabilities with from_logits: true, but the network"),
+        (
+            Component("kl_div"),
+            DENSE,
+            "kl_div takes logarithms of probabilities with from_logits: true, but the network",
+        ),
         (Component("kl_div"), LOG_SOFTMAX, None),
         (Component("kl_div", {"from_logits": False}), DENSE, None),
         (Component("sigmoid_binary_cross_entropy", {"from_sigmoid": True}), DENSE, "or end the network in a sigmoid"),
@@ -34,14 +42,20 @@ RELU = End("relu r", None, 0.0, math.inf)
         (Component("l2"), SOFTMAX, None),
     ],
 )
-def test_a_loss_that_would_be_another_function_is_refused(loss: Component, end: Optional[End], says: Optional[str]) -> None:
+def test_a_loss_that_would_be_another_function_is_refused(
+    loss: Component, end: Optional[End], says: Optional[str]
+) -> None:
     assert says in (found := ends.loss_refusal(loss, end) or "") if says else not ends.loss_refusal(loss, end), found
 
 
 @pytest.mark.parametrize(
     ("loss", "end", "says"),
     [
-        (Component("softmax_cross_entropy"), SOFTMAX, "takes scores, and the network ends in softmax s, which gives prob"),
+        (
+            Component("softmax_cross_entropy"),
+            SOFTMAX,
+            "takes scores, and the network ends in softmax s, which gives prob",
+        ),
         (Component("softmax_cross_entropy"), LOG_SOFTMAX, None),
         (Component("softmax_cross_entropy"), DENSE, None),
         (Component("sigmoid_binary_cross_entropy"), SOFTMAX, "leave it out, or set from_sigmoid: true beside its name"),
@@ -62,8 +76,9 @@ def test_a_layer_that_does_a_loss_harm_is_warned_of(loss: Component, end: End, s
     ("low", "high", "end", "says"),
     [
         (0.0, 1.0, SOFTMAX, None),
-        (0.0, 7.0, SOFTMAX, "label 'y' has values from 0 to 7, and the network ends in softmax s, whose values are between "
-                            "0 and 1: it cannot reach them; leave that layer out, or scale the labels"),
+        (0.0, 7.0, SOFTMAX,
+         "label 'y' has values from 0 to 7, and the network ends in softmax s, whose values are between 0 and 1: it "
+         "cannot reach them; leave that layer out, or scale the labels"),
         (-1.0, 7.0, RELU, "whose values are from 0 on: it cannot reach them"),
         (0.0, 7.0, RELU, None),
         (-9.0, 7.0, DENSE, None),
@@ -83,7 +98,12 @@ def metric(name: str, **options: Any) -> Component:
 @pytest.mark.parametrize(
     ("component", "end", "values", "says"),
     [
-        (metric("cross_entropy"), SOFTMAX, 3, "metric cross_entropy takes scores, but .*: set its option of: probabilities"),
+        (
+            metric("cross_entropy"),
+            SOFTMAX,
+            3,
+            "metric cross_entropy takes scores, but .*: set its option of: probabilities",
+        ),
         (metric("cross_entropy", of="probabilities"), SOFTMAX, 3, None),
         (metric("cross_entropy", of="probabilities"), DENSE, 3, "set its option of: scores"),
         (metric("perplexity", of="log_probabilities"), SOFTMAX, 3, "set its option of: probabilities"),
@@ -93,7 +113,12 @@ def metric(name: str, **options: Any) -> Component:
         (metric("auc"), SOFTMAX, 1, None),
         (metric("auc"), SOFTMAX, 2, None),
         (metric("auc"), SOFTMAX, 3, "set its option of: probabilities"),
-        (metric("f1"), SOFTMAX, 1, "metric f1 takes scores, but the network ends in softmax s.*: set its option threshold"),
+        (
+            metric("f1"),
+            SOFTMAX,
+            1,
+            "metric f1 takes scores, but the network ends in softmax s.*: set its option threshold",
+        ),
         (metric("f1", threshold=0.5), SOFTMAX, 1, None),
         (metric("f1"), SOFTMAX, 2, None),
         (metric("binary_accuracy"), SOFTMAX, 4, "set its option threshold: 0.5"),

@@ -42,16 +42,16 @@ def refused(folder, row, good=(1, 2, -1, -1)):
         ((1, 2, 3, 2), ""),
         ((1, 1, 2, -1), ""),
         ((0, -1, -1, -1), ""),
-        ((1, 1, 2, 2), "1 that need up to 6 steps (one a class, and one between two that are the same), where the network "
-                       "has 4, whose loss is 0"),
-        ((1, 1, 1, -1), "1 that need up to 5 steps"),
+        ((1, 1, 2, 2), "1 that need up to 6 steps (one a class, and one between two that are the same), where the "
+                       "network has 4, whose loss is 0: leave these rows out"),
+        ((1, 1, 1, -1), "1 that need up to 5 steps (one a class, "),
         ((-1, -1, -1, -1), "1 without a class, whose loss is a number without a meaning"),
         ((1, -1, 2, -1), "1 with a -1 before a class, which ends them there"),
     ],
 )  # fmt: skip
 def test_labels_that_cannot_be_spelled_are_refused(tmp_path, row, says):
     message = refused(tmp_path, row)
-    assert (f"label 'digit' has rows that ctc cannot spell: {says}: leave these rows out" in message) if says else not message
+    assert (f"label 'digit' has rows that ctc cannot spell: {says}" in message) if says else not message
 
 
 def test_what_is_refused_has_no_loss_and_what_passes_has_one():
@@ -61,9 +61,9 @@ def test_what_is_refused_has_no_loss_and_what_passes_has_one():
     assert loss(1, 1, 2, -1) > 0 and loss(1, 2, 3, 2) > 0
     assert loss(1, 1, 2, 2) == loss(1, 1, 1, -1) == 0
     assert not 0 < loss(-1, -1, -1, -1) < 1e6
-    assert loss(1, -1, 2, -1) == pytest.approx(loss(1, -1, -1, -1), rel=0.2)
+    assert loss(1, -1, 2, -1) == pytest.approx(loss(1, -1, -1, -1), rel=1e-6)
 
 
 def test_more_values_than_steps_are_refused_by_name(tmp_path):
     wide = (1, 2, -1, -1, -1)
-    assert "has 5 values in a row, padding included, but the network 4 steps" in refused(tmp_path, wide, wide)
+    assert "has 5 values in a row, padding included, but the network has 4 steps" in refused(tmp_path, wide, wide)

@@ -97,4 +97,8 @@ def test_what_would_be_another_number_is_refused_before_the_first_step(tmp_path,
 def test_amounts_that_a_sigmoid_cannot_reach_are_warned_of(tmp_path):
     arrays = {"pixels": np.ones((ROWS, 2), np.float32), "digit": np.arange(ROWS * 10.0).reshape(ROWS, 10)}
     trained = built(tmp_path, lambda F, x: F.sigmoid(x), arrays=arrays, loss=Component("l2"))
-    assert [note for note in trained.notes() if "label 'digit' has values from 0 to 479, and the network ends in sig" in note]
+    assert [
+        note
+        for note in trained.notes()
+        if "label 'digit' has values from 0 to 479, and the network ends in sig" in note
+    ]

@@ -59,7 +59,9 @@ def transposed(F, x, layer):
     ],
 )
 def test_a_network_that_mixes_rows_is_named(tmp_path, body, mixes):
-    found = [note for note in said(tmp_path, network_of(body)) if "makes of a row depends on the rows beside it" in note]
+    found = [
+        note for note in said(tmp_path, network_of(body)) if "makes of a row depends on the rows beside it" in note
+    ]
     assert bool(found) == mixes
 
 

@@ -71,8 +71,8 @@ class GluonTrainable:
         self._batches = open_rows(spec, exchange, spec.training_data)
         if not self.rows_per_epoch:
             raise InputError("there is no row to train on: check data.path and data.validation")
-        # Rows before the network: the shapes of its parameters follow from theirs.
         self._notes = Notes()
+        # Rows before the network: the shapes of its parameters follow from theirs.
         self._network = _build(spec, self._batches.reader, exchange, get_on, self._notes)
         with training_code():
             # All parameters, in the network's own order: the optimizer's state is stored by index.

@@ -59,8 +59,8 @@ def check(spec: WorkerSpec, output: Sequence[int], rank: int, size: int, get_on:
     width = (label.shape or (0,))[0]
     if width > steps:
         raise DataError(
-            f"label {label.name!r} has {width} values in a row, padding included, but the network {output[1]} steps, and "
-            "MXNet's ctc takes no more values than steps: give the network more steps, or cut the padding"
+            f"label {label.name!r} has {width} values in a row, padding included, but the network has {steps} steps, "
+            "and MXNet's ctc takes no more values than steps: give the network more steps, or cut the padding"
         )
     for data in data_sets(spec):
         total = data.plan.rows_in_all
