@@ -13,6 +13,7 @@ from spark.jobs import digits
 
 from mxspark.cli import main, train
 from mxspark.config.job_config import JobConfig
+from mxspark.config.overrides import Override
 from mxspark.result import SUCCEEDED, Result
 from mxspark.spark.run.context import run_info
 
@@ -48,7 +49,7 @@ def test_the_flags_of_the_command_line_are_keys_of_the_job(tmp_path: Path, monke
         "--config",
         job,
         "--set",
-        "job.id=a",
+        "job.name=a",
         "--job-id",
         "2024.b",
         "--take-over",
@@ -57,7 +58,11 @@ def test_the_flags_of_the_command_line_are_keys_of_the_job(tmp_path: Path, monke
         "local[2]",
     ]
     assert main.main(["train", *given]) == 0
-    assert seen == [(job, ["job.id=a", 'job.id="2024.b"', "job.take_over=true", "job.fresh=true"], "local[2]")]
+    ((file, overrides, master),) = seen
+    assert (file, master) == (job, "local[2]")
+    assert [Override.of(one).text for one in overrides] == [
+        "job.name=a", "job.take_over=true", "job.fresh=true", 'job.id="2024.b"',
+    ]  # fmt: skip
 
 
 def test_a_driver_that_outlived_its_launcher_is_replaced_by_the_next_try_and_ends(
