@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -85,6 +86,23 @@ def test_a_task_that_fails_takes_back_what_it_wrote(tmp_path: Path) -> None:
         file.write(memoryview(b"z" * 10))
         raise ZeroDivisionError
     assert (tmp_path / "000.rows").stat().st_size == size
+    assert spools.whole(write(tmp_path, [4]), "y") == [4]
+
+
+def test_a_disk_that_refuses_is_a_cluster_error(tmp_path: Path) -> None:
+    with pytest.raises(ClusterError, match=r"the spool cannot be written: No such file .*; free or enlarge that disk"):
+        SpoolFile(tmp_path / "absent")
+    write(tmp_path, [1, 2, 3])
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    try:
+        with pytest.raises(ClusterError, match=r"the spool cannot be written: File too large \(.*000.rows\); free"):
+            write(tmp_path, range(1000))
+        with pytest.raises(ClusterError, match="File too large"), SpoolFile(tmp_path) as file:
+            file.write(memoryview(bytes(10_000)))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert (tmp_path / "000.rows").stat().st_size == 36, "never half of it"
     assert spools.whole(write(tmp_path, [4]), "y") == [4]
 
 

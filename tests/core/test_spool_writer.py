@@ -19,7 +19,6 @@ from mxspark.data.spool import ColumnSpec, RowProblem, remove_run_folder, run_fo
 from mxspark.data.spool_facts import PartFacts
 from mxspark.data.spool_file import SpoolFile
 from mxspark.data.spool_writer import PartitionWriter
-from mxspark.errors import ClusterError
 
 
 def spec(**changes: Any) -> ColumnSpec:
@@ -349,11 +348,6 @@ def test_large_elements_are_not_held_back(tmp_path: Path) -> None:
     row = np.zeros(1 << 20)
     batches = ElementReader([ONES], [LABEL]).read((row, 1) for _ in range(6))
     assert [batch.rows for batch in batches] == [2, 2, 2]
-
-
-def test_a_disk_that_refuses_is_a_cluster_error(tmp_path: Path) -> None:
-    with pytest.raises(ClusterError, match=r"the spool cannot be written: No such file .*; free or enlarge that disk"):
-        SpoolFile(tmp_path / "absent")
 
 
 def test_only_the_folder_of_the_run_is_removed(tmp_path: Path) -> None:

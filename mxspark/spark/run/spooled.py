@@ -201,9 +201,13 @@ def _check_same(name: str, before: DataRecord, now: DataRecord) -> None:
     if before != now:
         raise DataError(
             f"the {name} rows had to be read again after an executor was lost, and they are others than before "
-            f"({now.rows} rows a partition where there were {before.rows}, or other values), so the run cannot go on "
-            "exactly; make the data frame deterministic, or write it to storage first"
+            f"({_size(now)} where there were {_size(before)}, or other values), so the run cannot go on exactly; make "
+            " the data frame deterministic, or write it to storage first"
         )
+
+
+def _size(rows: DataRecord) -> str:
+    return f"{sum(rows.rows):,} rows in {len(rows.rows):,} partitions"
 
 
 def _forgive(remove: Callable[..., None], *arguments: Any) -> None:
