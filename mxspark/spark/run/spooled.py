@@ -202,7 +202,7 @@ def _check_same(name: str, before: DataRecord, now: DataRecord) -> None:
         raise DataError(
             f"the {name} rows had to be read again after an executor was lost, and they are others than before "
             f"({_size(now)} where there were {_size(before)}, or other values), so the run cannot go on exactly; make "
-            " the data frame deterministic, or write it to storage first"
+            "the data frame deterministic, or write it to storage first"
         )
 
 
