@@ -43,18 +43,20 @@ class RowLayout:
 
     Attributes
     ----------
-    row_bytes : int
-        Size of a row.
+    row_bytes, widest_bytes : int
+        Size of a row, and of its widest array.
     """
 
     def __init__(self, arrays: Iterable[tuple[str, str, tuple[int, ...]]]) -> None:
         self.row_bytes = 0
+        self.widest_bytes = 0
         self._places: dict[str, _Place] = {}
         for name, dtype, shape in arrays:
             one = np.empty(shape, dtype)
             stop = self.row_bytes + one.nbytes
             self._places[name] = _Place(self.row_bytes, stop, one.dtype, shape, one.strides)
             self.row_bytes = stop
+            self.widest_bytes = max(self.widest_bytes, one.nbytes)
 
     @classmethod
     def of(cls, arrays: Iterable[SpooledArray]) -> RowLayout:

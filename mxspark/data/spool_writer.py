@@ -24,7 +24,8 @@ from mxspark.errors import InternalError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_CHUNK_BYTES = 1 << 20  # a chunk is converted, checked, summed and written while it is in the processor's cache
+_CHUNK_BYTES = 1 << 20  # of an array: so much is converted, checked and summed while it is in the processor's cache
+_ROWS_BYTES = 16 << 20  # of all arrays: of hundreds of narrow ones a chunk is worth its calls only with thousands of rows
 
 
 class Tally:
@@ -202,7 +203,7 @@ class PartitionWriter:
             blocks.append(block)
         layout = self._begin() if self._layout is None else self._layout
         self._file.reserve(rows * layout.row_bytes)
-        step = max(1, _CHUNK_BYTES // layout.row_bytes)
+        step = max(1, min(_CHUNK_BYTES // layout.widest_bytes, _ROWS_BYTES // layout.row_bytes))
         for start in range(0, rows, step):
             chunk = np.empty((min(step, rows - start), layout.row_bytes), dtype=np.uint8)
             for array, block in zip(self._arrays, blocks):
