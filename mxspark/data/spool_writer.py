@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _CHUNK_BYTES = 1 << 20  # of an array: so much is converted, checked and summed while it is in the processor's cache
-_ROWS_BYTES = 16 << 20  # of all arrays: of hundreds of narrow ones a chunk is worth its calls only with thousands of rows
+_ROWS_BYTES = (
+    16 << 20
+)  # of all arrays: of hundreds of narrow ones a chunk is worth its calls only with thousands of rows
 
 
 class Tally:
