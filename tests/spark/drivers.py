@@ -38,6 +38,8 @@ ROOT = TESTS.parent
 LIMIT_S = 600.0
 #: Less than `failure.lease_s` and `failure.hang_s`: what is gone by then was ended by the end of what it hangs on.
 GONE_S = 25.0
+#: So often a run keeps what it has that a disturbed one goes on from the middle of an epoch.
+OFTEN = {"every_steps": 4, "every_epochs": 1}
 
 
 def wait_for(what: str, condition: Callable[[], Any], limit_s: float = LIMIT_S) -> Any:
@@ -191,7 +193,7 @@ class Inside(Run):
 
     def family(self) -> set[int]:
         """Return all roles and agents; Spark's own processes are the session's."""
-        return set(roles_alive()) - self._processes
+        return {*roles_alive(), *self.roles().values()} - self._processes
 
     def files(self) -> set[Path]:
         """Return what was not there before."""
@@ -240,6 +242,11 @@ class Call:
             self._code.set_result(code)
         except BaseException as error:
             self._code.set_exception(error)
+
+
+def model(folder: Path) -> bytes:
+    """Return the trained parameters as MXNet wrote them."""
+    return (folder / "job/model/model-0000.params").read_bytes()
 
 
 def running(pid: int) -> bool:
