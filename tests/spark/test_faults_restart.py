@@ -136,7 +136,10 @@ def slot_agents(run: Run) -> list[psutil.Process]:
 def test_a_lost_slot_is_healed_by_a_new_stage(
     tmp_path: Path, victim: str, undisturbed: tuple[bytes, dict[str, Any]]
 ) -> None:
-    """On executors of their own; with the executor the rows it spooled are lost too, and are read again."""
+    """On ``local-cluster``, whose executors are processes of their own, the same job gives the same bits.
+
+    With an executor the rows it spooled are lost too, and are read again.
+    """
     with driver(tmp_path, "middle", CLUSTER, **HEALING) as run:
         run.reached()
         family = run.family()
