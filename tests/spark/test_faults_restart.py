@@ -99,6 +99,8 @@ def test_a_killed_role_is_healed_in_place(
         attempt["resumed"],
         "SIGKILL",
     )
+    began = [line["step"] for line in events_of(run) if line["event"] == "Started"]
+    assert began == [0, 0, attempt["resumed"], attempt["resumed"]], "both workers of both attempts"
     folder = Path(run.outcome()["events"].removeprefix("file:")).parent
     assert {"worker-0.log", "worker-0.attempt-2.log"} <= {path.name for path in folder.iterdir()}
     assert (
