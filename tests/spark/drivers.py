@@ -44,12 +44,13 @@ OFTEN = {"every_steps": 4, "every_epochs": 1}
 
 def wait_for(what: str, condition: Callable[[], Any], limit_s: float = LIMIT_S) -> Any:
     """Return the first true value of `condition`, or fail saying what did not come."""
-    deadline = time.monotonic() + limit_s
+    deadline, pause_s = time.monotonic() + limit_s, 0.02
     while time.monotonic() < deadline:
         value = condition()
         if value:
             return value
-        time.sleep(0.02)
+        time.sleep(pause_s)
+        pause_s = min(1.2 * pause_s, 0.1)  # whoever looks all the time takes the processor from what it waits for
     raise AssertionError(f"{what} did not happen within {limit_s:g} s")
 
 
