@@ -5,10 +5,8 @@ from __future__ import annotations
 import getpass
 import os
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from mxspark.config.job_config import JobConfig
 from mxspark.job.record import RunInfo, job_id
@@ -36,8 +34,6 @@ class RunContext:
         Where people see it.
     shutdown : Shutdown
         Whether it was told to end in good order.
-    options : mapping
-        What the job says of its training, by key (`options.of`).
     """
 
     job: JobConfig
@@ -46,7 +42,6 @@ class RunContext:
     scratch: Path
     display: Progress
     shutdown: Shutdown
-    options: Mapping[str, Any] = field(default_factory=dict)
 
     def folder(self, name: str) -> Path:
         """Return a folder of this run's scratch, for this user's eyes only; it is made if need be."""
