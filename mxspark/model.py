@@ -33,11 +33,14 @@ class Model:
     _open: Callable[[], Storage] = field(default=LocalStorage, repr=False, compare=False)
 
     def fetch(self, folder: str) -> str:
-        """Copy the files into a local `folder`, made if missing, and return it."""
+        """Copy the files into a local `folder`, made if missing, in the place of those of the same names; return it."""
         storage = self._open()
         Path(folder).mkdir(parents=True, exist_ok=True)
         for entry in storage.list(self.path):
-            storage.get(f"{self.path}/{entry.name}", Path(folder) / entry.name)
+            # whoever reads the files there reads whole ones, and two who fetch at once do not meet
+            with tempfile.TemporaryDirectory(prefix=".fetch-", dir=folder) as apart:
+                storage.get(f"{self.path}/{entry.name}", Path(apart) / entry.name)
+                (Path(apart) / entry.name).replace(Path(folder) / entry.name)
         return folder
 
     def load(self) -> Any:

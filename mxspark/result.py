@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Optional
@@ -17,6 +18,8 @@ SUCCEEDED = "succeeded"
 FAILED = "failed"
 INTERRUPTED = "interrupted"
 TERMINATED = "terminated"
+
+_CHECKPOINT = re.compile(r"/s(\d{8,})-t\d{6,}$")  # what a job dir calls one
 
 
 @dataclass(frozen=True)
@@ -70,9 +73,10 @@ class Result:
     rows_per_epoch : int
         Training rows.
     history : tuple of EpochEnd
-        Metrics of each epoch of this run.
+        Metrics of each epoch of this run; where it found nothing left to train, of the run that did the last epoch.
     metrics : dict
-        ``{"training": {"last": {…}, "best": {…}}, "validation": {…}}``; a best value only where its direction is known.
+        Of these epochs: ``{"training": {"last": {…}, "best": {…}}, "validation": {…}}``; a best value only where its
+        direction is known.
     seconds : dict
         Wall time by phase.
     rows_per_s : float
@@ -112,18 +116,23 @@ class Result:
     attempts: tuple[FailedAttempt, ...] = ()
     warnings: tuple[str, ...] = ()
 
-    @classmethod
-    def of_error(cls, error: MXSparkError, run_id: str = "") -> Result:
-        """Return the outcome of a run that an error ended before it owned the job dir: nothing was reached."""
-        return cls(FAILED, run_id, error.message).failed_by(error)
+    def __repr__(self) -> str:
+        """Return what the command line shows, as one block."""
+        facts = rows(self)
+        width = max((len(name) for name, _ in facts), default=0)
+        lines = [f"  {name:{width}}  {value}" for name, value in facts]
+        return "\n".join([f"Result: {self.status}: {self.message}", *lines])
 
-    def failed_by(self, error: MXSparkError) -> Result:
-        """Return this outcome with the cause of an error and what to do about it."""
-        return self.failed(cause_of(error), error.remedy)
+    @property
+    def checkpoint_step(self) -> Optional[int]:
+        """The step that the newest checkpoint is of; None where there is none."""
+        found = _CHECKPOINT.search(self.checkpoint or "")
+        return int(found.group(1)) if found else None
 
-    def failed(self, cause: Cause, exact: str = "") -> Result:
-        """Return this outcome with what failed first and what to do about it; `exact` is better than what is usual."""
-        return replace(self, cause=cause, remedy=exact or cause.traits.remedy)
+    @property
+    def failed(self) -> bool:
+        """Whether the run failed; one that was interrupted or terminated did not."""
+        return self.status == FAILED
 
     def to_dict(self) -> dict[str, Any]:
         """Return the outcome as one JSON object, as ``--result`` writes it."""
@@ -131,6 +140,21 @@ class Result:
         plain["model"] = self.model.path if self.model else None
         plain["best_model"] = self.best_model.path if self.best_model else None
         return dict(_finite(plain))
+
+
+def of_error(error: MXSparkError, run_id: str = "") -> Result:
+    """Return the outcome of a run that an error ended before it owned the job dir: nothing was reached."""
+    return with_error(Result(FAILED, run_id, error.message), error)
+
+
+def with_error(result: Result, error: MXSparkError) -> Result:
+    """Return an outcome with the cause of an error and what to do about it."""
+    return with_cause(result, cause_of(error), error.remedy)
+
+
+def with_cause(result: Result, cause: Cause, exact: str = "") -> Result:
+    """Return an outcome with what failed first and what to do about it; `exact` is better than what is usual."""
+    return replace(result, cause=cause, remedy=exact or cause.traits.remedy)
 
 
 def history_of(plain: Mapping[str, Any]) -> tuple[EpochEnd, ...]:
@@ -163,7 +187,7 @@ def _finite(value: Any) -> Any:
 def summarise(history: tuple[EpochEnd, ...], better: dict[str, str]) -> dict[str, Any]:
     """Return last and best value of every metric; one that `better` has no direction of (min or max) has no best.
 
-    An epoch in which it counted no row, and is nan, is never the best.
+    An epoch in which it counted no row, and is nan, or is infinite, is never the best.
     """
     summary: dict[str, Any] = {}
     for side in ("training", "validation"):
@@ -177,5 +201,49 @@ def summarise(history: tuple[EpochEnd, ...], better: dict[str, str]) -> dict[str
 
 
 def _best(values: Sequence[float], better: str) -> float:
-    numbers = [value for value in values if not math.isnan(value)]
+    numbers = [value for value in values if math.isfinite(value)]
     return (max if better == "max" else min)(numbers, default=math.nan)
+
+
+def rows(result: Result) -> list[tuple[str, str]]:
+    """Return what is to be told of a run by name, in order; facts that do not exist are left out."""
+    # a run that ended before it owned the job dir has left nothing that could be found by its id
+    lines = [("run", result.run_id)] if result.events else []
+    if result.epochs or result.steps:
+        lines.append(("epochs", f"{result.epochs}  ({result.steps} steps{_behind(result)})"))
+    for side in ("training", "validation"):
+        for name, value in result.metrics.get(side, {}).get("last", {}).items():
+            best = result.metrics[side]["best"].get(name)  # nobody knows which value of a function is better
+            lines.append((f"{side} {name}", f"{value:.4f}{_beside(best, len(result.history))}"))
+    if result.rows_per_s:
+        lines.append(("rows/s", f"{result.rows_per_s:,.0f}"))
+    if result.seconds:
+        lines.append(("seconds", "  ".join(f"{phase} {taken:.1f}" for phase, taken in result.seconds.items())))
+    for attempt in result.attempts:
+        after = "" if attempt.lost_s is None else f"; {attempt.lost_s:.1f} s lost"
+        what = attempt.cause.describe().splitlines()[0]
+        lines.append((f"attempt {attempt.number}", f"failed at step {attempt.reached}: {what}{after}"))
+    lines.extend(("warning", text) for text in result.warnings)
+    if result.remedy:
+        lines.append(("next", result.remedy))
+    places = {
+        "model": result.model.path if result.model else None,
+        "best model": result.best_model.path if result.best_model else None,
+        "checkpoint": result.checkpoint,
+        "events": result.events,
+    }
+    lines.extend((name, place) for name, place in places.items() if place)
+    return lines
+
+
+def _behind(result: Result) -> str:
+    """Say which step the same command goes on from, where that is not the last one that was done."""
+    kept = result.checkpoint_step
+    if result.status == SUCCEEDED or kept == result.steps:
+        return ""
+    return "; no checkpoint has them" if kept is None else f"; the newest checkpoint is of step {kept}"
+
+
+def _beside(best: Optional[float], epochs: int) -> str:
+    """Say the best value of the epochs that are told of, which need not be those of this run; of one it is the last."""
+    return "" if best is None or epochs < 2 else f"  (best of the last {epochs} epochs {best:.4f})"

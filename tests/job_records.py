@@ -9,7 +9,8 @@ from typing import Any, Optional
 
 from mxspark.data.spool import ColumnSpec
 from mxspark.job.record import DataRecord, JobRecord, JobSettings, RunInfo
-from mxspark.protocol.events import Staged, StagedFile
+from mxspark.protocol.events import Staged
+from mxspark.protocol.staged import StagedFile
 
 SETTINGS = JobSettings(
     training={"loop": "gluon", "network": "nets:lenet", "loss": "softmax_cross_entropy", "optimizer": "adam"},

@@ -194,7 +194,7 @@ class Attempt:
             if event.step is not None:
                 role.step = event.step  # newer than its last beat
             kind = KINDS[event.who]
-            text = f"{event.type}: {event.message}" if kind.names_exception else event.message
+            text = f"{event.type}: {event.message}" if kind.names_exception and event.type else event.message
             self.fail(kind.name, who, text, traceback=event.traceback if kind.shows_log else "")
         elif isinstance(event, events.Loaded):
             role.stage = max(role.stage, Stage.LOADED)
@@ -202,6 +202,8 @@ class Attempt:
             role.stage = max(role.stage, Stage.FORMED)
             if self.formed_at is None and self.have_all(Stage.FORMED):
                 self.formed_at = now
+        elif isinstance(event, events.Preparing):
+            self.progress_at = now
         elif isinstance(event, events.Ready):
             role.ready = event.step
         elif isinstance(event, (events.Started, events.Beat, events.EpochEnd, events.Staged, events.Done)):

@@ -60,7 +60,7 @@ def _late_start(attempt: Attempt, now: float) -> Optional[Cause]:
     if attempt.begun_at is None or (attempt.formed_at is not None and attempt.have_all(Stage.TRAINING)):
         return None
     if attempt.formed_at is not None:
-        if now - attempt.formed_at < limit:
+        if now - max(attempt.formed_at, attempt.progress_at or 0.0) < limit:
             return None
         late = [who for who in attempt.workers() if attempt.role(who).stage < Stage.TRAINING]
         missing = [(who, "has not started to train") for who in late]

@@ -125,8 +125,11 @@ def _environment(spec: RoleSpec, settings: Settings, channel: int, inherited: Op
 
 def _write_limit(output: IO[bytes]) -> None:
     """Say in the log if a limit on address space stays, which looks like a lack of memory later."""
-    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
-    if hard != resource.RLIM_INFINITY and os.geteuid() != 0:
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    try:
+        # as the role will try; root may not be allowed to either, in a container
+        resource.setrlimit(resource.RLIMIT_AS, (soft, resource.RLIM_INFINITY))
+    except (OSError, ValueError):
         output.write(
             f"mxspark: this process may map {hard} bytes at most (RLIMIT_AS); "
             "spark.executor.pyspark.memory sets such a limit, raise or remove it\n".encode()

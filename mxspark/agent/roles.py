@@ -20,6 +20,7 @@ from mxspark.system import process_tree, unix_sockets
 FROM_ROLES = (
     events.Loaded,
     events.Formed,
+    events.Preparing,
     events.Started,
     events.Beat,
     events.EpochEnd,

@@ -103,10 +103,12 @@ class SlotAgent:
 
     def _log_place(self, environment: Mapping[str, str]) -> tuple[Path, str]:
         if self._spec.log_dir is not None:
-            # not its parents: they are the driver's, and gone if the driver is
-            with contextlib.suppress(FileExistsError):
+            # Not its parents: they are the driver's, and gone if the driver is. A Ctrl-C may come before this agent is
+            # up, and it will hear so from the driver's agent: that no log can be kept there is no news.
+            with contextlib.suppress(FileExistsError, FileNotFoundError):
                 os.mkdir(self._spec.log_dir, 0o700)
-            return Path(self._spec.log_dir), ""
+            if os.path.isdir(self._spec.log_dir):
+                return Path(self._spec.log_dir), ""
         container = environment.get("LOG_DIRS", "").split(",")[0]  # YARN collects what lies there
         if container and os.path.isdir(container):
             return Path(container), f"mxspark-{self._spec.run_id}-"

@@ -5,9 +5,10 @@ code    meaning
 ======  ==============================================================
 0       the job succeeded, or there was nothing left to train
 2       the user's input: configuration, data, job dir
-3       the user's training code raised
+3       the user's training code raised, or training diverged
 4       the cluster: a process, a slot, a host, the network
 70      a mistake of mxspark's own
+129     SIGHUP before the run had begun, of the launcher alone; later it is as a SIGTERM
 130     interrupted
 143     terminated by SIGTERM, after a last checkpoint where that was possible
 ======  ==============================================================
@@ -22,7 +23,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Optional
 
-from mxspark.cli import check, janitor, train
+from mxspark.cli import check, config, janitor, train
+from mxspark.config.reference import shown_by
 from mxspark.errors import EXIT_TERMINATED, ClusterError
 from mxspark.protocol import launcher
 from mxspark.system.stdio import protect_output
@@ -35,9 +37,11 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"mxspark {__version__}")
     verbs = top.add_subparsers(dest="verb", required=True)
     for verb in (train.add_to(verbs), check.add_to(verbs)):
-        verb.add_argument("--config", required=True, metavar="FILE", help="the job; conf/job.yaml documents every key")
+        words = f"the job; {shown_by()} documents every key"
+        verb.add_argument("--config", required=True, metavar="FILE", help=words)
         verb.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a key of it")
         verb.add_argument("--master", metavar="URL", help="of Spark; default: what spark-submit was told")
+    config.add_to(verbs)
     janitor.add_to(verbs)
     return top
 
@@ -52,6 +56,8 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         given = parser().parse_args(sys.argv[1:] if arguments is None else arguments)
     except SystemExit as stop:
         return _tell(int(stop.code or 0))
+    if given.verb == "config":
+        return _tell(config.run())
     if given.verb == "janitor":
         return _tell(janitor.run(given))
     _find_modules_beside(given.config)

@@ -12,17 +12,20 @@ import signal
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Optional, Union
 
 from rich.console import Console
 
 from mxspark.config.job_config import JobConfig
+from mxspark.config.overrides import Override
 from mxspark.errors import EXIT_INTERRUPTED, EXIT_TERMINATED, InputError, InternalError, MXSparkError
 from mxspark.protocol import launcher
 from mxspark.report import result_file
 from mxspark.report.summary import print_summary
-from mxspark.result import FAILED, INTERRUPTED, TERMINATED, Result
+from mxspark.result import FAILED, INTERRUPTED, TERMINATED, Result, of_error
 from mxspark.spark.run.shutdown import Shutdown, Terminated
+
+_SWITCHES = {"take_over": "--take-over", "fresh": "--fresh"}
 
 
 def add_to(verbs: Any) -> argparse.ArgumentParser:
@@ -56,9 +59,7 @@ def run(
     except InputError as error:
         print(f"mxspark: {error.message}", file=sys.stderr)
         return tell(error.exit_code)
-    identity = [f"job.id={json.dumps(given.job_id)}"] if given.job_id else []
-    flags = [f"job.{flag}=true" for flag in ("take_over", "fresh") if getattr(given, flag)]
-    result, code = _train(given.config, [*given.set, *identity, *flags], given.master)
+    result, code = _train(given.config, [*given.set, *_flags(given)], given.master)
     if owns_process:
         # the run is over: a signal that comes now must not keep its outcome from being written
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -72,7 +73,15 @@ def run(
     return code
 
 
-def _train(config: str, overrides: Sequence[str], master: Optional[str]) -> tuple[Result, int]:
+def _flags(given: argparse.Namespace) -> list[Override]:
+    """Return the keys of the job that have an option of their own."""
+    found = [Override(f"job.{key}=true", option) for key, option in _SWITCHES.items() if getattr(given, key)]
+    if given.job_id is not None:
+        found.append(Override(f"job.id={json.dumps(given.job_id)}", f"--job-id {given.job_id}"))
+    return found
+
+
+def _train(config: str, overrides: Sequence[Union[str, Override]], master: Optional[str]) -> tuple[Result, int]:
     """Train, and turn whatever happens into an outcome and an exit code."""
     from mxspark.spark.run.timing import run_id
 
@@ -100,7 +109,7 @@ def _train(config: str, overrides: Sequence[str], master: Optional[str]) -> tupl
     except MXSparkError as error:
         if isinstance(error.result, Result):
             return error.result, error.exit_code
-        return Result.of_error(error, run), error.exit_code  # it ended before it owned the job dir
+        return of_error(error, run), error.exit_code  # it ended before it owned the job dir
     except Exception:
         text = traceback.format_exc()
         return Result(FAILED, run, f"a mistake of mxspark's own, please report it:\n{text}"), InternalError.exit_code

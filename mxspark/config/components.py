@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from typing import Any, Callable
 
 from mxspark.config.yaml12 import plain
-from mxspark.job import catalog
-from mxspark.job.spec import Component, Function
+from mxspark.job import catalog, signatures
+from mxspark.job.signatures import SIGNATURES, Takes
+from mxspark.job.spec import Component, Function, label_of
 
 _DOTTED = re.compile(r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$")
 
@@ -17,15 +18,18 @@ def component(kind: str) -> Callable[[Any], Any]:
     """Return what turns a name, a mapping, a dotted path or a function into a `Component` of that kind."""
 
     def build(value: Any) -> Any:
-        if value is None or isinstance(value, Component):
+        if isinstance(value, Component) or (value is None and kind == "schedule"):
             return value
         if callable(value):
-            shipped = Function.ship(value)
+            shipped = _ship(kind, value)
             return Component(shipped.label, function=shipped)
         if isinstance(value, str):
             value = {"name": value}
         if not isinstance(value, Mapping) or not isinstance(value.get("name"), str):
-            raise ValueError(f"expected a name, a mapping with a name, or a function; found {value!r:.80}")
+            raise ValueError(
+                f"is {_described(value)}; give a name, a mapping {{name: ..., option: ...}}, or a function "
+                f"{SIGNATURES[kind]}"
+            )
         options = {str(key): plain(item) for key, item in value.items() if key != "name"}
         name = value["name"]
         if _DOTTED.match(name):
@@ -47,8 +51,37 @@ def network(value: Any) -> Any:
     """Turn a dotted path or a function into a `Function`."""
     if isinstance(value, Function):
         return value
+    if _is_mxnet(value, "mxnet.gluon.block.Block"):
+        raise ValueError(
+            f"is {_described(value)}, the network itself; give a function {SIGNATURES['network']}: every worker builds "
+            "its own"
+        )
     if callable(value):
-        return Function.ship(value)
+        return _ship("network", value)
     if not isinstance(value, str) or not _DOTTED.match(value):
-        raise ValueError(f"expected a function or its dotted path 'package.module:function', found {value!r:.80}")
+        raise ValueError(
+            f"is {_described(value)}; give a function {SIGNATURES['network']}, or its dotted path "
+            "'package.module:function'"
+        )
     return Function(label=value, path=value)
+
+
+def _ship(kind: str, value: Callable[..., Any]) -> Function:
+    """Ship a function that can be what a key of its kind is given."""
+    # MXNet's initializers are called with an array each; users know them as objects
+    if not (kind == "initializer" and _is_mxnet(value, "mxnet.initializer.Initializer")):
+        problem = signatures.problem(kind, Takes.of(label_of(value), value))
+        if problem is not None:
+            raise ValueError(problem)
+    return Function.ship(value)
+
+
+def _is_mxnet(value: Any, name: str) -> bool:
+    """Tell whether a value is of a class of MXNet's, which is not imported for that."""
+    return any(f"{kind.__module__}.{kind.__qualname__}" == name for kind in type(value).__mro__)
+
+
+def _described(value: Any) -> str:
+    if value is None or isinstance(value, (str, int, float, list, tuple, dict)):
+        return f"{value!r:.80}"
+    return f"an object of the class {type(value).__module__}.{type(value).__qualname__}"

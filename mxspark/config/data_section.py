@@ -8,7 +8,7 @@ from typing import Any, Literal, Optional
 
 from pydantic import Field, field_validator, model_validator
 
-from mxspark.config.base import Dtype, Positive, Section, Shape, SparkText, Text
+from mxspark.config.base import Dtype, NotEmpty, Number, Positive, Section, Shape, SparkText, Text
 from mxspark.config.yaml12 import written
 
 
@@ -18,7 +18,7 @@ class Feature(Section):
     columns: Optional[tuple[Text, ...]] = Field(None, min_length=1)
     shape: Optional[Shape] = None
     dtype: Dtype = "float32"
-    scale: float = 1.0
+    scale: Number = 1.0
 
 
 class Label(Section):
@@ -26,7 +26,7 @@ class Label(Section):
 
     shape: Optional[Shape] = None
     dtype: Dtype = "float32"
-    scale: float = 1.0
+    scale: Number = 1.0
     classes: Optional[Positive] = None
 
 
@@ -39,8 +39,8 @@ class Weight(Section):
 class Validation(Section):
     """Where validation rows come from: a share of the data, or data of their own."""
 
-    fraction: float = Field(0.0, ge=0.0, lt=1.0)
-    path: Optional[Text] = None
+    fraction: Number = Field(0.0, ge=0.0, lt=1.0)
+    path: Optional[NotEmpty] = None
 
     @model_validator(mode="after")
     def _one_source(self) -> Validation:
@@ -55,8 +55,8 @@ class Validation(Section):
 class DataSection(Section):
     """The rows, and what their columns become."""
 
-    path: Optional[Text] = None
-    format: Text = "parquet"
+    path: Optional[NotEmpty] = None
+    format: NotEmpty = "parquet"
     options: dict[Text, SparkText] = Field(default_factory=dict)
     features: dict[Text, Feature] = Field(min_length=1)
     label: dict[Text, Label] = Field(min_length=1)

@@ -1,6 +1,7 @@
 """The job's configuration: frozen, nested by concern, complete after construction, every problem reported at once.
 
-A YAML file and keyword arguments make the same :class:`JobConfig`. ``conf/job.yaml`` documents every key.
+A YAML file and keyword arguments make the same :class:`JobConfig`. ``job.yaml`` beside this file
+documents every key.
 """
 
 from __future__ import annotations
@@ -8,14 +9,16 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 from pydantic import ValidationError
 
 from mxspark.config.base import Section
 from mxspark.config.data_section import DataSection
-from mxspark.config.job_file import override, read_yaml
+from mxspark.config.job_file import read_job
+from mxspark.config.overrides import Override, blamed, override
 from mxspark.config.problems import close, lines
+from mxspark.config.reference import shown_by
 from mxspark.config.sections import (
     CheckpointSection,
     ClusterSection,
@@ -68,28 +71,28 @@ class JobConfig(Section):
         ConfigError
             Naming every key that is missing, unknown, of the wrong type or impossible, its value and the remedy.
         """
-        problems = [*also, *_unknown_sections(raw)]
-        sections: dict[str, Section] = {}
-        for name, kind in _SECTIONS.items():
-            value = raw.get(name)
-            if value is None and name in _REQUIRED and name not in raw:
-                problems.append(f"{name}: is missing; conf/job.yaml shows what it holds")
-                continue
-            try:
-                sections[name] = kind.model_validate({} if value is None else value)
-            except ValidationError as error:
-                problems.extend(lines(name, kind, error))
-        problems.extend(_across(sections))
-        if problems:
-            raise ConfigError.from_problems(source, problems)
+        sections, problems = _validated(raw)
+        if also or problems:
+            raise ConfigError.from_problems(source, [*also, *problems])
         built: JobConfig = cls.model_construct(**dict(sections))  # type: ignore[arg-type]
         return built
 
     @classmethod
-    def from_yaml(cls, path: str, overrides: Sequence[str] = ()) -> JobConfig:
-        """Build a configuration from a YAML file and ``key.key=value`` overrides."""
-        raw, problems = override(read_yaml(path), overrides)
-        return cls.from_dict(raw, path, problems)
+    def from_yaml(cls, path: str, overrides: Sequence[Union[str, Override]] = ()) -> JobConfig:
+        """Build a configuration from a YAML file and what the command line sets, ``key.key=value``.
+
+        Raises
+        ------
+        ConfigError
+            As :meth:`from_dict`; of each problem it says whether it comes from the file or from the command line.
+        """
+        in_file, twice = read_job(path)
+        raw, wrong = override(in_file, overrides)
+        _, problems = _validated(raw)
+        source, told = blamed([*twice, *wrong, *problems], overrides, path)
+        if told:
+            raise ConfigError.from_problems(source, told)
+        return cls.from_dict(raw, path)
 
     @property
     def job_dir(self) -> str:
@@ -101,7 +104,7 @@ class JobConfig(Section):
             return self.job.dir
         training = self.training
         what = [
-            self.data.model_dump(mode="json"),
+            self.data.model_dump(mode="json", exclude_defaults=True),  # a key that is new is no other job
             [training.network.label, training.network.digest, training.batch_size, training.seed],
             fixed.options(training),
         ]
@@ -138,6 +141,22 @@ class JobConfig(Section):
         """What the spool holds, in the order of an RDD's elements: features; labels, and the weight behind them."""
         weight = self.weight()
         return self.features(), self.labels() if weight is None else (*self.labels(), weight)
+
+
+def _validated(raw: Mapping[str, Any]) -> tuple[dict[str, Section], list[str]]:
+    """Return the sections of a configuration that are right, and a line for each thing that is wrong."""
+    problems = _unknown_sections(raw)
+    sections: dict[str, Section] = {}
+    for name, kind in _SECTIONS.items():
+        value = raw.get(name)
+        if value is None and name in _REQUIRED and name not in raw:
+            problems.append(f"{name}: is missing; {shown_by()} shows what it holds")
+            continue
+        try:
+            sections[name] = kind.model_validate({} if value is None else value)
+        except ValidationError as error:
+            problems.extend(lines(name, kind, error))
+    return sections, [*problems, *_across(sections)]
 
 
 def _unknown_sections(raw: Mapping[str, Any]) -> list[str]:

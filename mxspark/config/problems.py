@@ -7,6 +7,7 @@ from typing import Any, Union
 
 from pydantic import BaseModel, ValidationError
 
+from mxspark.config.reference import shown_by
 from mxspark.errors.spelling import closest
 
 
@@ -24,7 +25,7 @@ def lines(section: str, kind: type[BaseModel], error: ValidationError) -> list[s
         if item["type"] == "extra_forbidden":
             found.append(f"{where}: is not a key{close(str(item['loc'][-1]), _known(kind, item['loc'][:-1]))}")
         elif item["type"] == "missing":
-            found.append(f"{where}: is missing; conf/job.yaml shows what it holds")
+            found.append(f"{where}: is missing; {shown_by()} shows what it holds")
         else:
             message = item["msg"].removeprefix("Value error, ") if item["type"] == "value_error" else item["msg"]
             seen = "" if item["type"] == "value_error" else f", found {item['input']!r:.80}"

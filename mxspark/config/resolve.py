@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, Optional, Union
 
 from mxspark.config.job_config import JobConfig
-from mxspark.config.job_file import merge, read_yaml
+from mxspark.config.job_file import merge, read_job
 from mxspark.config.sections import BestBySection
 from mxspark.data.dataset import DataSet
 from mxspark.data.plan import EVERY, TRAINING, VALIDATION, Plan
@@ -27,8 +27,10 @@ def configure(config: Union[JobConfig, Mapping[str, Any], str, None], sections: 
                 "or a mapping"
             )
         return config
-    raw = read_yaml(config) if isinstance(config, str) else dict(config or {})
-    return JobConfig.from_dict(merge(raw, sections), source=config if isinstance(config, str) else "the job")
+    if isinstance(config, str):
+        raw, problems = read_job(config)
+        return JobConfig.from_dict(merge(raw, sections), config, problems)
+    return JobConfig.from_dict(merge(config or {}, sections), "the job")
 
 
 def settings(job: JobConfig) -> JobSettings:
@@ -150,6 +152,17 @@ def unsaid(job: JobConfig, has_validation: bool) -> list[str]:
     return [
         f"the best epoch is that of the best {training.best_metric}, as of {first[0]} only you know what is better; "
         f"set training.best_by: {{metric: {first[0]!r}, direction: max}}, or min where less is better"
+    ]
+
+
+def given_away(job: JobConfig) -> list[str]:
+    """Return which features are made of columns that are labels too: the network is given the answer."""
+    return [
+        f"data.features.{feature.name} has the label {label.name!r} among its columns, so that the network is given "
+        "the answer; remove it from them"
+        for feature in job.features()
+        for label in job.labels()
+        if set(label.columns) & set(feature.columns) and feature.columns != label.columns
     ]
 
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Optional, Union
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from mxspark.config.base import NotEmpty, Positive, Seconds, Section, Text
+from mxspark.config.base import NotEmpty, Number, Positive, Seconds, Section, Text, Whole
 from mxspark.config.components import component, network
+from mxspark.config.yaml12 import written
 from mxspark.errors.spelling import closest
 from mxspark.job import metric
 from mxspark.job.spec import Component, Function
 from mxspark.topology import placement
+
+_UNEXPANDED = re.compile(r"^~[^/]*|\$\{?\w+\}?|\{\{.*?\}\}")
 
 
 class JobSection(Section):
@@ -24,14 +28,25 @@ class JobSection(Section):
     take_over: bool = False
     fresh: bool = False
 
+    @field_validator("dir")
+    @classmethod
+    def _is_written_out(cls, value: Optional[str]) -> Optional[str]:
+        found = _UNEXPANDED.search(value or "")
+        if found:
+            raise ValueError(
+                f"{value!r} has {found.group()!r} in it, which nothing here replaces, so that it would be the name of "
+                "a folder; write the path out, or let a shell or Airflow put it into --set job.dir=..."
+            )
+        return value
+
 
 class ClusterSection(Section):
     """How many roles, where, and how large."""
 
     num_workers: Positive = 1
     min_workers: Optional[Positive] = None
-    num_servers: Optional[int] = Field(None, ge=0)
-    servers_on_driver: int = Field(0, ge=0)
+    num_servers: Optional[Whole] = Field(None, ge=0)
+    servers_on_driver: Whole = Field(0, ge=0)
     threads_per_worker: Optional[Positive] = None
     server_threads: Positive = 1
     environment: dict[Text, Text] = Field(default_factory=dict)
@@ -86,7 +101,7 @@ class TrainingSection(Section):
 
     network: Annotated[Function, BeforeValidator(network)]
     loss: Annotated[Component, BeforeValidator(component("loss"))]
-    class_weights: Optional[dict[int, Annotated[float, Field(ge=0)]]] = None
+    class_weights: Optional[dict[int, Annotated[Number, Field(ge=0)]]] = None
     optimizer: Annotated[Component, BeforeValidator(component("optimizer"))] = Component("sgd", {"learning_rate": 0.01})
     schedule: Annotated[Optional[Component], BeforeValidator(component("schedule"))] = None
     initializer: Annotated[Component, BeforeValidator(component("initializer"))] = Component("xavier")
@@ -94,7 +109,7 @@ class TrainingSection(Section):
     best_by: BestBySection = BestBySection()
     batch_size: Positive = 128
     epochs: Positive = 1
-    seed: int = Field(0, ge=0, lt=2**31)
+    seed: Whole = Field(0, ge=0, lt=2**31)
     exchange: Literal["auto", "hierarchical", "kvstore"] = "auto"
 
     @field_validator("class_weights", mode="before")
@@ -105,6 +120,10 @@ class TrainingSection(Section):
                 f"is {value!r}; give a mapping from class to weight, {{0: 1.0, 1: 9.0}}; balanced ones are the number "
                 "of rows divided by the number of classes and by that of the rows of the class"
             )
+        classes = [int(written(key)) for key in value or () if str(written(key)).lstrip("+-").isdigit()]
+        twice = sorted({number for number in classes if classes.count(number) > 1})
+        if twice:
+            raise ValueError(f"names class {twice[0]} twice; remove one of them")
         return value
 
     @field_validator("class_weights")
@@ -118,7 +137,7 @@ class TrainingSection(Section):
     @classmethod
     def _build_metrics(cls, value: Any) -> Any:
         if not isinstance(value, (list, tuple)):
-            raise ValueError(f"expected a list of metrics, found {value!r:.80}")
+            raise ValueError(f"expected a list of metrics, found {value!r:.80}; put it into brackets, [...]")
         return tuple(map(component("metric"), value))
 
     @field_validator("best_by", mode="before")
@@ -194,11 +213,12 @@ class FailureSection(Section):
     """Deadlines, and how often a run may be restarted."""
 
     start_s: Seconds = 120.0
+    slots_s: Seconds = 3600.0
     hang_s: Seconds = 300.0
     lease_s: Seconds = 30.0
     shutdown_s: Seconds = 10.0
     grace_s: Seconds = 10.0
-    max_restarts: int = Field(3, ge=0)
+    max_restarts: Whole = Field(3, ge=0)
     backoff_s: Seconds = 2.0
 
 

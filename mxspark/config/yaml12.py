@@ -24,16 +24,22 @@ _LONGEST = 400  # digits of a number; Python refuses to read some thousand
 _MERGE = "<<"
 _PLAIN = "plain"
 _TEXT = "tag:yaml.org,2002:str"
-_SEQUENCE = "tag:yaml.org,2002:seq"
-_TAGS = (_PLAIN, _TEXT, _SEQUENCE, "tag:yaml.org,2002:map")
+_TAGS = (_PLAIN, _TEXT, "tag:yaml.org,2002:seq", "tag:yaml.org,2002:map")
 
 
 class NotAJobFile(ValueError):
-    """A text that is not YAML, or says a thing twice; `problems` has a line for each."""
+    """A text that is not YAML, or says a thing twice; `problems` has a line for each.
 
-    def __init__(self, problems: list[str]) -> None:
+    Attributes
+    ----------
+    value : any
+        What could be read all the same, to look for what else is wrong; None where nothing could.
+    """
+
+    def __init__(self, problems: list[str], value: Any = None) -> None:
         super().__init__("; ".join(problems))
         self.problems = problems
+        self.value = value
 
 
 class WrittenInt(int):
@@ -96,7 +102,7 @@ def load(text: str) -> Any:
     build = _Build()
     value = build.value(root, "")
     if build.problems:
-        raise NotAJobFile(build.problems)
+        raise NotAJobFile(build.problems, value)
     return value
 
 
@@ -149,15 +155,16 @@ class _Build:
         """Return what a node means."""
         if node.tag not in _TAGS:
             self.problems.append(f"{path or 'the file'}: the tag {node.tag} on line {_line(node)} is not read; drop it")
-            return None
         if isinstance(node, yaml.ScalarNode):
-            return _core(node.value) if node.tag == _PLAIN else node.value
+            return node.value if node.tag == _TEXT else _core(node.value)
         if id(node) in self._inside:
             self.problems.append(f"{path}: holds itself, through an anchor on line {_line(node)}; write it out")
             return None
         if id(node) not in self._built:
             self._inside.add(id(node))
-            self._built[id(node)] = self._sequence(node, path) if node.tag == _SEQUENCE else self._mapping(node, path)
+            self._built[id(node)] = (
+                self._sequence(node, path) if isinstance(node, yaml.SequenceNode) else self._mapping(node, path)
+            )
             self._inside.discard(id(node))
         return self._built[id(node)]
 
@@ -184,7 +191,7 @@ class _Build:
                 for other in self._merged(item, here):
                     merged = {**other, **merged}
             else:
-                own[name] = self.value(item, here)
+                own[name] = _both(own.get(name), self.value(item, here))
         return {**merged, **own}
 
     def _merged(self, node: yaml.Node, path: str) -> Iterator[dict[str, Any]]:
@@ -195,6 +202,13 @@ class _Build:
                 yield value
             else:
                 self.problems.append(f"{path}: line {_line(item)} merges what is no mapping")
+
+
+def _both(first: Any, second: Any) -> Any:
+    """Return what is gone on with where a key is there twice: all of two mappings, else the second."""
+    if not isinstance(first, dict) or not isinstance(second, dict):
+        return second
+    return {**first, **{key: _both(first.get(key), value) for key, value in second.items()}}
 
 
 def _line(node: yaml.Node) -> int:

@@ -123,6 +123,8 @@ def _remedy(kind: str) -> str:
         return "cast it, column.cast('bigint'), and declare dtype: int64"
     if kind.startswith("decimal"):
         return "cast it, column.cast('double')"
+    if re.fullmatch(r"array<(decimal.*|string)>", kind):
+        return "cast it, column.cast('array<double>')"
     if kind == "string":
         return "turn it into numbers, for instance with StringIndexer or a cast"
     if kind.startswith(("timestamp", "date")):

@@ -45,6 +45,11 @@ class Target:
         Whether the array is a label: its problems have another name, and what it holds is described.
     is_weight : bool
         Whether it is what the rows count: no value may be negative.
+
+    Attributes
+    ----------
+    has_vanished : bool
+        Whether a block was converted to zeros that had other numbers before.
     """
 
     def __init__(self, dtype: str, scale: float, classes: Optional[int], label: bool, is_weight: bool = False) -> None:
@@ -53,18 +58,25 @@ class Target:
         self._classes = classes
         self._kind = "weight" if is_weight else "label" if label else "type"
         self._whole = self.dtype.kind in "iu"
+        self._smallest = 0.0 if self._whole else float(np.finfo(self.dtype).tiny)
+        self.has_vanished = False
         self._rounding = None if self._whole or scale != 1.0 else Rounding(self.dtype)
+        self._kinds: set[str] = set()
 
-    def convert(self, block: NDArray[Any]) -> Optional[Converted]:
-        """Return the block in the target type, C-contiguous, uncopied if it is that; None if a value is bad."""
+    def convert(self, block: NDArray[Any], is_whole: Any = False) -> Optional[Converted]:
+        """Return the block in the target type, C-contiguous, uncopied if it is that; None if a value is bad.
+
+        `is_whole` tells of its columns whether they were whole numbers before they were put together with others.
+        """
         if not block.size:
             return Converted(np.ascontiguousarray(block, dtype=self.dtype), math.inf, -math.inf)
+        self._kinds.add(block.dtype.kind)
         scaled = self._scaled(block)
         # a NaN anywhere makes both extremes NaN: whatever is wrong with a value shows in them
         low, high = scaled.min(), scaled.max()
         if (self._whole or self._classes is not None) and not self._whole_in_range(scaled, low, high):
             return None
-        if self._kind == "weight" and low < 0:
+        if self._kind == "weight" and (low < 0 or self._is_too_small(scaled).any()):
             return None
         with np.errstate(over="ignore"):
             converted = np.ascontiguousarray(scaled, dtype=self.dtype)
@@ -72,8 +84,10 @@ class Target:
             narrowed = np.array([low, high], dtype=self.dtype)
         if not self._whole and not np.isfinite(narrowed).all():
             return None
+        if not narrowed.any() and (low or high):
+            self.has_vanished = True
         if self._rounding is not None:
-            self._rounding.look(block, converted, low, high)
+            self._rounding.look(block, converted, low, high, is_whole)
         content = content_of(converted) if self._kind == "label" else None
         return Converted(converted, float(narrowed[0]), float(narrowed[1]), content)
 
@@ -86,6 +100,11 @@ class Target:
     def has_fractions(self) -> bool:
         """Whether every column so far is a measurement, which every type rounds."""
         return self._rounding is not None and self._rounding.has_fractions
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the types alone say that all numbers so far are whole ones."""
+        return self._whole or (self._scale == 1.0 and self._kinds <= set("iub"))
 
     def bad_rows(self, block: NDArray[Any]) -> Iterator[BadRows]:
         """Yield the bad rows of a block, shape (rows, width), by kind; a row counts once, by its worst value."""
@@ -102,9 +121,14 @@ class Target:
     def _scaled(self, block: NDArray[Any]) -> NDArray[Any]:
         if self._scale == 1.0:
             return block
-        wide = np.dtype(np.float64) if self._whole else np.result_type(block.dtype, self.dtype)
+        wide = _holding(block) if self._whole else np.result_type(block.dtype, self.dtype)
         with np.errstate(over="ignore", invalid="ignore"):
             return np.multiply(block, wide.type(self._scale), dtype=wide)
+
+    def _is_too_small(self, scaled: NDArray[Any]) -> Mask:
+        """Tell which weights are no longer what they were, or 0, so that their rows count for nothing."""
+        too_small: Mask = (scaled > 0) & (scaled < self._smallest)
+        return too_small
 
     def _whole_in_range(self, scaled: NDArray[Any], low: Any, high: Any) -> bool:
         first, last = self._range()
@@ -128,6 +152,7 @@ class Target:
         if self._kind == "weight":
             with np.errstate(invalid="ignore"):
                 yield self._kind, scaled < 0, "negative"
+                yield self._kind, self._is_too_small(scaled), f"above 0 and too small for {self.dtype}"
         if not self._whole and self._classes is None:
             return
         first, last = self._range()
@@ -136,6 +161,17 @@ class Target:
                 yield self._kind, np.rint(scaled) != scaled, "not a whole number"
         outside = f"outside [0, {self._classes})" if self._classes is not None else f"outside the range of {self.dtype}"
         yield self._kind, (scaled < first) | _above(scaled, last), outside
+
+
+def _holding(block: NDArray[Any]) -> np.dtype[Any]:
+    """Return a type of fractions that holds every number of a block: of ids of 64 bits a double does not."""
+    return np.dtype(np.longdouble if is_beyond_a_double(block) else np.float64)
+
+
+def is_beyond_a_double(block: NDArray[Any]) -> bool:
+    """Tell whether some of its whole numbers, ids of 64 bits, would be others as doubles."""
+    is_long = block.dtype.kind in "iu" and block.itemsize == 8 and block.size > 0
+    return is_long and max(-int(block.min()), int(block.max())) > 2**53
 
 
 def _number(value: Any) -> Any:

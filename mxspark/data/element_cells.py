@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Optional
 
 import numpy as np
 
+from mxspark.data.convert import is_beyond_a_double
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -68,6 +70,8 @@ def stack(cells: list[NDArray[Any]], width: int) -> NDArray[Any]:
     """Return shape (rows,) where the first cell is a scalar, (rows, ...) of cells with axes, else (rows, width)."""
     if not cells:
         return np.empty((0, width), dtype=np.float64)
+    if len({cell.dtype.kind for cell in cells}) > 1 and any(map(is_beyond_a_double, cells)):
+        cells = [cell.astype(np.longdouble) for cell in cells]  # beside fractions an id would become another
     if cells[0].ndim > 1 and all(cell.shape == cells[0].shape for cell in cells):
         return np.stack(cells)
     flat: NDArray[Any] = np.stack([cell.reshape(-1) for cell in cells])

@@ -27,15 +27,20 @@ class Rounding:
         self._changed: Any = 0
         self._measured: Any = False
 
-    def look(self, block: NDArray[Any], converted: NDArray[Any], low: Any, high: Any) -> None:
-        """Take in rows, shape (rows, width), before and after they were converted, and their extremes."""
+    def look(self, block: NDArray[Any], converted: NDArray[Any], low: Any, high: Any, is_whole: Any) -> None:
+        """Take in rows, shape (rows, width), before and after they were converted, and their extremes.
+
+        `is_whole` tells of the columns, or of all of them, whether they were whole numbers before they were put
+        together with others.
+        """
         if block.dtype == self._dtype:
             return
         is_large = low < -self._last or high > self._last
         if block.dtype.kind == "f":
             # of all of it: sorted rows may begin with those that happen to be whole
             some = block if is_large else block[:: max(1, len(block) // _LOOKED_AT)]
-            self._measured = self._measured | ((np.rint(some) != some) | (np.abs(some) > _ALL_WHOLE)).any(axis=0)
+            has_fractions = ((np.rint(some) != some) | (np.abs(some) > _ALL_WHOLE)).any(axis=0)
+            self._measured = self._measured | (has_fractions & ~np.asarray(is_whole))
         if is_large and not self.has_fractions:
             self._changed = self._changed + _changed(block, converted).sum(axis=0)
 

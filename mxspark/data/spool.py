@@ -91,6 +91,10 @@ class SpoolFile:
         Rows with a whole number that the dtype cannot hold, and rounds.
     has_fractions : bool
         Whether every source column is known to hold measurements, of which `rounded` says nothing.
+    has_vanished : bool
+        Whether numbers became 0 because the dtype holds none as small, where all values are 0.
+    is_whole : bool
+        Whether all elements are known to be whole numbers.
     """
 
     name: str
@@ -102,6 +106,8 @@ class SpoolFile:
     content: Optional[Content] = None
     rounded: int = 0
     has_fractions: bool = False
+    has_vanished: bool = False
+    is_whole: bool = False
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ FROM_OUTSIDE = ("SIGKILL", "SIGTERM", "SIGINT", "SIGHUP", "SIGSTOP")
 
 @dataclass(frozen=True)
 class Policy:
-    """How often a run may be restarted; see ``failure`` in ``conf/job.yaml``."""
+    """How often a run may be restarted; see ``failure`` in ``config/job.yaml``."""
 
     max_restarts: int
     backoff_s: float

@@ -25,9 +25,7 @@ def problem(loss: Component, label: ColumnSpec, output: Sequence[int]) -> Option
             f"network whose output is {list(output[1:])} in a row takes {list(wanted)}: give the network that many "
             "outputs, or correct the label; several columns make one label as an array column, F.array('a', 'b')"
         )
-    axes = _long_axes(label.shape)
-    others = _long_axes(wanted)
-    if axes == others or min(len(axes), len(others)) < 2:
+    if are_in_one_order(label.shape, wanted):
         return None
     return (
         f"label {label.name!r} has shape {list(label.shape)} in a row where training.loss {loss.name} takes "
@@ -53,6 +51,16 @@ def _wanted(loss: Component, output: Sequence[int]) -> tuple[int, ...]:
     if loss.name == "softmax_cross_entropy" and loss.options.get("sparse_label", True):
         del shape[int(loss.options.get("axis", -1))]
     return tuple(shape[1:])
+
+
+def are_in_one_order(one: Sequence[int], other: Sequence[int]) -> bool:
+    """Tell whether arrays of as many values can be compared flat: one of two axes is not read in the order of another.
+
+    >>> are_in_one_order((2, 3), (6, 1)), are_in_one_order((2, 3), (3, 2))
+    (True, False)
+    """
+    axes, others = _long_axes(one), _long_axes(other)
+    return axes == others or min(len(axes), len(others)) < 2
 
 
 def _long_axes(shape: Sequence[int]) -> list[int]:

@@ -97,8 +97,14 @@ METRICS: dict[str, Takes] = {
     "pr_auc": _BINARY,
 }
 
+#: Of these, who tells two classes apart, and takes the labels of `hinge` as well: 1 is class 1 in both.
+OF_TWO = ("binary_accuracy", "f1", "precision", "recall", "confusion", "auc", "pr_auc", "log_loss")
+
 #: Options of a metric that make it one of several classes.
 _OF_CLASSES = ("average", "class")
+
+#: What takes -1 and 1 in place of a metric that does not.
+_INSTEAD = {"accuracy": "binary_accuracy", "cross_entropy": "log_loss"}
 
 
 @dataclass(frozen=True)
@@ -188,18 +194,31 @@ def problem(loss: Component, name: str, found: Optional[Seen]) -> Optional[str]:
 def metric_problem(metric: Component, name: str, found: Optional[Seen]) -> Optional[str]:
     """Return why a metric cannot mean the labels that were seen: no row would ever be right; None if it can."""
     wanted = METRICS.get(metric.name) if metric.function is None else None
-    if wanted is not None and any(option in metric.options for option in _OF_CLASSES):
-        wanted = _INDICES
-    if wanted is None or found is None or found.fits(wanted):
+    of_classes = [option for option in _OF_CLASSES if option in metric.options]
+    is_of_two = metric.name in OF_TWO and not of_classes
+    if wanted is None or found is None or (is_of_two and found.fits(_SIGNED)):
         return None
-    advice = "map the labels to that"
+    wanted = _INDICES if of_classes else wanted
+    if found.fits(wanted):
+        return None
+    words = f"{wanted.words}, or {_SIGNED.words}" if is_of_two else wanted.words
+    return (
+        f"label {name!r} has {found}, but the metric {metric.name} takes {words}: {_advice_of_metric(metric, found)}, "
+        "leave the metric out, or give a function (labels, outputs) that returns one value a row"
+    )
+
+
+def _advice_of_metric(metric: Component, found: Seen) -> str:
+    if found.fits(_SIGNED):  # the loss wants them so
+        of_classes = [option for option in _OF_CLASSES if option in metric.options]
+        if of_classes:
+            return f"remove its option {of_classes[0]}, of two classes it takes these"
+        if metric.name in _INSTEAD:
+            return f"use {_INSTEAD[metric.name]}, which takes these"
     options = [option for option in _OF_CLASSES if option in catalog.METRICS[metric.name].options]
     if options and found.fits(_INDICES):
-        advice = f"set its option {' or '.join(options)} for several classes, {advice}"
-    return (
-        f"label {name!r} has {found}, but the metric {metric.name} takes {wanted.words}: {advice}, leave "
-        "the metric out, or give a function (labels, outputs) that returns one value a row"
-    )
+        return f"set its option {' or '.join(options)} for several classes, map the labels to that"
+    return "map the labels to that"
 
 
 def too_many_labels(loss: Component, names: Sequence[str]) -> Optional[str]:

@@ -13,6 +13,8 @@ from mxspark.data.spool import ColumnSpec, SpoolReady
 from mxspark.protocol import codec
 
 VERSION = 2
+PARALLELISM = "spark.default.parallelism"
+"""What Spark goes by where nothing else says how many partitions there are: the cores, unless it is set."""
 
 
 @dataclass(frozen=True)
@@ -77,15 +79,23 @@ class DataRecord:
 
 @dataclass(frozen=True)
 class JobRecord:
-    """All that is fixed between the runs of one job; everything else may change."""
+    """All that is fixed between the runs of one job; everything else may change.
+
+    Attributes
+    ----------
+    packing : dict of str to str, or None
+        By which settings Spark cut the rows into partitions; None in records of versions that did not keep it.
+    """
 
     settings: JobSettings
     data: DataRecord
     validation_data: Optional[DataRecord] = None
+    packing: Optional[dict[str, Optional[str]]] = None
 
-    def to_bytes(self, job_id: str, begun_by: Optional[str] = None) -> bytes:
-        """Return the content of ``_job.json``; `begun_by` names the command that started over, in all of its tries."""
-        content = {"version": VERSION, "job_id": job_id, "begun_by": begun_by, "record": codec.encode(self)}
+    def to_bytes(self, job_id: str, fresh: Optional[Fresh] = None) -> bytes:
+        """Return the content of ``_job.json``; `fresh` is the command that started over with this record."""
+        begun = {} if fresh is None else {"begun_by": fresh.command, "begun_with": fresh.options}
+        content = {"version": VERSION, "job_id": job_id, **begun, "record": codec.encode(self)}
         return json.dumps(content, indent=1, sort_keys=True).encode()
 
     @classmethod
@@ -99,10 +109,12 @@ class JobRecord:
         return codec.decode(JobRecord, _from_version_1(record) if version == 1 else record)
 
 
-def begun_by(data: bytes) -> Optional[str]:
-    """Return which command started over with this record, as :meth:`JobRecord.to_bytes` was told."""
+def begun(data: bytes) -> Optional[Fresh]:
+    """Return which command started over with this record, as :meth:`JobRecord.to_bytes` was told; None if none has."""
     found = json.loads(data)
-    return found.get("begun_by") if isinstance(found, dict) else None
+    if not isinstance(found, dict) or found.get("begun_by") is None:
+        return None
+    return Fresh(found["begun_by"], found.get("begun_with"))
 
 
 def _from_version_1(record: Any) -> Any:
@@ -113,6 +125,22 @@ def _from_version_1(record: Any) -> Any:
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"version 1 without {error}") from error
     return {**record, "settings": {**settings, "training": {"loop": "gluon", **training}}}
+
+
+@dataclass(frozen=True)
+class Fresh:
+    """A command that starts over.
+
+    Attributes
+    ----------
+    command : str or None
+        What names it in all of its tries; None where nothing does, and each is one of its own.
+    options : dict or None
+        What it says beside the settings that are fixed, by key; None where that was not recorded.
+    """
+
+    command: Optional[str] = None
+    options: Optional[dict[str, Any]] = None
 
 
 @dataclass(frozen=True)
@@ -177,6 +205,26 @@ def differences(before: Any, now: Any) -> list[str]:
     ['seed: was 7, now 8', 'data.rows: 1 of 2 differ, first number 1: was 4, now 5']
     """
     return list(_differences(codec.encode(before), codec.encode(now), ""))
+
+
+def other_data(before: JobRecord, now: JobRecord) -> list[str]:
+    """Return one line for each part of the data in which two records differ."""
+    data = [{"data": each.data, "validation_data": each.validation_data} for each in (before, now)]
+    return differences(*data) + _other_cut(before, now)
+
+
+def _other_cut(before: JobRecord, now: JobRecord) -> list[str]:
+    """Return in a line what to set where as many rows lie in other partitions than before."""
+    pairs = [(before.data, now.data), (before.validation_data, now.validation_data)]
+    cut = [(old, new) for old, new in pairs if old is not None and new is not None and len(old.rows) != len(new.rows)]
+    if not cut or any(sum(old.rows) != sum(new.rows) for old, new in cut):
+        return []
+    old, new = cut[0]
+    cores = (before.packing or {}).get(PARALLELISM) or str(len(old.rows))
+    return [
+        f"these are as many rows, in {len(new.rows)} partitions where they were in {len(old.rows)}: if they are the "
+        f"same, Spark has cut them by other cores; start the session with {PARALLELISM}={cores} to cut them as before"
+    ]
 
 
 def _differences(before: Any, now: Any, where: str) -> list[str]:

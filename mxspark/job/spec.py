@@ -53,11 +53,17 @@ class Function:
 
     @classmethod
     def ship(cls, function: Callable[..., Any]) -> Function:
-        """Ship a function by value."""
-        import cloudpickle
+        """Ship a function by value.
 
-        pickle = base64.b64encode(cloudpickle.dumps(function)).decode()
-        return cls(label=label_of(function), pickle=pickle, digest=digest_of(function))
+        Raises
+        ------
+        InputError
+            Naming what it uses that cannot leave this process.
+        """
+        from mxspark.job import shipping  # cloudpickle, which agents do without
+
+        label = label_of(function)
+        return cls(label=label, pickle=shipping.pickled(label, function), digest=digest_of(function))
 
     def load(self) -> Callable[..., Any]:
         """Return the function, in the process that calls it."""
@@ -118,7 +124,7 @@ class BestBy:
 
 @dataclass(frozen=True)
 class TrainingSpec:
-    """What to train and how; see ``conf/job.yaml`` for the meaning of each. `loop` is a row of `loops.LOOPS`.
+    """What to train and how; see ``config/job.yaml`` for the meaning of each. `loop` is a row of `loops.LOOPS`.
 
     `class_weights` are pairs of a class and its weight.
     """

@@ -2,28 +2,46 @@
 
 from __future__ import annotations
 
-from typing import Optional
+from dataclasses import dataclass
+from typing import Any, Optional
 
-from mxspark.job.record import JobSettings, differences, with_known_shapes
+from mxspark.job import fixed
+from mxspark.job.record import Fresh, JobRecord, JobSettings, differences, with_known_shapes
 from mxspark.jobdir import record_file
 from mxspark.jobdir.record_file import MODELS
 from mxspark.storage.base import Storage, join
 
 
-def is_begun(storage: Storage, path: str, settings: JobSettings, invocation: Optional[str]) -> bool:
-    """Tell whether what lies in a job dir was begun afresh by an earlier try of the same command, and is not finished.
+@dataclass(frozen=True)
+class EarlierTry:
+    """What an earlier try of a command began when it started over, and has not finished.
 
-    Parameters
+    Attributes
     ----------
-    invocation : str or None
-        What names the command in all of its tries; None where nothing does, and each is one of its own.
+    record : JobRecord
+        Of the job that it began.
+    options : dict or None
+        What it said beside that, by key; None where that was not recorded.
     """
-    if invocation is None or record_file.read_begun(storage, path) != invocation:
-        return False
+
+    record: JobRecord
+    options: Optional[dict[str, Any]]
+
+    def changes(self, settings: JobSettings, wish: Fresh) -> list[str]:
+        """Return a line for each setting and option that the command has changed since then: it means another job."""
+        lines = differences(self.record.settings, with_known_shapes(settings, self.record.settings))
+        if self.options is None:
+            return [*lines, "what else it said was not recorded"]
+        return [*lines, *fixed.changes(self.options, wish.options or {})]
+
+
+def earlier_try(storage: Storage, path: str, wish: Fresh) -> Optional[EarlierTry]:
+    """Return what an earlier try of the same command has begun in a job dir; None if there is none to go on with."""
+    begun = record_file.read_begun(storage, path) if wish.command is not None else None
+    if begun is None or begun.command != wish.command:
+        return None
     # published at the end of training alone, so a command that has it is not tried again but given again
     if storage.stat(join(path, MODELS[0])) is not None:
-        return False
-    recorded = record_file.read(storage, path)
-    if recorded is None:
-        return False
-    return not differences(recorded.settings, with_known_shapes(settings, recorded.settings))
+        return None
+    record = record_file.read(storage, path)
+    return None if record is None else EarlierTry(record, begun.options)

@@ -2,12 +2,12 @@
 
 ::
 
-    <job dir>/_job.json                   what is fixed between runs; written once
+    <job dir>/_job.json                   what is fixed between runs, and which command started over; written once
     <job dir>/_fixed.json                 what of that only a worker can know; written before anything is published
     <job dir>/_terms/t000007              created without overwriting: one run owns a term, and touches it
     <job dir>/_terms/t000007-over         the owner of the term has ended
     <job dir>/_tmp/t000007/               everything the owner of the term has not published yet
-    <job dir>/runs/<run id>/              configuration, events, logs, report of a run
+    <job dir>/runs/<run id>/              events, logs and result of a run; after a failure ``failure.json`` too
     <job dir>/checkpoints/s00001200-t000007/
     <job dir>/model/  model-best/
     <job dir>/_aside/t000007/             all but the terms, as the owner of the term found it when it started over
@@ -21,12 +21,11 @@ from __future__ import annotations
 
 import logging
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
 from mxspark.errors import JobDirError, MXSparkError
-from mxspark.job.record import JobRecord, JobSettings, RunInfo, differences, with_known_shapes
+from mxspark.job.record import Fresh, JobRecord, JobSettings, RunInfo, differences, with_known_shapes
 from mxspark.jobdir import record_file
 from mxspark.jobdir.aside import ASIDE, keep, set_aside
 from mxspark.jobdir.ownership import TERM, TERMS, Claim, check_owner, term_name
@@ -88,13 +87,6 @@ def preflight(storage: Storage, path: str, settings: Optional[JobSettings] = Non
     return qualified
 
 
-@dataclass(frozen=True)
-class Fresh:
-    """The wish to start over; `command` names who has it, in all tries of it, None where nothing does."""
-
-    command: Optional[str] = None
-
-
 class JobDir:
     """A job dir that this run owns, as long as no later run takes it over.
 
@@ -110,8 +102,10 @@ class JobDir:
         This run's ownership of it.
     run : RunInfo
         This run.
+    fresh : Fresh or None
+        The command that this run starts over for; None if it does not.
     aside : str or None
-        Where this run has set aside what it found, having been told to start over.
+        Where it has set aside what it found then.
     """
 
     def __init__(self, storage: Storage, path: str, term: int, run: RunInfo) -> None:
@@ -119,6 +113,7 @@ class JobDir:
         self.path = path
         self.term = term
         self.run = run
+        self.fresh: Optional[Fresh] = None
         self.aside: Optional[str] = None
         self.tmp = join(path, TMP, term_name(term))
         self.checkpoints = join(path, CHECKPOINTS)
@@ -217,12 +212,13 @@ class JobDir:
                 log.info("another run put %s back first", target)
 
     def _start_over(self, record: JobRecord, fresh: Fresh) -> None:
+        self.fresh = fresh
         # the record last: as long as it is there what is left beside it is known for this job's
         names = (*MODELS, CHECKPOINTS, RUNS, FIXED, RECORD)
         try:
             self.aside = set_aside(self.storage, self.path, self.tmp, term_name(self.term), names)
             # drafted in our own folder: who has taken over has put that away
-            record_file.settle(self.storage, self.path, record, self.run.job_id, fresh.command, drafts=self.tmp)
+            record_file.settle(self.storage, self.path, record, self.run.job_id, fresh, drafts=self.tmp)
         except FileNotFoundError:
             self.check_owner()
             raise

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mxspark.protocol import codec
-from mxspark.protocol.events import StagedFile
+from mxspark.protocol.staged import StagedFile
 from mxspark.storage.base import CorruptFile, Entry, Storage, join
 from mxspark.system.files import sha256_of
 

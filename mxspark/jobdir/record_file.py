@@ -7,7 +7,7 @@ from typing import Optional
 
 from mxspark.errors import InternalError, JobDirError, MXSparkError
 from mxspark.job import record as records
-from mxspark.job.record import JobRecord, differences
+from mxspark.job.record import Fresh, JobRecord, differences
 from mxspark.storage.base import Storage, join
 
 MODELS = ("model", "model-best")
@@ -39,10 +39,10 @@ def read(storage: Storage, path: str) -> Optional[JobRecord]:
         raise _unreadable(path, error) from error
 
 
-def read_begun(storage: Storage, path: str) -> Optional[str]:
+def read_begun(storage: Storage, path: str) -> Optional[Fresh]:
     """Return which command started over in the job dir `path`; None if none has, or nothing names it."""
     try:
-        return records.begun_by(storage.read(join(path, RECORD), _LIMIT_BYTES))
+        return records.begun(storage.read(join(path, RECORD), _LIMIT_BYTES))
     except (FileNotFoundError, ValueError):
         return None
 
@@ -59,7 +59,7 @@ def settle(
     path: str,
     record: JobRecord,
     job_id: str,
-    begun_by: Optional[str] = None,
+    fresh: Optional[Fresh] = None,
     *,
     drafts: Optional[str] = None,
 ) -> None:
@@ -69,8 +69,8 @@ def settle(
     ----------
     job_id : str
         Of the run that writes it.
-    begun_by : str or None
-        What names the command that starts over with it.
+    fresh : Fresh or None
+        The command that starts over with it.
     drafts : str, optional
         The folder to write it in first.
 
@@ -82,7 +82,7 @@ def settle(
     if read(storage, path) is None:
         # drafted elsewhere, so that nobody ever sees half a record
         draft = join(drafts or join(path, TMP), f"record-{uuid.uuid4().hex}")
-        storage.create(draft, record.to_bytes(job_id, begun_by))
+        storage.create(draft, record.to_bytes(job_id, fresh))
         try:
             storage.rename(draft, join(path, RECORD))
         except FileExistsError:
@@ -91,8 +91,7 @@ def settle(
     if recorded is None:
         raise InternalError(f"{path}/{RECORD} was written and is not there")
     lines = differences(recorded.settings, record.settings)
-    data = [{"data": each.data, "validation_data": each.validation_data} for each in (recorded, record)]
-    refuse(storage, path, lines + differences(*data))
+    refuse(storage, path, lines + records.other_data(recorded, record))
 
 
 def refuse(storage: Storage, path: str, lines: list[str]) -> None:

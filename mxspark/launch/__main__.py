@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Optional
 
 from mxspark.errors import ClusterError, InputError, MXSparkError
-from mxspark.launch import ending, yarn
+from mxspark.launch import ending, packages, yarn
 from mxspark.launch.application import Application, End
 from mxspark.launch.children import SparkSubmit, scratch
-from mxspark.launch.settings import CommandLine, given_settings, option, our_arguments, own_defaults, sort_arguments
+from mxspark.launch.environment import Environment
+from mxspark.launch.installer import Progress
+from mxspark.launch.settings import (
+    CommandLine,
+    check_pythons,
+    given_settings,
+    option,
+    our_arguments,
+    own_defaults,
+    python_settings,
+    sort_arguments,
+)
 from mxspark.launch.signals import Stopped, heed, heeded, hold
+from mxspark.launch.spark_home import our_pyspark, spark_home
 from mxspark.protocol import launcher
 from mxspark.report import result_file
 from mxspark.system.stdio import protect_output
@@ -38,17 +48,19 @@ def main() -> int:
             beside = ROOT / command.script
             other = str(beside) if beside.is_file() else "one that is there"
             raise InputError(f"there is no script {command.script} in {os.getcwd()}; name {other}")
-        home = spark_home(os.environ)
+        if command.is_ours(ROOT) and {"-h", "--help"} & set(command.arguments):
+            os.execv(sys.executable, [sys.executable, command.script, *command.arguments])  # it needs no JVM
+        home = spark_home(os.environ, our_pyspark())
         ours = our_arguments(command, os.environ, ROOT, len(os.sched_getaffinity(0)))
         settings = given_settings(command, os.environ)
+        check_pythons(command, sys.executable)
         with scratch() as folder:
             variables = spark_variables(home, command, folder, os.environ)
             if yarn.asked_for(settings):
                 return _on_yarn(yarn.Submission(ROOT, home, folder, command, settings, options), ours, variables)
-            if options != yarn.Options():
-                raise InputError(
-                    "--python and --requirements are for the nodes of a cluster: use them with --master yarn"
-                )
+            variables.update(_packages_here(options, settings))
+            for key, value in python_settings(settings, sys.executable, sys.executable).items():
+                ours += ["--conf", f"{key}={value}"]
             run = SparkSubmit(_program(home, ours, command), variables, command.is_ours(ROOT))
             return _run_and_report(run, folder, command)
     except MXSparkError as error:
@@ -57,6 +69,20 @@ def main() -> int:
     except Stopped as stop:
         hold()
         return ending.report_end(None, wanted, stop.exit_code)
+
+
+def _packages_here(options: yarn.Options, settings: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment variables for packages of the user's in a run without YARN."""
+    if options.python is not None:
+        raise InputError("--python is for the nodes of a cluster: use it with --master yarn")
+    if options.requirements is None:
+        return {}
+    if not settings.get("spark.master", "local").startswith("local"):
+        raise InputError("--requirements reaches this machine and the nodes of YARN; use it with one of these masters")
+    environment = Environment.wanted(ROOT, os.environ)
+    return packages.variables(
+        packages.folder(environment, options.requirements, Progress("packages of yours")), os.environ
+    )
 
 
 def _run_and_report(run: SparkSubmit, folder: Path, command: CommandLine) -> int:
@@ -103,35 +129,6 @@ def _end_in_the_cluster(
         return application.unknown(error.message), code
     except Stopped as stop:
         return application.unknown(f"{stop} ended the wait for YARN"), code if is_stopped else stop.exit_code
-
-
-def spark_home(environ: Mapping[str, str]) -> Path:
-    """Return the Spark to run: the user's, which must be of the series of our pyspark, or the one inside pyspark."""
-    spec = importlib.util.find_spec("pyspark")
-    if spec is None or not spec.submodule_search_locations:
-        raise InputError(f"{sys.prefix} has no pyspark; install one, or unset MXSPARK_ENVIRONMENT")
-    ours = Path(spec.submodule_search_locations[0])
-    if not environ.get("SPARK_HOME"):
-        return ours
-    theirs = Path(environ["SPARK_HOME"])
-    have, need = _release(theirs), _release(ours)
-    if not have:
-        raise InputError(f"SPARK_HOME={theirs} holds no Spark (no jars/spark-core_*.jar); correct or unset it")
-    if have.split(".")[:2] != need.split(".")[:2]:
-        raise InputError(
-            f"SPARK_HOME={theirs} is Spark {have}, but the pyspark of {sys.prefix} is {need}: driver and workers would "
-            f"not understand each other; set MXSPARK_PYSPARK={have}, or unset SPARK_HOME"
-        )
-    return theirs
-
-
-def _release(home: Path) -> str:
-    """Return the release of a Spark by the name of its core jar, or an empty string."""
-    for jar in home.glob("jars/spark-core_*.jar"):
-        found = re.search(r"spark-core_[\d.]+-(\d+\.\d+\.\d+)", jar.name)
-        if found:
-            return found[1]
-    return ""
 
 
 def spark_variables(home: Path, command: CommandLine, folder: Path, environ: Mapping[str, str]) -> dict[str, str]:

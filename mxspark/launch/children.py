@@ -141,7 +141,7 @@ class SparkSubmit:
         """Send the first signal on to the driver, or a SIGTERM to all while there is no driver yet."""
         self.signal, self._signalled = int(number), time.monotonic()
         # a last checkpoint takes its time; none is made after a Ctrl-C
-        grace_s = launcher_line.read(folder, launcher_line.GRACE) if number == signal.SIGTERM else None
+        grace_s = launcher_line.read(folder, launcher_line.GRACE) if number != signal.SIGINT else None
         self._deadline = self._signalled + STOP_S + (grace_s or 0.0)
         again = "Ctrl-C" if number == signal.SIGINT else number.name
         print(f"\nmxspark: stopping; a second {again} kills", file=sys.stderr, flush=True)

@@ -16,7 +16,7 @@ from mxspark.errors import EXIT_TERMINATED, ClusterError, MXSparkError
 from mxspark.errors.cause import Cause
 from mxspark.jobdir.run_folder import failure_json
 from mxspark.report import result_file
-from mxspark.result import FAILED, INTERRUPTED, TERMINATED, Result
+from mxspark.result import FAILED, INTERRUPTED, TERMINATED, Result, of_error, with_cause
 
 PATIENCE_S = 15.0
 
@@ -61,7 +61,7 @@ def patience(words: str) -> Iterator[None]:
 def report_refusal(error: MXSparkError, path: Optional[str]) -> int:
     """Say why no spark-submit was started, write ``--result``, and return the exit code."""
     print(f"mxspark: {error.message}", file=sys.stderr)
-    result_file.write(path, Result.of_error(error).to_dict())
+    result_file.write(path, of_error(error).to_dict())
     return error.exit_code
 
 
@@ -83,7 +83,7 @@ def report_end(
 
     run = str(reached.get("run_id", ""))
     if cause is not None:
-        result = Result(FAILED, run, cause.describe()).failed(cause)
+        result = with_cause(Result(FAILED, run, cause.describe()), cause)
     else:
         status = TERMINATED if code == EXIT_TERMINATED else INTERRUPTED
         default = "before the run had begun, or it was killed in the end; the same command starts it, or resumes"

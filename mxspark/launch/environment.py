@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import compileall
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
@@ -15,10 +16,13 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from mxspark.errors import ClusterError, InputError
 from mxspark.launch.bytecode import compile_archives
 from mxspark.launch.installer import INSTALL_S, Progress, Uv
+from mxspark.launch.spark_home import without_spark
+from mxspark.system import users
 
 OLDEST, BEYOND = (3, 9), (3, 13)
 WAIT_S = INSTALL_S
@@ -40,6 +44,19 @@ def check_platform() -> None:
         raise InputError(
             f"{sys.executable} is Python {platform.python_version()}; mxspark needs 3.9 to 3.12: put one on the PATH"
         )
+
+
+def check_user() -> None:
+    """Refuse a user whom the system has no name for.
+
+    Raises
+    ------
+    InputError
+        As Spark would, with a stack of Java's.
+    """
+    trouble = users.nameless()
+    if trouble:
+        raise InputError(trouble)
 
 
 @dataclass(frozen=True)
@@ -76,8 +93,11 @@ class Environment:
         """
         given = environ.get("MXSPARK_ENVIRONMENT")
         if given:
-            if not (Path(given) / "bin/python").exists():
-                raise InputError(f"MXSPARK_ENVIRONMENT={given}: it has no bin/python; name a virtual environment")
+            if not os.access(Path(given) / "bin/python", os.X_OK):
+                raise InputError(
+                    f"MXSPARK_ENVIRONMENT={given}: it has no bin/python that this user may run; name a virtual "
+                    "environment"
+                )
             return cls(root, Path(given).absolute(), "")
         version = f"{sys.version_info[0]}.{sys.version_info[1]}"
         lock = (root / f"conf/locks/py{version}{'-dev' if dev else ''}.txt").read_text()
@@ -106,6 +126,8 @@ class Environment:
             MXSPARK_ENVIRONMENT=str(self.path),
             PYSPARK_PYTHON=str(self.python),
         )
+        if "PYTHONPATH" in environ:
+            variables["PYTHONPATH"] = without_spark(environ["PYTHONPATH"])
         return variables
 
     def uv(self, progress: Progress) -> Uv:
@@ -161,8 +183,7 @@ def with_pyspark(lock: str, release: str) -> str:
 @contextlib.contextmanager
 def only_one(store: Path) -> Iterator[None]:
     """Hold the lock of a checkout; a second start waits, and finds the work done."""
-    store.mkdir(exist_ok=True)
-    with open(store / "lock", "w") as lock:
+    with _lock_file(store) as lock:
         deadline = time.monotonic() + WAIT_S
         said = False
         while True:
@@ -180,3 +201,27 @@ def only_one(store: Path) -> Iterator[None]:
             said = True
             time.sleep(0.2)
         yield
+
+
+def _lock_file(store: Path) -> IO[str]:
+    """Open the file that is locked while something is made in a store, which is made if need be.
+
+    Raises
+    ------
+    InputError
+        Nothing can be made there by this user.
+    """
+    try:
+        store.mkdir(exist_ok=True)
+        if not os.access(store, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return open(store / "lock", "w")
+    except OSError as error:
+        owner = users.name_of((store if store.exists() else store.parent).stat().st_uid)
+        user = users.name_of(os.geteuid())
+        raise InputError(
+            f"{store} belongs to {owner} and {user} cannot write to it ({error.strerror}), but what this start needs "
+            f"is not in it yet; let {owner} run the same command once, with --exec true in the place of the script and "
+            f"the same Python ({sys.executable}), or set MXSPARK_ENVIRONMENT to an environment of yours with the "
+            "packages of setup.cfg"
+        ) from error

@@ -132,6 +132,8 @@ class Uv:
             variables.setdefault("UV_DEFAULT_INDEX", self._pip["index-url"])
         if self._pip.get("cert"):
             variables.setdefault("SSL_CERT_FILE", self._pip["cert"])
+        if "UV_CACHE_DIR" not in variables and not _can_be_made(_usual_cache(variables)):
+            variables["UV_CACHE_DIR"] = str(self._program.with_name("uv-cache"))
         return variables
 
     def _fetch(self) -> None:
@@ -187,6 +189,21 @@ class Uv:
                 f"cannot read {request.full_url}: {error}; mxspark needs a package index once, to make its Python "
                 "environment: check the network and proxy, or name an index in PIP_INDEX_URL"
             ) from error
+
+
+def _usual_cache(environ: Mapping[str, str]) -> Path:
+    """Return where uv keeps what it has downloaded unless it is told another place."""
+    home = environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    return Path(home) / "uv"
+
+
+def _can_be_made(folder: Path) -> bool:
+    """Make a folder, and tell whether there is one now that can be written to; a home may be nobody's."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return os.access(folder, os.W_OK)
 
 
 def _without_secrets(url: str) -> str:

@@ -23,6 +23,9 @@ _OPTIONS = {
     "--total-executor-cores",
 }  # fmt: skip
 _GANG_VERBS = {"train", "check"}
+_SQL_PYTHON = "spark.sql.execution.pyspark.python"
+_PYTHONS = ("spark.pyspark.driver.python", "spark.pyspark.python", _SQL_PYTHON)
+"""Settings that name a Python, and win over ``PYSPARK_PYTHON`` and ``PYSPARK_DRIVER_PYTHON``."""
 
 
 @dataclass(frozen=True)
@@ -208,12 +211,36 @@ def our_arguments(command: CommandLine, environ: Mapping[str, str], root: Path, 
             ours += [] if key in given else ["--conf", f"{key}={utf8.UTF8}"]
     wanted = {"spark.ui.showConsoleProgress": "false"}  # it writes over the progress of the training
     if may_form_gang(command.script, root):
-        # a barrier stage cannot run with it: its slots must all be there at once; many clusters turn it on
-        wanted = {"spark.dynamicAllocation.enabled": "false", **wanted}
+        # a barrier stage cannot run with them: its slots must all be there at once, and its Python says nothing to
+        # Spark until the end; many clusters turn them on
+        wanted = {
+            "spark.dynamicAllocation.enabled": "false",
+            "spark.python.worker.killOnIdleTimeout": "false",
+            **wanted,
+        }
     for key, value in wanted.items():
         if key not in command.confs():
             ours += ["--conf", f"{key}={value}"]
     return ours
+
+
+def python_settings(given: Mapping[str, str], driver: str, executors: str) -> dict[str, str]:
+    """Return the settings that name a Python; the defaults of a cluster may name one that lacks what a job needs."""
+    settings = {"spark.pyspark.driver.python": driver, "spark.pyspark.python": executors}
+    # without it the one before it holds for DataFrames too
+    return {**settings, _SQL_PYTHON: executors} if _SQL_PYTHON in given else settings
+
+
+def check_pythons(command: CommandLine, ours: str) -> None:
+    """Raise InputError where the command line names another Python than `ours`, which has what a job needs."""
+    for key in _PYTHONS:
+        given = command.confs().get(key, ours)
+        if given != ours:
+            raise InputError(
+                f"--conf {key}={given}: driver and workers run in the Python of {Path(ours).parent.parent}; leave it "
+                "out, or set MXSPARK_ENVIRONMENT to the environment of the other one (with --master yarn --python "
+                "names a Python that the nodes have)"
+            )
 
 
 def may_form_gang(script: str, root: Path) -> bool:

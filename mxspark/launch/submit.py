@@ -13,15 +13,17 @@ from pathlib import Path
 from typing import Optional
 
 from mxspark.errors import EXIT_INTERRUPTED, MXSparkError
-from mxspark.launch.environment import Environment, check_platform
+from mxspark.launch.environment import Environment, check_platform, check_user
 from mxspark.launch.java import java_home
+from mxspark.launch.spark_home import spark_home
 from mxspark.system import utf8
 from mxspark.system.stdio import protect_output
 
 ROOT = Path(__file__).resolve().parents[2]
+_EXEC = ("--exec", "--exec-dev")
 USAGE = """\
 usage: ./submit.sh [SPARK OPTIONS] SCRIPT.py [SCRIPT OPTIONS] [SPARK OPTIONS]
-       ./submit.sh --exec COMMAND...
+       ./submit.sh [--requirements FILE] --exec COMMAND...
 
   ./submit.sh spark_jobs/train.py --config conf/digits.yaml --set training.epochs=3
   ./submit.sh spark_jobs/train.py --config conf/digits.yaml --master yarn --driver-memory 4g
@@ -31,9 +33,8 @@ Runs SCRIPT.py with spark-submit, in a Python environment of its own that is mad
 Options of spark-submit (--master, --conf, --queue, ...) may stand anywhere and go to spark-submit; what stands after
 the script and is not one of them goes to the script, and so does everything after '--'.
 
-With --master yarn (docs/yarn.md):
---python PATH         a Python that all nodes have there, instead of packing and sending one
---requirements FILE   packages of yours to pack with it
+--requirements FILE   packages of yours, installed once beside the others, for a job here, on YARN, and for --exec
+--python PATH         with --master yarn (docs/yarn.md): a Python that all nodes have there, instead of sending one
 
 --exec       runs a command in that environment: a pyspark shell, python, jupyter, ...
 --exec-dev   the same with the tools of ./run-tests
@@ -54,8 +55,9 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     protect_output()
     try:
         check_platform()
-        command = given[1:] if given[0] in ("--exec", "--exec-dev") else ["python", "-m", "mxspark.launch", *given]
-        _become(Environment.wanted(ROOT, os.environ, dev=given[0] == "--exec-dev"), command)
+        check_user()
+        switch, command = _command(given)
+        _become(Environment.wanted(ROOT, os.environ, dev=switch == "--exec-dev"), command)
     except MXSparkError as error:
         print(f"mxspark: {error.message}", file=sys.stderr)
         return error.exit_code
@@ -64,15 +66,29 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     return 0
 
 
+def _command(given: Sequence[str]) -> tuple[str, list[str]]:
+    """Return which environment is asked for, and what to run in it."""
+    before: list[str] = []
+    name, equals, file = given[0].partition("=")
+    rest = [name, file, *given[1:]] if equals else list(given)
+    if rest[0] == "--requirements" and rest[2:3] and rest[2] in _EXEC:
+        before = ["python", "-m", "mxspark.launch.packages", rest[1]]
+        rest = rest[2:]
+    if rest[0] in _EXEC:
+        return rest[0], [*before, *(rest[1:] or ["python"])]
+    return "", ["python", "-m", "mxspark.launch", *given]
+
+
 def _become(environment: Environment, command: Sequence[str]) -> None:
     """Replace this process by a command that runs in the environment."""
     environment.make()
+    # pyspark, python and jupyter start the Spark that it names
+    for pyspark in environment.path.glob("lib/python3*/site-packages/pyspark"):
+        spark_home(os.environ, pyspark)
     variables = environment.variables(os.environ)
     # before the first JVM: names go through its command line and its files (a notebook's and a pyspark shell's too)
     variables.update(utf8.variables(os.environ))
     variables["JAVA_HOME"] = str(java_home(environment, os.environ))
-    if not command:
-        command = ["python"]
     try:
         os.execvpe(command[0], list(command), variables)
     except FileNotFoundError:

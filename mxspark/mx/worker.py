@@ -75,7 +75,7 @@ class _Work:
             try:
                 step = self._loop.step if self._loop is not None else None
                 raised = attribution.raised(error, step)
-                print(raised.traceback, file=sys.stderr, flush=True)
+                print(attribution.whole(error), file=sys.stderr, flush=True)
                 self._agent.send(raised)
                 code = KINDS[raised.who].error.exit_code
             finally:

@@ -11,6 +11,7 @@ from typing import Any, Optional, Union, get_args
 from mxspark.errors import kinds
 from mxspark.errors.cause import Cause
 from mxspark.protocol import codec
+from mxspark.protocol.staged import StagedFile
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,14 @@ class Formed:
 
     rank: int
     seconds: float
+
+
+@dataclass(frozen=True)
+class Preparing:
+    """The worker gets on before its first step: it has held the ids of `done` of `total` rows against their tables."""
+
+    done: int
+    total: int
 
 
 @dataclass(frozen=True)
@@ -73,15 +82,6 @@ class Noted:
     """Something that is no error and should be known: a warning of the run's result."""
 
     text: str
-
-
-@dataclass(frozen=True)
-class StagedFile:
-    """A file on the worker's disk, ready to be published."""
-
-    name: str
-    bytes: int
-    sha256: str
 
 
 @dataclass(frozen=True)
@@ -269,7 +269,7 @@ class Straggler:
 
 
 Event = Union[
-    Loaded, Formed, Started, Beat, EpochEnd, Noted, Staged, Raised, Ready, Done,
+    Loaded, Formed, Preparing, Started, Beat, EpochEnd, Noted, Staged, Raised, Ready, Done,
     Joined, RoleStarted, RoleEnded, Examined, Stopped, Logs, Cleared,
     Listening, Placed, Ended, Restarting, Straggler,
 ]  # fmt: skip

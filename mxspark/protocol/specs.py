@@ -139,7 +139,7 @@ class GroupSpec:
 
 @dataclass(frozen=True)
 class Limits:
-    """Deadlines in seconds; see ``failure`` in ``conf/job.yaml``."""
+    """Deadlines in seconds; see ``failure`` in ``config/job.yaml``."""
 
     start_s: float
     hang_s: float

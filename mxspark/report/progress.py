@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 
-from mxspark.protocol.events import Beat, Done, EpochEnd, Reported, Restarting, RoleEnded
+from mxspark.protocol.events import Beat, Done, EpochEnd, Preparing, Reported, Restarting, RoleEnded
 from mxspark.system.stdio import protected
 
 #: How many characters of a phase have room beside the bar.
@@ -101,6 +101,8 @@ class Lines(Silent):
             self._line(epoch_words(event))
         elif isinstance(event, Beat) and time.monotonic() - self._last >= self._every_s:
             self._line(f"step {event.step} of {self._steps}  {event.doing}  {words(event.metrics)}")
+        elif isinstance(event, Preparing) and time.monotonic() - self._last >= self._every_s:
+            self._line(f"looking at ids: {event.done:,} of {event.total:,} rows of worker 0")
 
     def _line(self, text: str) -> None:
         self._last = time.monotonic()
@@ -147,6 +149,8 @@ class Bar:
             self._above(epoch_words(event))
         elif isinstance(event, Beat):
             self._bar.update(self._task, completed=event.step, description=f"{event.doing} {words(event.metrics)}")
+        elif isinstance(event, Preparing):
+            self._bar.update(self._task, description=f"looking at ids {event.done / event.total:.0%}")
         elif isinstance(event, Done):
             self._bar.update(self._task, completed=event.step, description="finishing")
 

@@ -173,6 +173,8 @@ def _explain(error: OSError, doing: str, path: str) -> MXSparkError:
         return denied(doing, path, _user(), detail)
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return no_room(doing, path, detail)
+    if error.errno == errno.ENAMETOOLONG:
+        return JobDirError(f"could not {doing} {path}: {detail}; set job.dir, or a shorter job.name")
     if doing == "rename" and error.errno in (errno.EINVAL, errno.ENOSYS):
         return JobDirError(
             f"could not rename {path}: this filesystem or C library cannot rename without overwriting "

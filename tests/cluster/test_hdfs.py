@@ -16,10 +16,12 @@ from pyspark.sql import SparkSession
 from storage_contract import Place, StorageContract
 
 from mxspark.errors import ClusterError, JobDirError
+from mxspark.job.record import Fresh
 from mxspark.jobdir.checkpoints import CheckpointStore
 from mxspark.jobdir.layout import JobDir, preflight
 from mxspark.jobdir.publish import publish_model, read_model
 from mxspark.spark.hadoop.storage import HadoopStorage
+from mxspark.spark.run import starting_over
 from mxspark.storage.base import join
 
 
@@ -126,6 +128,28 @@ def test_older_owner_cannot_publish(session: SparkSession, root: str, tmp_path: 
         CheckpointStore(old, 2).commit(stage(tmp_path, 20))
     assert [entry.name for entry in storage.list(new.checkpoints)] == ["s00000010-t000001"]
     assert [entry.name for entry in storage.list(join(root, "_tmp"))] == ["t000002"]
+
+
+def test_a_command_that_starts_over_on_hdfs_deletes_nothing_and_its_retry_goes_on(
+    session: SparkSession, root: str, tmp_path: Path
+) -> None:
+    storage = HadoopStorage(session)
+    old = JobDir.acquire(storage, root, RECORD, a_run())
+    CheckpointStore(old, 2).commit(stage(tmp_path, 10))
+    wished = Fresh("dag.task.run", {"rate": 0.1})
+    nobody: Any = None
+    assert starting_over.decide(nobody, storage, root, wished, RECORD).fresh
+    owned = JobDir.acquire(storage, root, RECORD, a_run(), fresh=wished)
+    assert owned.aside == f"{root}/_aside/t000002" and CheckpointStore(owned, 2).newest(tmp_path / "none") is None
+    again = JobDir.acquire(storage, owned.aside, RECORD, a_run())
+    found = CheckpointStore(again, 2).newest(tmp_path / "into")
+    assert found is not None and found.restore.step == 10
+    retry = starting_over.decide(nobody, HadoopStorage(session), root, wished, RECORD)
+    assert retry.fresh is None and retry.why.endswith("this one goes on from there")
+    other = starting_over.decide(nobody, storage, root, Fresh("dag.task.run", {"rate": 0.2}), RECORD)
+    assert other.fresh and "rate: 0.1 -> 0.2" in other.why
+    with pytest.raises(JobDirError, match="another run owns the job dir"):
+        CheckpointStore(old, 2).commit(stage(tmp_path, 20))
 
 
 def test_missing_rights_name_user_path_and_remedy(session: SparkSession, root: str) -> None:

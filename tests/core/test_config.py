@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +17,13 @@ from mxspark import result
 from mxspark.cli import train
 from mxspark.config import resolve
 from mxspark.config.job_config import _SECTIONS, JobConfig
-from mxspark.config.job_file import override, read_yaml
+from mxspark.config.job_file import merge, read_yaml
+from mxspark.config.overrides import Override, override
 from mxspark.errors import ConfigError
+from mxspark.job.record import Fresh
 from mxspark.job.spec import BestBy
 from mxspark.protocol.events import EpochEnd
-from mxspark.report import summary
+from mxspark.spark.run import outcome
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -76,8 +80,16 @@ def test_every_problem_at_once_with_key_value_and_remedy() -> None:
     [
         ({"training__batch_size": 1}, "training.batch_size: 1 rows cannot be divided over cluster.num_workers=2"),
         ({"cluster__servers_on_driver": 3}, "servers_on_driver: 3 is more than the 2 servers there are"),
-        ({"training__network": "lenet"}, r"training.network: expected a function or its dotted path .*found 'lenet'"),
-        ({"training__loss": 3}, "training.loss: expected a name, a mapping with a name, or a function; found 3"),
+        (
+            {"training__network": "lenet"},
+            r"training.network: is 'lenet'; give a function network\(\) that builds a gluon",
+        ),
+        ({"training__loss": 3}, r"training.loss: is 3; give a name, .*, or a function loss\(output, label\) that"),
+        (
+            {"training__loss": None},
+            r"training.loss: is None; give a name, .*, or a function loss\(output, label\) that",
+        ),
+        ({"training__metrics": "accuracy"}, r"metrics: expected a list .*, found 'accuracy'; put it into brackets"),
         ({"training__best_by": "auc"}, r"best_by is 'auc', but the metrics are \['loss', 'accuracy'\]; name one of"),
         ({"training__best_by": "acuracy"}, r"best_by is 'acuracy', but .*; did you mean accuracy\?"),
         ({"training__best_by": {"metrik": "loss"}}, r"best_by.metrik: is not a key; did you mean metric\?"),
@@ -99,6 +111,31 @@ def test_every_problem_at_once_with_key_value_and_remedy() -> None:
         ),
         ({"transport__mode": "udp"}, "transport.mode: input should be 'local' or 'tcp', found 'udp'"),
         ({"job__dir": ""}, "job.dir: string should have at least 1 character"),
+        *(
+            ({"job__dir": path}, rf"job.dir: '.*' has '{re.escape(part)}' in it, which nothing here replaces")
+            for path, part in [
+                ("~/runs", "~"),
+                ("~ann/runs", "~ann"),
+                ("$HOME/runs", "$HOME"),
+                ("/r/${USER}/x", "${USER}"),
+                ("hdfs:///runs/{{ ds }}", "{{ ds }}"),
+            ]
+        ),
+        *(
+            ({key: True}, f"{key.replace('__', '.')}: is true; give a number")
+            for key in (
+                "training__epochs",
+                "training__seed",
+                "training__batch_size",
+                "cluster__num_servers",
+                "failure__hang_s",
+                "failure__max_restarts",
+                "checkpoint__keep",
+                "data__block_rows",
+            )
+        ),
+        ({"data__validation": {"fraction": False}}, "data.validation.fraction: is false; give a number"),
+        ({"data__features": {"pixels": {"shape": [True, 64]}}}, "data.features.pixels.shape.0: is true; give a num"),
         ({"failure__hang_s": 0}, "failure.hang_s: input should be greater than 0"),
     ],
 )
@@ -205,8 +242,44 @@ def test_the_best_value_of_a_function_is_not_guessed() -> None:
     epochs = tuple(EpochEnd(n, n, 1, 1.0, {"loss": float(n), "mine": float(n)}, {}) for n in range(3))
     of_all = result.summarise(epochs, {"loss": "min"})
     assert of_all == {"training": {"last": {"loss": 2.0, "mine": 2.0}, "best": {"loss": 0.0}}}
-    lines = dict(summary.rows(result.Result("succeeded", "r", "", metrics=of_all)))
-    assert (lines["training loss"], lines["training mine"]) == ("2.0000  (best of this run 0.0000)", "2.0000")
+    lines = dict(result.rows(result.Result("succeeded", "r", "", metrics=of_all, history=epochs)))
+    assert (lines["training loss"], lines["training mine"]) == ("2.0000  (best of the last 3 epochs 0.0000)", "2.0000")
+    of_one = result.Result(
+        "succeeded", "r", "", metrics=result.summarise(epochs[2:], {"loss": "min"}), history=epochs[2:]
+    )
+    assert dict(result.rows(of_one))["training loss"] == "2.0000"
+
+
+def test_a_result_is_shown_as_one_block_and_says_what_no_checkpoint_has() -> None:
+    epochs = tuple(EpochEnd(n, 8 * n + 8, 1, 1.0, {"loss": 2.5 - n}, {}) for n in range(2))
+    reached = result.Result(
+        "interrupted", "r", "Ctrl-C", 2, 17, history=epochs, checkpoint="/job/checkpoints/s00000008-t000001"
+    )
+    assert repr(reached).splitlines() == [
+        "Result: interrupted: Ctrl-C",
+        "  epochs      2  (17 steps; the newest checkpoint is of step 8)",
+        "  checkpoint  /job/checkpoints/s00000008-t000001",
+    ]
+    assert dict(result.rows(replace(reached, checkpoint=None)))["epochs"] == "2  (17 steps; no checkpoint has them)"
+    for at_its_checkpoint in (replace(reached, steps=8), replace(reached, status="succeeded")):
+        assert dict(result.rows(at_its_checkpoint))["epochs"].endswith(" steps)")
+
+
+@pytest.mark.parametrize(
+    ("fresh", "checkpoint", "message"),
+    [
+        (None, "/c/s00000008-t000001", "Ctrl-C; the same command resumes at step 8"),
+        (None, None, "Ctrl-C; the same command resumes from the start: no checkpoint was made yet"),
+        (Fresh("mine"), "/c/s00000008-t000001", "Ctrl-C; the same command resumes at step 8"),
+        (Fresh(None), "/c/s00000008-t000001", "Ctrl-C; the same command without --fresh resumes at step 8"),
+    ],
+)
+def test_what_the_same_command_does_next_is_told_as_it_is(fresh: Any, checkpoint: Any, message: str) -> None:
+    reached = result.Result("interrupted", "r", "", 1, 9, checkpoint=checkpoint)
+    assert outcome.interrupted_message("Ctrl-C", reached, fresh) == message
+    failed = outcome.advised(replace(reached, remedy="start the same command again"), fresh)
+    starts_over = fresh is not None and fresh.command is None
+    assert ("Give it without --fresh (job.fresh) then" in failed.remedy) == starts_over
 
 
 def test_metrics_that_would_take_probabilities_for_scores_are_refused() -> None:
@@ -226,8 +299,8 @@ def test_metrics_that_would_take_probabilities_for_scores_are_refused() -> None:
 
 
 def test_an_epoch_without_a_value_is_never_the_best() -> None:
-    nan = float("nan")
-    epochs = tuple(EpochEnd(n, n, 1, 1.0, {"auc": value}, {}) for n, value in enumerate([nan, 0.7, 0.9, nan]))
+    nan, inf = float("nan"), float("inf")
+    epochs = tuple(EpochEnd(n, n, 1, 1.0, {"auc": value}, {}) for n, value in enumerate([nan, 0.7, inf, 0.9, nan]))
     for better, best in (("max", 0.9), ("min", 0.7)):
         assert result.summarise(epochs, {"auc": better})["training"]["best"] == {"auc": best}
     (none,) = result.summarise(epochs[:1], {"auc": "max"})["training"]["best"].values()
@@ -271,6 +344,78 @@ def test_bad_overrides_are_reported_with_all_other_problems() -> None:
     assert "on the command line" in caught.value.remedy
 
 
+@pytest.mark.parametrize(
+    ("sets", "lines"),
+    [
+        (["training.epoch=3"], [
+            "training.epoch: is not a key; did you mean epochs? (given by --set training.epoch=3)"]),
+        (["training.batch_size=4", "cluster.num_workers=8"], [
+            "training.batch_size: 4 rows cannot be divided over cluster.num_workers=8; it counts the rows of all "
+            "workers together, raise it (given by --set training.batch_size=4, --set cluster.num_workers=8)"]),
+        (["training.best_by=auc", "training.epochs=3"], [
+            "training: best_by is 'auc', but the metrics are ['loss', 'accuracy']; name one of them (given by --set "
+            "training.best_by=auc)"]),
+        (["training.loss={name: l2, weigth: 1}"], [
+            "training.loss: loss l2 has no option 'weigth': did you mean 'weight'? (given by --set training.loss={"
+            "name: l2, weigth: 1})"]),
+        (["training.epochs=3", "training.epochs=4"], [
+            "--set training.epochs=4: training.epochs is set by --set training.epochs=3 too; leave one of them"]),
+        (["job.name=a", "job={name: b c}"], [
+            "--set job={name: b c}: job.name is set by --set job.name=a too; leave one of them",
+            "job.name: string should match pattern '^[A-Za-z0-9][\\w.-]*$', found 'b c' (given by --set job.name=a, "
+            "--set job={name: b c})"]),
+        ([Override('job.id="a b"', "--job-id a b")], [
+            "job.id: string should match pattern '^[A-Za-z0-9][\\w.-]*$', found 'a b' (given by --job-id a b)"]),
+        (["job.fresh=false", Override("job.fresh=true", "--fresh")], [
+            "--fresh: job.fresh is set by --set job.fresh=false too; leave one of them"]),
+    ],
+)  # fmt: skip
+def test_a_mistake_on_the_command_line_is_not_the_files(sets: Any, lines: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        JobConfig.from_yaml(str(ROOT / "conf/digits.yaml"), sets)
+    count = f"{len(lines)} problem{'s' * (len(lines) > 1)} in the command line:"
+    assert str(caught.value).splitlines() == [count, *(f"  - {line}" for line in lines)]
+
+
+def test_mistakes_of_the_file_and_of_the_command_line_are_told_apart(tmp_path: Path) -> None:
+    path = tmp_path / "job.yaml"
+    path.write_text((ROOT / "conf/digits.yaml").read_text() + "failure: {hang_s: many}\n")
+    with pytest.raises(ConfigError) as caught:
+        JobConfig.from_yaml(str(path), ["training.epochs=banana"])
+    first, epochs, hang = str(caught.value).splitlines()
+    assert first == f"2 problems in {path} and the command line:"
+    assert epochs.endswith("found 'banana' (given by --set training.epochs=banana)") and hang.endswith("found 'many'")
+    with pytest.raises(ConfigError, match=rf"1 problem in {path}:"):
+        JobConfig.from_yaml(str(path), ["training.epochs=3"])
+
+
+def test_options_of_the_command_line_are_told_as_they_are_given() -> None:
+    given = argparse.Namespace(take_over=False, fresh=True, job_id="")
+    assert [one.said for one in train._flags(given)] == ["--fresh", "--job-id "]
+    with pytest.raises(ConfigError, match=r"job.id: string should match pattern .*, found '' \(given by --job-id \)"):
+        JobConfig.from_yaml(str(ROOT / "conf/digits.yaml"), train._flags(given))
+
+
+@pytest.mark.parametrize(
+    ("key", "short", "option", "full"),
+    [
+        ("data.features", ["a", "b"], {"a": {"dtype": "int32"}}, {"a": {"dtype": "int32"}, "b": {}}),
+        ("data.features", "a", {"a": {"dtype": "int32"}}, {"a": {"dtype": "int32"}}),
+        ("data.label", 7, {"y": {}}, {"7": {}, "y": {}}),
+        ("data.weight", "w", {"w": {"dtype": "float64"}}, {"w": {"dtype": "float64"}}),
+        ("training.optimizer", "sgd", {"momentum": 0.9}, {"name": "sgd", "momentum": 0.9}),
+        ("training.optimizer", "sgd", {"name": "adam"}, {"name": "adam"}),
+        ("training.best_by", "rmse", {"direction": "min"}, {"metric": "rmse", "direction": "min"}),
+        ("cluster.environment", None, {"A": "b"}, {"A": "b"}),
+    ],
+)
+def test_an_option_of_what_is_named_alone_takes_nothing_away(key: str, short: Any, option: Any, full: Any) -> None:
+    section, name = key.split(".")
+    assert merge({section: {name: short}}, {section: {name: option}}) == {section: {name: full}}
+    changed, none = override({section: {name: short}}, [f"{key}={yaml.safe_dump(option, default_flow_style=True)}"])
+    assert (changed, none) == ({section: {name: full}}, [])
+
+
 @pytest.mark.parametrize("file", ["none.yaml", "conf/digits.yaml"])
 def test_a_command_line_says_what_to_do_about_it(file: str) -> None:
     result, code = train._train(str(ROOT / file), ["foo"], None)
@@ -312,3 +457,28 @@ SHOWN_BY_EXAMPLE = {("job", "name"), ("job", "dir")}
 def test_the_documented_job_and_the_example_are_valid() -> None:
     for name in ("job.yaml", "digits.yaml"):
         assert JobConfig.from_yaml(str(ROOT / "conf" / name)).training.network.path == "spark_jobs.networks:lenet"
+
+
+def test_a_path_with_a_tilde_or_a_brace_elsewhere_is_a_path() -> None:
+    for path in ("runs/a~b", "runs/{a}", "runs/100$", "file:///x/~y"):
+        assert JobConfig.from_dict(digits(job__dir=path)).job_dir == path
+
+
+def test_a_key_that_says_the_default_is_no_other_job() -> None:
+    raw = {"data": {"features": ["x"], "label": "y"}, "training": {"network": "a:b", "loss": "l2"}}
+    said = {**raw, "data": {**raw["data"], "shuffle": "rows", "weight": None, "features": {"x": {"scale": 1.0}}}}
+    assert JobConfig.from_dict(raw).job_dir == JobConfig.from_dict(said).job_dir
+    said["data"]["shuffle"] = "none"
+    assert JobConfig.from_dict(raw).job_dir != JobConfig.from_dict(said).job_dir
+
+
+def test_a_label_among_the_columns_of_a_feature_is_told() -> None:
+    def told(**features: Any) -> list[str]:
+        raw = {"data": {"features": features, "label": "y"}, "training": {"network": "a:b", "loss": "l2"}}
+        return resolve.given_away(JobConfig.from_dict(raw))
+
+    (line,) = told(x={"columns": ["a", "y"]})
+    assert line.startswith(
+        "data.features.x has the label 'y' among its columns, so that the network is given the answer"
+    )
+    assert told(x={"columns": ["a", "b"]}, same={"columns": ["y"]}) == [], "an autoencoder says so"

@@ -116,6 +116,13 @@ def test_any_progress_of_any_worker_postpones_the_hang(event: events.Event) -> N
     assert "no progress since step 0" in cause.message and "0 at step 4, 1 at step 0" in cause.message
 
 
+def test_a_worker_that_gets_on_before_its_first_step_is_not_late() -> None:
+    made = attempt("formed")
+    made.record(("worker", 1), events.Preparing(10, 100), 9.0)
+    assert decide(made, 18.9) == RUNNING
+    assert cause_at(made, 19.1).kind == "start"
+
+
 def test_the_first_failure_is_the_cause_and_the_others_follow() -> None:
     made = attempt()
     made.record(("worker", 1), events.Raised("training", "KeyError", "'x'", "trace", 3), 4.0)

@@ -22,7 +22,8 @@ from mxspark.errors.kinds import KINDS, Kind
 from mxspark.errors.restart import IN_PLACE, STAGE, STOP, Failed, Next, Policy, decide
 from mxspark.protocol import codec, events
 from mxspark.report.summary import print_summary, rows
-from mxspark.result import FAILED, Result, cause_of
+from mxspark.result import FAILED, INTERRUPTED, SUCCEEDED, Result, cause_of, with_cause
+from mxspark.spark.run import lost
 from mxspark.spark.run.downtime import Downtime
 
 POLICY = Policy(max_restarts=3, backoff_s=2.0)
@@ -141,8 +142,13 @@ def test_a_last_attempt_has_no_next_step() -> None:
 def test_every_kind_has_a_remedy_of_its_own_and_the_summary_shows_it() -> None:
     remedies = [kind.remedy for kind in KINDS.values()]
     assert all(remedies) and len(set(remedies)) == len(KINDS)
-    result = Result(FAILED, "run", "sad").failed(CRASHED)
+    result = with_cause(Result(FAILED, "run", "sad"), CRASHED)
     assert ("next", KINDS["role"].remedy) in rows(result) and result.to_dict()["remedy"] == KINDS["role"].remedy
+
+
+def test_what_reads_as_a_question_of_a_result_is_one() -> None:
+    outcomes = [Result(status, "run", "so it is") for status in (SUCCEEDED, FAILED, INTERRUPTED)]
+    assert [result.failed for result in outcomes] == [False, True, False]
 
 
 def test_every_kind_has_its_row_in_the_documentation_and_no_row_is_without_a_kind() -> None:
@@ -218,3 +224,23 @@ def test_a_run_that_has_left_nothing_shows_no_id() -> None:
     print_summary(early, console)
     assert console.file.getvalue() == "failed: there is no such column\n"  # type: ignore[attr-defined]
     assert rows(replace(early, events="j/runs/r/events.jsonl"))[0] == ("run", early.run_id)
+
+
+@pytest.mark.parametrize(
+    ("reason", "told"),
+    [
+        ("Command exited with code 137", "executor 1 (Command exited with code 137)"),
+        (
+            "Container from a bad node: container_7_01_000002 on host: node1. Exit status: 137. Diagnostics: killed",
+            "executor 1 (Container from a bad node: container_7_01_000002 on host: node1. Exit status: 137. "
+            "Diagnostics: killed)",
+        ),
+    ],
+)
+def test_the_executor_that_took_an_agent_along_is_named(reason: str, told: str) -> None:
+    gone = Cause("agent", "agent", 1, "node1", 7, message="the process that started this agent is gone (it ended)")
+    said = f"ResultTask(0, 0) failed: ExecutorLostFailure (executor 1 exited caused by a task) Reason: {reason}.\nTrace"
+    error = lost.explained(gone.as_error(), said)
+    assert error.cause is not None and error.cause.message == f"Spark lost {told}: {gone.message}"
+    assert error.message.count(told) == 1 and error.message.endswith(gone.message)
+    assert lost.explained(gone.as_error(), "another end").cause == gone

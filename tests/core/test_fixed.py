@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import functools
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any, Callable
 
+import numpy as np
 import pytest
 from job_records import RECORD, a_run
 
@@ -130,6 +135,72 @@ def test_a_function_is_told_from_another_of_its_name() -> None:
     assert digest_of(one) == digest_of(other), "lines and blanks do not count"
 
 
+class Focal:
+    """A loss that keeps its settings to itself, as those of Gluon do."""
+
+    def __init__(self, alpha: float, weights: Any = (1, 2)) -> None:
+        self._alpha = alpha
+        self.weights = weights
+        self._seen: dict[str, int] = {}
+
+    def __call__(self, output: Any, label: Any) -> Any:
+        return output - label * self._alpha
+
+    def compute(self, output: Any, label: Any) -> Any:
+        return self(output, label)
+
+
+def test_what_an_object_or_an_array_holds_counts() -> None:
+    for one, same, others in (
+        (Focal(1), Focal(1), [Focal(2), Focal(1, [1, 3]), Focal(1, np.array([1, 2]))]),
+        (Focal(1).compute, Focal(1).compute, [Focal(2).compute, Focal(1).__call__]),
+        (scaled(np.array([1, 9])), scaled(np.array([1, 9])), [scaled(np.array([1, 8])), scaled(np.array([1.0, 9.0]))]),
+        (scaled(np.float32(1)), scaled(np.float32(1)), [scaled(np.float32(2))]),
+        (scaled(Focal(1)), scaled(Focal(1)), [scaled(Focal(2))]),
+    ):
+        assert digest_of(one) == digest_of(same)
+        assert digest_of(one) not in {digest_of(other) for other in others}
+    used = Focal(1)
+    used._seen["rows"] = 3
+    assert digest_of(used) == digest_of(Focal(1)), "what it keeps for itself changes as it is used"
+
+
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [
+        ("def focal(x): return x", "def focal(x): return -x"),
+        ("class focal:\n  def __new__(cls, x): return x", "class focal:\n  def __new__(cls, x): return -x"),
+        ("class Of:\n  rate = 1\n  def __call__(self, x): return x\nfocal = Of()",
+         "class Of:\n  rate = 2\n  def __call__(self, x): return x\nfocal = Of()"),
+    ],
+)  # fmt: skip
+def test_what_a_function_calls_in_its_own_module_counts(before: str, now: str) -> None:
+    def made(text: str) -> Any:
+        namespace: dict[str, Any] = {"__name__": "notebook"}
+        exec(f"{text}\ndef loss(output, label): return focal(output) - label + other(loss)", namespace)
+        return namespace["loss"]
+
+    assert digest_of(made(before)) == digest_of(made(before)) != digest_of(made(now))
+
+
+def test_a_digest_is_the_same_in_every_process(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "import numpy as np\nW = np.arange(3)\nNAMES = {'b', 'a'}\nclass Loss:\n"
+        "  def __init__(self): self._a, self.by = 1, {'x': [1], 'y': {2, 3}}\n"
+        "  def __call__(self, o, l): return helper(o) * W\ndef helper(o): return o if NAMES else loss\nloss = Loss()\n"
+    )
+    program = "from mine import loss; from mxspark.job.digest import digest_of; print(digest_of(loss))"
+    path = os.pathsep.join([str(tmp_path), str(Path(__file__).parents[2])])
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": path, "PYTHONHASHSEED": seed},
+            capture_output=True, text=True, check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }  # fmt: skip
+    assert len(found) == 1 and found != {"\n"}
+
+
 def test_a_global_of_a_function_inside_counts() -> None:
     namespaces: list[dict[str, Any]] = []
     for rate in ("{'lr': 1}", "{'lr': 2}"):
@@ -150,12 +221,16 @@ def test_a_loop_over_settings_without_a_job_dir_is_as_many_jobs() -> None:
         job(optimizer={"name": "sgd", "learning_rate": 0.01}).job_dir,
         job(loss=scaled(2)).job_dir,
         job(loss=scaled(3)).job_dir,
-        job(network=recursive()).job_dir,
+        job(network=functools.partial(recursive(), 3)).job_dir,
         job(seed=1).job_dir,
         job(batch_size=32).job_dir,
         job(loss={"name": "l2", "weight": 2.0}).job_dir,
+        job(loss=Focal(1)).job_dir,
+        job(loss=Focal(2)).job_dir,
+        job(loss=scaled(np.array([1, 9]))).job_dir,
+        job(loss=scaled(np.array([1, 8]))).job_dir,
     }
-    assert len(dirs) == 8 and all(path.startswith("runs/job-") for path in dirs)
+    assert len(dirs) == 12 and all(path.startswith("runs/job-") for path in dirs)
     assert job(epochs=9, exchange="kvstore").job_dir == job().job_dir, "the same job, gone on with"
     named = JobConfig.from_dict(
         {

@@ -22,7 +22,7 @@ from mxspark.jobdir.layout import JobDir
 from mxspark.jobdir.lease import Lease
 from mxspark.jobdir.publish import publish_model
 from mxspark.jobdir.publisher import Publisher, settle
-from mxspark.result import FAILED, Result
+from mxspark.result import FAILED, Result, with_cause
 from mxspark.storage.base import Storage, join
 from mxspark.storage.local import LocalStorage
 from mxspark.storage.memory import InMemoryStorage
@@ -128,7 +128,7 @@ def test_what_is_gone_is_not_listed(place: Place, tmp_path: Path) -> None:
     journal.write_text("{}\n")
     checkpoint = CheckpointStore(owned, 3).commit(stage(tmp_path / "staged", 10)).path
     publish_model(owned, stage(tmp_path / "staged", 10, kind="model"))
-    result = Result(FAILED, owned.run.run_id, "sad").failed(Cause("removed", "driver", 0, "h", 7, "gone"))
+    result = with_cause(Result(FAILED, owned.run.run_id, "sad"), Cause("removed", "driver", 0, "h", 7, "gone"))
     said: list[str] = []
 
     assert run_folder.path_if_there(owned.storage, checkpoint) == checkpoint

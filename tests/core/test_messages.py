@@ -21,17 +21,18 @@ WAY_OUT = re.compile(rf"(?:[;:.]|, or|\n)\s*(?:please )?(?:{'|'.join(VERBS)}|did
 # A mistake of ours is to be reported, which its kind says; what is no error of mxspark's own is made one on its way.
 NOT_FOR_USERS = ("InternalError",)
 EXCEPTIONS = {
-    "config/components.py: expected a function or its dotted path 'package.module:function', found {}": "it expects",
-    "config/components.py: expected a name, a mapping with a name, or a function; found {}": "it expects",
-    "config/sections.py: expected a list of metrics, found {}": "it expects",
     "config/base.py: {}": "dtypes.refusal, which names those there are; see test_dtypes.py",
     "config/components.py: {}": "lines of the catalog; see test_catalog.py",
     "mx/model/components.py: {}": "the same, asked again in the worker",
+    "mx/model/components.py: {}: {}": "signatures.problem, which says what to give",
+    "spark/run/given.py: on_event: {}": "the same",
     "mx/model/components.py: training.network {} returned {} where a gluon HybridBlock is needed: {}": "it follows",
     "mx/model/network.py: {}": "losses.against_output, label_shapes, class_weights, which say what to change",
     "jobdir/fixed_file.py: {}": "fixed.refusal, which names --fresh",
-    "mx/loop/gluon.py: {}": "the same",
-    "spark/run/same_network.py: {}": "the same",
+    "launch/environment.py: {}": "users.nameless, which says how to get a name",
+    "spark/session/session.py: {}": "the same",
+    "mx/loop/gluon.py: {}": "as fixed_file.py",
+    "spark/run/same_network.py: {}": "as fixed_file.py",
     "mx/loop/metrics.py: {}": "metric.cannot_weigh, which says what to use",
     "mx/model/row_axis.py: output {} of the network {}, {}, {}, and rows are what is padded, validated and counted, on "
     "the first axis: {}": "it follows",

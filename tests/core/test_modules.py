@@ -19,10 +19,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "nets/deep/resnet.py").touch()
     (tmp_path / "nets/__init__.py").touch()
     (tmp_path / "mynet.txt").touch()
-    # without the folders of tests, which pytest adds as it comes by: they hold a yarn.py
-    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if not entry.startswith(TESTS)])
-    monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.syspath_prepend(str(tmp_path / "none"))
+    # without the folders of tests, which pytest adds as it comes by: they hold a yarn.py. One list in place of another:
+    # syspath_prepend would put back what is in this one
+    others = [entry for entry in sys.path if not entry.startswith(TESTS)]
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "none"), str(tmp_path), *others])
     return tmp_path
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import os
 import re
 import runpy
 import shutil
@@ -82,9 +83,24 @@ def test_the_wheel_holds_the_whole_package(tmp_path: Path) -> None:
         metadata = wheel.read(f"{info}/METADATA").decode()
     files = {str(path.relative_to(tree)) for path in (tree / "mxspark").rglob("*") if path.is_file()}
     assert {name for name in names if not name.startswith(info)} == files
-    assert "mxspark/py.typed" in files
+    assert {"mxspark/py.typed", "mxspark/config/job.yaml"} <= files
     assert f"{info}/licenses/LICENSE" in names
     assert "Requires-Python: >=3.9,<3.13" in metadata.replace("<3.13,>=3.9", ">=3.9,<3.13")
+
+
+def test_what_is_installed_prints_the_keys_and_says_how_to_see_them(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "mxspark", tmp_path / "mxspark", ignore=shutil.ignore_patterns("__pycache__"))
+
+    def said(*arguments: str) -> str:
+        command = [sys.executable, "-m", "mxspark", *arguments]
+        environ = {**os.environ, "PYTHONPATH": str(tmp_path)}
+        done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=300)
+        return done.stdout + done.stderr
+
+    assert said("config") == (ROOT / "conf/job.yaml").read_text()
+    (tmp_path / "job.yaml").write_text("job: {name: a}")
+    lines = " ".join(said("train", "--config", "job.yaml").split())
+    assert "data: is missing; 'python -m mxspark config' shows what it holds" in lines
 
 
 def test_the_digits_are_those_of_scikit_learn() -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import re
+import sys
 
 import pytest
 from rich.console import Console
 
 from mxspark.errors.cause import Cause
-from mxspark.protocol.events import Beat, Done, EpochEnd, Event, Reported, Restarting, RoleEnded
-from mxspark.report.progress import Bar
+from mxspark.protocol.events import Beat, Done, EpochEnd, Event, Preparing, Reported, Restarting, RoleEnded
+from mxspark.report.progress import Bar, Lines
 
 KILLED = Cause("role", "worker", 1, "h", 7, "killed by SIGKILL", signal="SIGKILL")
 
@@ -57,6 +58,14 @@ def test_a_restart_takes_the_bar_back_and_is_told_above_it(screen: Screen) -> No
     screen.show(Beat(6, 0, 1, 1.0, 0.0))
     assert "training" in screen.now() and " 6/20" in screen.now()
     assert told in screen.above()
+
+
+def test_what_a_worker_does_before_its_first_step_is_shown(screen: Screen, capsys: pytest.CaptureFixture[str]) -> None:
+    screen.show(Preparing(25, 100))
+    assert "looking at ids 25%" in screen.now()
+    lines = Lines(0.0, sys.stderr)
+    lines.show(Reported("worker", 0, Preparing(2500, 10000)))
+    assert capsys.readouterr().err == "mxspark: looking at ids: 2,500 of 10,000 rows of worker 0\n"
 
 
 def test_the_last_work_of_a_worker_does_not_stay_to_the_end(screen: Screen) -> None:

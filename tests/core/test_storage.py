@@ -13,6 +13,7 @@ import pytest
 from storage_contract import Place, StorageContract
 
 from mxspark.errors import ClusterError, JobDirError
+from mxspark.jobdir.layout import preflight
 from mxspark.storage import open_storage
 from mxspark.storage.base import Storage, join
 from mxspark.storage.local import LocalStorage, border
@@ -189,3 +190,8 @@ def test_filesystem_without_exclusive_rename_is_named(tmp_path: Path, monkeypatc
     storage.make_folder(join(str(tmp_path), "draft"))
     with pytest.raises(JobDirError, match=r"RENAME_NOREPLACE: Invalid argument.*ext4 or xfs, or on hdfs://"):
         storage.rename(join(str(tmp_path), "draft"), join(str(tmp_path), "published"))
+
+
+def test_a_name_that_is_too_long_is_the_users_to_mend(tmp_path: Path) -> None:
+    with pytest.raises(JobDirError, match=r"could not make .*: File name too long; set job.dir, or a shorter job.name"):
+        preflight(LocalStorage(), str(tmp_path / ("a" + "日" * 99)))

@@ -7,6 +7,7 @@ import hashlib
 import io
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import threading
@@ -14,17 +15,26 @@ import zipfile
 from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 
 from mxspark.errors import ClusterError, InputError
 from mxspark.launch import environment as environments
-from mxspark.launch import installer
+from mxspark.launch import installer, packages, submit
 from mxspark.launch.environment import Environment, check_platform, with_pyspark
 from mxspark.launch.installer import Progress, Uv
 from mxspark.launch.java import java_home, major
-from mxspark.launch.settings import given_settings, num_workers, our_arguments, sort_arguments
+from mxspark.launch.settings import (
+    check_pythons,
+    given_settings,
+    num_workers,
+    our_arguments,
+    python_settings,
+    sort_arguments,
+)
+from mxspark.launch.spark_home import spark_home, without_spark
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -88,7 +98,8 @@ def test_a_local_run_gets_slots_for_all_workers_and_our_settings() -> None:
     command = sort_arguments(["a.py", "--set", "cluster.num_workers=6"])
     assert our_arguments(command, {}, ROOT, cores=4) == [
         "--properties-file", str(ROOT / "conf/spark-defaults.conf"), "--master", "local[6]",
-        "--conf", "spark.dynamicAllocation.enabled=false", "--conf", "spark.ui.showConsoleProgress=false",
+        "--conf", "spark.dynamicAllocation.enabled=false", "--conf", "spark.python.worker.killOnIdleTimeout=false",
+        "--conf", "spark.ui.showConsoleProgress=false",
     ]  # fmt: skip
     assert "local[8]" in our_arguments(command, {}, ROOT, cores=8)
 
@@ -107,6 +118,41 @@ def test_a_master_of_the_users_stays(given: str) -> None:
     assert "--master" not in our_arguments(sort_arguments([*given.split(), "a.py"]), {}, ROOT, cores=4)
 
 
+def test_a_python_of_the_clusters_is_replaced_and_one_of_the_command_line_refused() -> None:
+    drivers, executors, frames = (
+        "spark.pyspark.driver.python",
+        "spark.pyspark.python",
+        "spark.sql.execution.pyspark.python",
+    )
+    assert python_settings({executors: "/theirs"}, "/here", "./there") == {drivers: "/here", executors: "./there"}
+    assert python_settings({frames: "/theirs"}, "/here", "./there")[frames] == "./there"
+    for key in (drivers, executors, frames):
+        check_pythons(sort_arguments(["a.py", "--conf", f"{key}=/env/bin/python"]), "/env/bin/python")
+        with pytest.raises(InputError, match=rf"--conf {key}=/theirs: driver and workers run in the Python of /env"):
+            check_pythons(sort_arguments(["a.py", "--conf", f"{key}=/theirs"]), "/env/bin/python")
+
+
+def test_a_spark_of_another_series_that_an_environment_can_be_made_for_is_told_how(tmp_path: Path) -> None:
+    for name, release in (("theirs", "3.5.9"), ("ours", "4.3.0")):
+        (tmp_path / name / "jars").mkdir(parents=True)
+        (tmp_path / name / f"jars/spark-core_2.13-{release}.jar").touch()
+    with pytest.raises(
+        InputError, match=r"3\.5\.9, but our .* is 4\.3\.0.*unset SPARK_HOME, or set MXSPARK_PYSPARK=3\.5\.9"
+    ):
+        spark_home({"SPARK_HOME": str(tmp_path / "theirs")}, tmp_path / "ours")
+    assert spark_home({"SPARK_HOME": str(tmp_path / "ours")}, tmp_path / "ours") == tmp_path / "ours"
+    assert spark_home({}, tmp_path / "ours") == tmp_path / "ours"
+
+
+def test_a_python_path_is_cleared_of_a_spark(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "python/pyspark").mkdir(parents=True)
+    (tmp_path / "python/pyspark/__init__.py").touch()
+    mine = f"{tmp_path}{os.pathsep}relative"
+    theirs = [f"{tmp_path}/python", f"{tmp_path}/lib/py4j-0.10.9.7-src.zip", f"{tmp_path}/lib/pyspark.zip"]
+    assert without_spark(os.pathsep.join([*theirs, mine])) == mine
+    assert capsys.readouterr().err.count("in PYTHONPATH is part of a Spark: not used") == 3
+
+
 def test_defaults_with_a_comment_in_latin_1_are_read(tmp_path: Path) -> None:
     (tmp_path / "my.conf").write_bytes(b"# f\xfcr uns\nspark.master yarn\n")
     command = sort_arguments(["--properties-file", str(tmp_path / "my.conf"), "a.py"])
@@ -119,7 +165,7 @@ def test_a_spark_of_the_users_keeps_its_own_defaults(tmp_path: Path) -> None:
     environ = {"SPARK_HOME": str(tmp_path)}
     command = sort_arguments(["a.py", "--conf", "spark.dynamicAllocation.enabled=true"])
     locale = [f"spark.{whose}.LC_ALL=C.UTF-8" for whose in ("executorEnv", "yarn.appMasterEnv")]
-    ours = [*locale, "spark.ui.showConsoleProgress=false"]
+    ours = [*locale, "spark.python.worker.killOnIdleTimeout=false", "spark.ui.showConsoleProgress=false"]
     assert our_arguments(command, environ, ROOT, 4) == [word for text in ours for word in ("--conf", text)]
     assert given_settings(command, environ) == {
         "spark.master": "yarn",
@@ -222,9 +268,14 @@ class Index(SimpleHTTPRequestHandler):
 
 FAKE_UV = """#!/bin/bash
 echo "uv $*" >> "$UV_DIARY"
+echo "$UV_CACHE_DIR" > "$UV_DIARY.cache"
 case "$1" in
   venv) for last; do :; done; mkdir -p "$last/lib/python3/site-packages" ;;
-  pip) echo "Resolved 3 packages" >&2; [ ! -e "$UV_DIARY.fail" ] || { echo "no such package" >&2; exit 1; } ;;
+  pip) if [ "$2" = compile ]; then
+         [ -e "$UV_DIARY.resolved" ] || { echo "error: No solution found" >&2; exit 1; }
+         while [ "$1" != --output-file ]; do shift; done; cp "$UV_DIARY.resolved" "$2"
+       fi
+       echo "Resolved 3 packages" >&2; [ ! -e "$UV_DIARY.fail" ] || { echo "no such package" >&2; exit 1; } ;;
 esac
 """
 
@@ -274,6 +325,59 @@ def test_an_environment_is_made_once(checkout: Path, capsys: pytest.CaptureFixtu
     assert "fetching uv 1.2.3" in said
     assert "Resolved 3 packages" in said
     assert "ready" in said
+
+
+def test_an_installer_whose_user_has_no_home_keeps_its_cache_in_the_checkout(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in ("XDG_CACHE_HOME", "UV_CACHE_DIR"):
+        monkeypatch.delenv(variable, raising=False)
+    environment = Environment.wanted(checkout, {})
+    for home, expected in (("/proc/1/nowhere", environment.store / "uv-cache"), (checkout, None)):
+        monkeypatch.setenv("HOME", str(home))
+        shutil.rmtree(environment.path, ignore_errors=True)
+        environment.make()
+        kept = (checkout.parent / "diary.cache").read_text().strip()
+        assert kept == str(expected or "")
+
+
+def test_packages_of_the_users_come_beside_those_that_are_there_and_never_in_their_place(
+    checkout: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    environment = Environment.wanted(checkout, {"MXSPARK_ENVIRONMENT": sys.prefix})
+    wanted = checkout.parent / "mine.txt"
+    wanted.write_text("mine\n")
+    resolved = checkout.parent / "diary.resolved"
+    resolved.write_text(f"mine==1.0\nnumpy=={metadata.version('numpy')}\n")
+    first = packages.folder(environment, str(wanted), Progress("test"))
+    assert packages.folder(environment, str(wanted), Progress("test")) == first
+    compiled, installed = (checkout.parent / "diary").read_text().splitlines()
+    assert "pip compile" in compiled and "--constraints" in compiled and "--no-deps" in installed
+    assert f"numpy=={metadata.version('numpy')}" in (first / "constraints.txt").read_text().splitlines()
+    assert (first / "missing.txt").read_text() == "mine==1.0"
+    found = packages.variables(first, {"PATH": "/bin", "PYTHONPATH": ""})
+    assert found == {"PYTHONPATH": str(first), "PATH": f"{first}/bin{os.pathsep}/bin"}
+    wanted.write_text("mine\nnumpy>=2\n")
+    resolved.unlink()
+    with pytest.raises(InputError, match=r"mine.txt does not go with the packages of .*change what is named here"):
+        packages.folder(environment, str(wanted), Progress("test"))
+    with pytest.raises(InputError, match=r"--requirements /none: No such file or directory; name a file"):
+        packages.folder(environment, "/none", Progress("test"))
+
+
+@pytest.mark.parametrize(
+    ("given", "switch", "command"),
+    [
+        ("--exec", "--exec", "python"),
+        ("--exec-dev ruff check", "--exec-dev", "ruff check"),
+        ("--requirements r.txt --exec jupyter lab", "--exec", "python -m mxspark.launch.packages r.txt jupyter lab"),
+        ("--requirements=r.txt --exec", "--exec", "python -m mxspark.launch.packages r.txt python"),
+        ("a.py --requirements r.txt", "", "python -m mxspark.launch a.py --requirements r.txt"),
+        ("--requirements r.txt a.py --exec", "", "python -m mxspark.launch --requirements r.txt a.py --exec"),
+    ],
+)
+def test_packages_are_for_a_command_too(given: str, switch: str, command: str) -> None:
+    assert submit._command(given.split()) == (switch, command.split())
 
 
 def test_an_environment_that_failed_does_not_count(checkout: Path) -> None:

@@ -36,7 +36,7 @@ def spooled(folder: Path, weights: Any, weight: Any = "w") -> SpoolReady:
     folder.mkdir(parents=True)
     features, labels = job(weight).spooled()
     writer = PartitionWriter(folder, features, labels)
-    for batch in ElementReader(features, labels).read(([1.0, 2.0], 0.5, w) for w in weights):
+    for batch in ElementReader(features, labels).read(([1.0, 2.0], 0.5 * n, w) for n, w in enumerate(weights)):
         writer.add(batch.cells, batch.rows, batch.bad)
     files, problems = writer.finish()
     return SpoolReady("here", 0, str(folder), len(weights), files, problems)
@@ -103,15 +103,39 @@ def test_a_column_that_is_no_number_a_row_is_refused_before_rows_are_read() -> N
         ([1, "2"], "w", r"column w: 1 row is not usable .*row 1: str"),
         ([1, 0.5], {"w": {"dtype": "int32"}}, r"column w: 1 row is no valid weight .*row 1: not a whole number"),
         ([1, -1], {"w": {"dtype": "int32"}}, r"column w: 1 row is no valid weight .*row 1: negative"),
+        ([1, 1e-50], "w", r"column w: 1 row is no valid weight .*above 0 and too small for float32\).*multiply all"),
+        ([2**24 + 1, 1], "w", r"column w: 1 row has whole numbers \(from 1 to 16,777,216\) that float32 rounds to other"
+                              r"s: set data.weight.w.dtype: int32, or data.weight.w.dtype: float32 where that does no"),
         ([0, 0.0], "w", "column w: the weight of every row is 0, so that none counts; correct data.weight"),
     ],
-)
+)  # fmt: skip
 def test_rows_whose_weight_cannot_be_meant_are_counted(tmp_path: Path, weights: Any, weight: Any, message: str) -> None:
     ready = [spooled(tmp_path / "p", weights, weight)]
     with pytest.raises(AssertionError, match=message):
         raise AssertionError("\n".join(meaning.problems(job(weight), ready, None)))
     (line,) = meaning.problems(job(weight), [spooled(tmp_path / "good", [1, 2], weight)], ready)
     assert line.startswith("validation data: column w: ")
+
+
+def test_the_advice_for_weights_that_are_rounded_or_too_small_works(tmp_path: Path) -> None:
+    large, small = [2**24 + 1, 1], [1e-50, 3e-50]
+    as_whole: Any = {"w": {"dtype": "int32"}}
+    as_declared: Any = {"w": {"dtype": "float32"}}
+    for number, (weights, weight, found) in enumerate(
+        [
+            (large, as_whole, []),
+            (
+                large,
+                as_declared,
+                ["as data.weight.w.dtype says; set data.weight.w.dtype: int32 where each number counts"],
+            ),
+            ([w * 1e50 for w in small], "w", []),
+        ]
+    ):
+        ready = [spooled(tmp_path / str(number), weights, weight)]
+        assert meaning.problems(job(weight), ready, None) == []
+        warned = meaning.warnings(job(weight), ready, None)
+        assert len(warned) == len(found) and all(line.endswith(end) for line, end in zip(warned, found)), warned
 
 
 def test_weights_are_spooled_as_they_are(tmp_path: Path) -> None:
@@ -184,6 +208,7 @@ def test_classes_of_a_loss_may_be_weighed(loss: Any, weights: Any) -> None:
             "training.class_weights: is 'balanced'; give a mapping from class to weight",
         ),
         ("softmax_cross_entropy", {}, "training.class_weights: names no class"),
+        ("softmax_cross_entropy", {"1": 1, "01": 9}, "training.class_weights: names class 1 twice; remove one of them"),
         ("softmax_cross_entropy", {"cat": 1}, "training.class_weights"),
     ],
 )

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mxspark.config.job_config import JobConfig
-from mxspark.config.job_file import override
+from mxspark.config.overrides import override
 from mxspark.config.yaml12 import NotAJobFile, load, plain, written
 from mxspark.errors import ConfigError
 from mxspark.launch.settings import num_workers
@@ -211,6 +211,15 @@ def test_numbers_are_numbers_in_a_file_and_in_set(tmp_path: Path) -> None:
 def test_a_section_twice_is_refused_with_both_lines(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"training: is there twice, on line 2 and on line 3; remove one of them"):
         job(BASE + 'training: {network: "a:b", loss: l1}\n', tmp_path=tmp_path)
+    with pytest.raises(ConfigError) as caught:
+        job(BASE + "training: {epochs: 0, sead: 1}\nreport: {every_s: !s 5}\nchekpoint: {}", tmp_path=tmp_path)
+    assert [line[4:].partition("; ")[0] for line in str(caught.value).splitlines()[1:]] == [
+        "training: is there twice, on line 2 and on line 3",
+        "report.every_s: the tag !s on line 4 is not read",
+        "chekpoint: is not a section",
+        "training.epochs: input should be greater than 0, found 0",
+        "training.sead: is not a key",
+    ], "with all other problems, and none of what stands in the first of two sections alone"
     _, problems = override({}, ["data.features={a: {}, a: {}}"])
     assert problems and "a: is there twice" in problems[0]
 

@@ -173,12 +173,11 @@ def _sides(draw: Any, rng: Any) -> tuple[Label, Any]:
     signed = loss["name"].endswith("hinge") or loss == {"name": "logistic"}
     kind = draw(st.sampled_from(["int", "float", "double", "smallint"] + ([] if signed else ["boolean"])))
     cast = {"boolean": bool, "float": float, "double": float}.get(kind, int)
-    metrics = () if signed else ("binary_accuracy",)
 
     def values(n: int) -> list[Any]:
         return [cast(2 * value - 1 if signed else value) for value in rng.integers(0, 2, n)]
 
-    return Label(loss, kind, 1, metrics), values
+    return Label(loss, kind, 1, ("binary_accuracy",)), values
 
 
 def _numbers(rng: Any, kind: str, n: int, width: int = 1) -> list[Any]:

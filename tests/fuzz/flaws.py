@@ -279,9 +279,9 @@ def a_second_label(draw: Any, case: Case) -> Case:
 
 @flaw(lambda case: "hinge" in loss_of(case)["name"], "sides")
 def a_metric_of_other_labels(draw: Any, case: Case) -> Case:
-    case.job["training"]["metrics"] = ["binary_accuracy"]
+    case.job["training"]["metrics"] = ["accuracy"]
     case.rows["y"][0] = -1.0 if is_float(case, "y") else -1  # with 1 alone it could be meant
-    return replace(case, names=("binary_accuracy",))
+    return replace(case, names=("accuracy",))
 
 
 @flaw(lambda case: case.outputs == 1 and is_float(case, "y"), "regression")

@@ -216,7 +216,7 @@ def _of_row(metric: dict[str, Any], output: Any, label: Any) -> float:
         difference = output - np.reshape(label, output.shape)
         return float(np.mean(np.abs(difference) if name == "mae" else difference**2))
     if name == "binary_accuracy":
-        return float((output[0] > 0) == label)
+        return float((output[0] > 0) == (label > 0))  # 0 and 1, or the -1 and 1 of a hinge
     if name == "accuracy":
         return float(np.argmax(output) == label)
     if name == "top_k_accuracy":

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import mxnet as mx
 import pytest
+from mxnet import gluon
 
 from mxspark.errors import ClusterError, DataError, InternalError, TrainingCodeError
 from mxspark.errors.kinds import KINDS
 from mxspark.mx.exchange.peers import PeerGone
-from mxspark.mx.runtime.attribution import Blamed, raised
+from mxspark.mx.model import export
+from mxspark.mx.runtime.attribution import Blamed, raised, whole
+from mxspark.mx.state.optimizer import PlainSGD
 
 
 @pytest.mark.parametrize(
@@ -27,3 +32,50 @@ from mxspark.mx.runtime.attribution import Blamed, raised
 def test_whose_failure_it_is_says_whether_it_may_heal(error: BaseException, kind: str, heals: bool) -> None:
     said = raised(error, 3)
     assert (said.who, KINDS[said.who].heals, said.step) == (kind, heals, 3)
+
+
+class Broken(gluon.HybridBlock):  # type: ignore[misc]
+    """Cannot be traced, and has MXNet's frames above the user's."""
+
+    def hybrid_forward(self, F: Any, x: Any) -> Any:
+        """Ask for what a symbol has not."""
+        return x.reshape((x.shape[0], -1))
+
+
+def test_a_refusal_of_ours_has_our_words_and_no_frames() -> None:
+    told = raised(TrainingCodeError("the loss has no number a row; return one"), None)
+    assert (told.type, told.message, told.traceback) == ("", "the loss has no number a row; return one", "")
+
+
+def test_a_refusal_because_the_users_code_raised_shows_their_frames_alone() -> None:
+    with pytest.raises(TrainingCodeError) as caught:
+        export.trace(Broken(), 1)
+    told = raised(caught.value, None)
+    assert told.message.startswith("the network cannot be exported") and not told.type
+    lines = told.traceback.splitlines()
+    assert [line for line in lines if line.startswith("  File")] == [line for line in lines if __file__ in line]
+    assert "in hybrid_forward" in told.traceback and lines[-1].startswith("AttributeError")
+    assert "block.py" in whole(caught.value), "the log has them all"
+
+
+def test_code_of_the_users_that_ours_and_mxnet_call_is_shown_without_them() -> None:
+    def schedule(step: int) -> float:
+        raise KeyError("x")
+
+    with pytest.raises(KeyError) as caught:
+        PlainSGD(lr_scheduler=schedule).update(0, *[mx.nd.ones((2,))] * 2, None)
+    told = raised(Blamed("training", caught.value), 3)
+    assert told.type == "KeyError" and "raise KeyError" in told.traceback
+    assert "optimizer.py" in whole(caught.value) and "optimizer.py" not in told.traceback
+
+
+def test_a_mistake_of_ours_has_all_frames() -> None:
+    with pytest.raises(InternalError) as caught:
+        raise InternalError("a promise did not hold; please report it")
+    told = raised(caught.value, None)
+    assert told.type.endswith("InternalError") and "Traceback" in told.traceback
+
+
+def test_words_of_mxnet_come_without_their_place_in_its_source() -> None:
+    text = "Error in operator fc: [06:15:00] ../src/io/../operator/elemwise.h:134: Check failed: expected float64"
+    assert raised(mx.base.MXNetError(text), None).message == "Error in operator fc: Check failed: expected float64"

@@ -151,6 +151,24 @@ def test_every_initializer_fills_a_weight(name: str) -> None:
     assert np.isfinite(values).all() and (values.std() > 0) == (name not in ("zeros", "ones", "constant"))
 
 
+@pytest.mark.parametrize("name", ["xavier", "msra_prelu", "orthogonal"])
+def test_a_vector_is_filled_as_gluon_fills_it_by_default(name: str) -> None:
+    drawn = []
+    for init in ([], [components.build_initializer(Component(name))]):
+        mx.random.seed(3)
+        vector = gluon.Parameter("alpha", shape=(3,))
+        vector.initialize(*init)
+        drawn.append(vector.data().asnumpy())
+    np.testing.assert_array_equal(*drawn)
+
+
+def test_an_initializer_as_the_object_it_is() -> None:
+    made = components.build_initializer(Component("mine", function=Function.ship(mx.init.Constant(3.0))))
+    weight = gluon.Parameter("weight", shape=(2, 2))
+    weight.initialize(made)
+    np.testing.assert_array_equal(weight.data().asnumpy(), np.full((2, 2), 3.0))
+
+
 def test_the_default_initializer_is_gluons() -> None:
     drawn = []
     for init in ([], [components.build_initializer(Component("default"))]):
@@ -183,6 +201,41 @@ def test_a_schedule_of_the_user_may_ask_for_the_base_rate() -> None:
 
 
 @pytest.mark.parametrize(
+    "given", [lambda step: 0.8 / step, mx.lr_scheduler.FactorScheduler(1, factor=0.5, base_lr=0.8)]
+)
+def test_a_schedule_of_the_user_may_be_the_schedule_itself(given: Any) -> None:
+    schedule = components.build_schedule(Component("mine", function=Function.ship(given)), 0.8)
+    assert schedule is not None and [schedule(n) for n in (1, 2)] == [0.8, 0.4]
+
+
+def test_a_schedule_that_starts_from_another_rate_is_refused() -> None:
+    component = Component("mine", function=Function.ship(mx.lr_scheduler.FactorScheduler(10)))
+    with pytest.raises(InputError, match=r"FactorScheduler that starts from base_lr 0\.01, .*learning_rate 0\.8: make"):
+        components.build_schedule(component, 0.8)
+
+
+def with_classes(count: int) -> Any:
+    return lambda build: lambda classes, depth: build
+
+
+@with_classes(10)
+def decorated() -> None:
+    """What it takes is known when it has been imported."""
+
+
+def test_what_cannot_be_called_is_named_with_its_key() -> None:
+    function = Function("nets:decorated", path="test_components:decorated")
+    with pytest.raises(
+        InputError, match=r"^training.loss: nets:decorated takes \(classes\); give a function loss\(output"
+    ):
+        components.load("loss", Function("nets:decorated", pickle=Function.ship(lambda classes: None).pickle))
+    with pytest.raises(
+        InputError, match=r"^training.network: nets:decorated takes \(classes, depth\); give a function"
+    ):
+        components.load("network", function)
+
+
+@pytest.mark.parametrize(
     ("build", "says"),
     [
         (lambda c: components.build_loss(c), "training.loss .* returned builtins.int: return a gluon loss"),
@@ -198,3 +251,14 @@ def test_what_a_function_returned_is_named(build: Any, says: str) -> None:
 def test_a_name_the_driver_would_refuse_is_refused() -> None:
     with pytest.raises(InputError, match="did you mean 'l2'"):
         components.build_loss(Component("L2Loss"))
+
+
+def test_a_loss_of_gluon_is_told_from_another_by_its_options() -> None:
+    made = [
+        Function.ship(gluon.loss.HuberLoss(rho=rho, weight=weight)) for rho, weight in ((1, 1.0), (3, 1.0), (1, 2.0))
+    ]
+    assert len({function.digest for function in made}) == 3
+    assert Function.ship(gluon.loss.HuberLoss(rho=3, weight=1.0)).digest == made[1].digest, "whatever its name is"
+    values = [mx.nd.array([1, last]) for last in (2, 2, 3)]
+    arrays = [Function.ship(lambda output, label, by=value: output * by) for value in values]
+    assert [function.digest == arrays[0].digest for function in arrays] == [True, True, False]

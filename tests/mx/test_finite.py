@@ -83,6 +83,12 @@ def hiding():
     return Hiding()
 
 
+def one_layer():
+    net = nn.HybridSequential()
+    net.add(nn.Dense(10))
+    return net
+
+
 def constant_mask():
     """A mask of minus infinity is no parameter that has diverged."""
 
@@ -166,7 +172,7 @@ def test_the_loss_of_validation_counts_too(tmp_path, value):
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_metric_that_is_not_finite_for_a_row_is_no_success(tmp_path, value, fraction):
     def half(labels, outputs):
-        return np.where(labels == labels[0], value, 1.0)
+        return np.where(labels > 4, value, 1.0)
 
     agent, message = train(tmp_path, metrics=[own("half", half)], fraction=fraction)
     assert message.startswith("metric half of the training rows after step "), message
@@ -188,6 +194,21 @@ def test_a_metric_that_counts_no_row_has_no_value_and_that_is_said_once(tmp_path
         "metric none has no value for the training rows: it counted none of them",
         "metric none has no value for the validation rows: it counted none of them",
     ]
+
+
+def test_a_metric_that_overflows_is_infinite_and_training_goes_on(tmp_path):
+    """The loss is finite, and its exponential is not."""
+    arrays = digits(ROWS)
+    arrays["pixels"] *= 1e5
+    agent, message = train(
+        tmp_path, metrics=["perplexity"], fraction=0.25, arrays=arrays, network=one_layer, best_by="perplexity",
+        optimizer=Component("sgd", {"learning_rate": 1e-9}),
+    )  # fmt: skip
+    assert message is None and not [staged for staged in agent.of(events.Staged) if staged.kind == "best"]
+    (first, *_) = agent.of(events.EpochEnd)
+    assert np.isfinite(first.training["loss"]) and first.training["perplexity"] == float("inf")
+    why = "it is beyond the largest number there is"
+    assert f"metric perplexity has no value for the validation rows: {why}" in [n.text for n in agent.of(events.Noted)]
 
 
 def test_constants_may_be_infinite(tmp_path):

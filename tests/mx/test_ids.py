@@ -137,6 +137,27 @@ def test_fractions_are_refused_also_where_a_cast_would_cut_them(tmp_path):
     assert not refused(tmp_path / "floor", floor, halves)
 
 
+def test_a_cast_is_seen_behind_whatever_follows_it(tmp_path):
+    halves, many = {"x": np.linspace(0, 9, ROWS)}, {"x": ids(3000)}
+    for kind in ("int32", "int64", "float64"):
+        beside = looks_up(
+            lambda F, net, x, y: F.flatten(net.table(F.stack(F.cast(x, "float32"), y, axis=1))), table(10), inputs=2
+        )
+        dtypes = {"x": kind}
+        assert not refused(tmp_path / kind, beside, {"x": ids(9), "z": ids(9)}, dtypes=dtypes)
+        assert "from 0 to 10" in refused(tmp_path / f"{kind} 10", beside, {"x": ids(10), "z": ids(9)}, dtypes=dtypes)
+    added = looks_up(lambda F, net, x: net.table(F.cast(x, "int32") + 1), table(20))
+    message = refused(tmp_path / "added", added, halves)
+    assert "are from 1 to 10, not all of them whole, but " in message
+    assert message.endswith(": mend the ids, or take F.floor(ids) where that is meant")
+    narrow = looks_up(lambda F, net, x: net.table(F.cast(F.cast(x, "float16"), "int32")), table(3001))
+    message = refused(tmp_path / "narrow", narrow, many)
+    assert "are from 0 to 3,000, others than before a cast, but " in message
+    assert message.endswith("or cast to int32, or to int64, in place of a type that does not hold them")
+    wide = looks_up(lambda F, net, x: net.table(F.cast(x, "int32")), table(3001))
+    assert not refused(tmp_path / "wide", wide, many)
+
+
 TWO = np.stack([ids(9), ids(99)], 1)
 
 
@@ -235,19 +256,81 @@ def last_of(operator, axis=1):
     return looks_up(body, inputs=2)
 
 
+# the steps of SequenceReverse are always the first axis
+REVERSED = looks_up(
+    lambda F, net, x, lengths: F.flatten(
+        F.swapaxes(F.SequenceReverse(F.swapaxes(x, 0, 1), lengths, use_sequence_length=True), 0, 1)
+    ),
+    inputs=2,
+)
+ATTENDING = looks_up(
+    lambda F, net, x, lengths: F.softmax(F.sum(x, axis=2), F.cast(lengths, "int32"), axis=1, use_length=True), inputs=2
+)
+
+
 def test_lengths_of_sequences(tmp_path):
     words = np.ones((ROWS, 5, 2), np.float32)
-    for operator, first, last, is_refused in (
-        ("SequenceLast", 1, 5, False),
-        ("SequenceLast", 0, 5, True),
-        ("SequenceLast", 1, 6, True),
-        ("SequenceMask", 0, 8, False),
-        ("SequenceMask", -1, 5, True),
+    for operator, network, first, last, is_refused in (
+        ("SequenceLast", last_of("SequenceLast"), 1, 5, False),
+        ("SequenceLast", last_of("SequenceLast"), 0, 5, True),
+        ("SequenceLast", last_of("SequenceLast"), 1, 6, True),
+        ("SequenceMask", last_of("SequenceMask"), 0, 8, False),
+        ("SequenceMask", last_of("SequenceMask"), -1, 5, True),
+        ("SequenceReverse", REVERSED, 0, 5, False),
+        ("SequenceReverse", REVERSED, 0, 6, True),
+        ("SequenceReverse", REVERSED, -1, 5, True),
+        ("softmax", ATTENDING, 0, 5, False),
+        ("softmax", ATTENDING, 0, 6, True),
     ):
         columns = {"words": words, "length": ids(last, first)}
-        message = refused(tmp_path / f"{operator}{first}{last}", last_of(operator), columns)
+        message = refused(tmp_path / f"{operator}{first}{last}", network, columns)
         assert bool(message) == is_refused, (operator, first, last, message)
-        assert not is_refused or f"lengths from 'length' are from {first} to {last}" in message
+        assert not is_refused or f"lengths from 'length' are from {first} to {last}, but {operator} " in message
+
+
+@pytest.mark.parametrize(
+    ("operator", "length", "reaches"),
+    [
+        ("SequenceLast", 1, ""),
+        ("SequenceLast", 3, ""),
+        ("SequenceLast", 0, "reads"),
+        ("SequenceLast", 4, "reads"),
+        ("SequenceReverse", 0, ""),
+        ("SequenceReverse", 3, ""),
+        ("SequenceReverse", 4, "writes"),
+        ("SequenceReverse", -1, "reads, writes"),
+        ("SequenceMask", 0, ""),
+        ("SequenceMask", 4, ""),
+        ("SequenceMask", -1, "writes"),
+    ],
+)
+def test_lengths_that_are_refused_reach_into_memory_of_others(operator, length, reaches):
+    """Three steps of two rows, in the middle of larger arrays whose rest tells."""
+    source, target = mx.nd.full((9, 2), 7.0), mx.nd.full((9, 2), 8.0)
+    source[3:6] = 1.0
+    out = target[3] if operator == "SequenceLast" else target[3:6]
+    getattr(mx.nd, operator)(source[3:6], mx.nd.array([length, 2]), use_sequence_length=True, out=out)
+    made = target.asnumpy()
+    around = np.concatenate([made[:3], made[4 if operator == "SequenceLast" else 6 :]])
+    assert {"reads": (made == 7).any(), "writes": (around != 8).any()} == {
+        each: each in reaches for each in ("reads", "writes")
+    }
+
+
+def test_the_way_back_through_the_last_of_a_sequence_writes_where_it_has_read():
+    steps, gradients = mx.nd.ones((9, 2)), mx.nd.zeros((9, 2))
+    inner = steps[3:6]
+    mx.autograd.mark_variables([inner], [gradients[3:6]])
+    with mx.autograd.record():
+        last = mx.nd.SequenceLast(inner, mx.nd.array([4, 2]), use_sequence_length=True)
+    last.backward()
+    assert np.argwhere(gradients.asnumpy()).tolist() == [[4, 1], [6, 0]]
+
+
+def test_a_softmax_over_more_than_there_is_adds_up_to_something_else():
+    source, target = mx.nd.ones((4, 3)), mx.nd.full((4, 3), 8.0)
+    mx.nd.softmax(source[:2], mx.nd.array([3, 4], dtype="int32"), axis=1, use_length=True, out=target[:2])
+    assert target.sum(axis=1).asnumpy() == pytest.approx([1, 0.75, 16.25, 24])
 
 
 def test_validation_rows_are_looked_at_too(tmp_path):
@@ -255,20 +338,98 @@ def test_validation_rows_are_looked_at_too(tmp_path):
     assert "ids from 'x' are from 3 to 10" in message
 
 
-def test_labels_of_a_loss_of_ones_own_are_held_against_its_scores(tmp_path):
-    network = looks_up(lambda F, net, x: net.scores(F.expand_dims(x, 1)), lambda: {"scores": nn.Dense(3)})
+def three_classes():
+    net = nn.HybridSequential()
+    net.add(nn.Dense(3))
+    return net
 
+
+def of_class(output, label):
+    return -mx.nd.pick(mx.nd.log_softmax(output), label)
+
+
+def of_class_as_int(output, label):
+    return -output.log_softmax().pick(label.astype("int32"))
+
+
+def of_coarse_class(output, label):
+    return -output.log_softmax().pick((label / 5).astype("int32"))
+
+
+def wrapped(output, label):
+    return gluon.loss.SoftmaxCrossEntropyLoss()(output, label)
+
+
+def masked(output, label):
+    return -mx.nd.pick(mx.nd.log_softmax(output), label) * (label >= 0)
+
+
+def masked_as_advised(output, label):
+    return -mx.nd.pick(mx.nd.log_softmax(output), mx.nd.maximum(label, 0)) * (label >= 0)
+
+
+class Masked(gluon.HybridBlock):
+    def hybrid_forward(self, F, output, label):
+        return -F.pick(F.log_softmax(output), label) * (label >= 0)
+
+
+class MaskedAsAdvised(gluon.HybridBlock):
+    def hybrid_forward(self, F, output, label):
+        return -F.pick(F.log_softmax(output), F.maximum(label, 0)) * (label >= 0)
+
+
+def test_labels_of_a_loss_of_ones_own_are_held_against_its_scores(tmp_path):
     def picks():
         return gluon.loss.SoftmaxCrossEntropyLoss()
 
-    def classes():
-        net = nn.HybridSequential()
-        net.add(network(), nn.Dense(3))
-        return net
+    for name, loss in (("block", picks), ("function", of_class), ("cast", of_class_as_int), ("wrapped", wrapped)):
+        right, wrong = ids(2).astype("int32"), ids(3).astype("int32")
+        assert not refused(tmp_path / name / "right", three_classes, {"x": ids(9)}, loss=loss, label=right)
+        message = refused(tmp_path / name / "wrong", three_classes, {"x": ids(9)}, loss=loss, label=wrong)
+        assert "ids from 'y' are from 0 to 3, but pick " in message and " of the loss " in message, name
+    halves = np.linspace(0, 2, ROWS, dtype=np.float32)
+    message = refused(tmp_path / "halves", three_classes, {"x": ids(9)}, loss=of_class_as_int, label=halves)
+    assert "ids from 'y' are from 0 to 2, not all of them whole" in message
+    assert not refused(
+        tmp_path / "coarse", three_classes, {"x": ids(9)}, loss=of_coarse_class, label=ids(14).astype("float32")
+    )
 
-    assert not refused(tmp_path / "right", classes, {"x": ids(9)}, loss=picks, label=ids(2).astype("int32"))
-    message = refused(tmp_path / "wrong", classes, {"x": ids(9)}, loss=picks, label=ids(3).astype("int32"))
-    assert "ids from 'y' are from 0 to 3, but pick " in message and " of the loss " in message
+
+def test_a_label_below_zero_for_none_is_looked_up_as_the_message_says(tmp_path):
+    label = ids(2, -1).astype("float32")
+    for name, loss, advised in (("function", masked, masked_as_advised), ("block", Masked, MaskedAsAdvised)):
+        message = refused(tmp_path / name, three_classes, {"x": ids(9)}, loss=loss, label=label)
+        assert message.endswith(
+            "mend the ids, or where those below 0 stand for none, take F.maximum(ids, 0) and multiply what comes of "
+            "it by ids >= 0"
+        )
+        assert not refused(tmp_path / f"{name} as advised", three_classes, {"x": ids(9)}, loss=advised, label=label)
+        message = refused(
+            tmp_path / f"{name} 3", three_classes, {"x": ids(9)}, loss=advised, label=ids(3, -1).astype("float32")
+        )
+        assert "are from 0 to 3" in message, "those above are looked at as before"
+    scores = mx.nd.array([[0.1, 0.2, 0.3]] * 3)
+    labels = mx.nd.array([-1, 0, 2])
+    expected = -mx.nd.log_softmax(scores).asnumpy()[[0, 1, 2], [0, 0, 2]] * [0, 1, 1]
+    assert masked_as_advised(scores, labels).asnumpy() == pytest.approx(expected)
+
+
+def test_what_a_loss_cannot_be_traced_for_is_left_to_the_first_step(tmp_path):
+    """It asks for values, or makes its table itself: no word of it, and no error of MXNet's."""
+
+    def of_values(output, label):
+        return output[:, 0] * (1.0 / label.asnumpy().min())
+
+    def of_a_table(output, label):
+        return mx.nd.take(mx.nd.array([1.0, 2.0]), label) * output[:, 0]
+
+    def of_types(output, label):
+        return mx.nd.pick(output, label.astype("float32") - output[:, 0] * 0)
+
+    for loss in (of_values, of_a_table, of_types):
+        assert not refused(
+            tmp_path / loss.__name__, three_classes, {"x": ids(9)}, loss=loss, label=ids(5).astype("int32")
+        )
 
 
 def test_an_id_in_the_rows_of_one_worker_ends_both_and_is_told_of_all_rows(tmp_path):
@@ -280,6 +441,25 @@ def test_an_id_in_the_rows_of_one_worker_ends_both_and_is_told_of_all_rows(tmp_p
     assert (raised.who, sorted(outcome.returncodes)[-1]) == ("input", 2)
     assert "ids from 'x' are from 0 to 30" in raised.message
     assert not outcome.of(events.Started)
+    # of its share, and then of all rows; who is looking is not late
+    assert {event.total for event in outcome.of(events.Preparing, raised_by(outcome))} == {30, 60}
+
+
+def raised_by(outcome):
+    return next(rank for rank in range(2) if outcome.of(events.Raised, rank))
+
+
+def test_extremes_tell_of_a_column_whose_numbers_are_known_to_be_whole(tmp_path, monkeypatch):
+    from mxspark.mx.model import ids as module
+
+    monkeypatch.setattr(module, "SpooledRows", None)  # no row is looked at
+    spec = spec_of(tmp_path / "right", EMBEDDED, {"x": ids(9)})
+    (spool,) = spec.training_data.spools
+    whole = replace(spool, files=tuple(replace(file, is_whole=True) for file in spool.files))
+    GluonTrainable(replace(spec, training_data=replace(spec.training_data, spools=(whole,))), Alone())
+    assert not refused(tmp_path / "int", EMBEDDED, {"x": ids(9)}, dtypes={"x": "int32"})
+    with pytest.raises(TypeError):
+        GluonTrainable(spec, Alone())
 
 
 def test_rows_are_looked_at_in_chunks_whatever_their_number(tmp_path, monkeypatch):
@@ -290,3 +470,7 @@ def test_rows_are_looked_at_in_chunks_whatever_their_number(tmp_path, monkeypatc
     rows = ids(9)
     rows[-1] = 11
     assert "from 0 to 11" in refused(tmp_path / "wrong", EMBEDDED, {"x": rows}, batch=7)
+    said = []
+    spec = spec_of(tmp_path / "said", EMBEDDED, {"x": ids(9)}, batch=25)
+    GluonTrainable(spec, Alone(), lambda done, total: said.append((done, total)))
+    assert said == [(25, ROWS), (50, ROWS), (ROWS, ROWS)]

@@ -12,8 +12,9 @@ from mxnet import gluon
 from role_harness import make_spec
 
 from mxspark.errors import DataError, TrainingCodeError
-from mxspark.job.spec import Component, Function
+from mxspark.job.spec import Component, Function, Restore
 from mxspark.mx.loop.gluon import GluonTrainable
+from mxspark.mx.loop.rowwise import RowwiseLoss
 from mxspark.mx.model.label_order import ordered, parameters
 
 ROWS = 40
@@ -26,14 +27,21 @@ def rows(labels=None):
 
 
 def trained(folder, loss, arrays=None, network="linear", **changes):
+    return train(folder, loss, arrays, network, **changes).digest()
+
+
+def train(folder, loss, arrays=None, network="linear", steps=(0, 99), restore=None, **changes):
+    """Return what has trained the steps of one epoch from the first on to the last, or goes on from a checkpoint."""
     component = loss if isinstance(loss, Component) else Component("mine", function=Function.ship(loss))
     settings = {"counts": (ROWS,), "batch_size": 16, "epochs": 1, "metrics": (), "loss": component, **changes}
     built = GluonTrainable(make_spec(folder, arrays=arrays or rows(), network=network, **settings), Alone())
     built.broadcast()
-    for batch in built.batches(range(1), 0):
+    if restore is not None:
+        built.restore(restore)
+    for _, batch in zip(range(*steps), built.batches(range(1), steps[0])):
         built.step(batch)
     built.settle()
-    return built.digest()
+    return built
 
 
 def squares(output, label):
@@ -57,7 +65,7 @@ def also_right(output, label):
 
 
 BROADCAST = r"an output of shape \(16, 1\) and a label of shape \(16,\) broadcast to \(16, 16\), which pairs every row "
-ADVICE = r"with every other; write label.reshape\(output.shape\) in the loss"
+ADVICE = r"with every other; write label.reshape\(output.shape\) in the loss, before anything else is done"
 
 
 def test_a_loss_of_every_row_with_every_other_is_a_broadcast_and_called_so(tmp_path):
@@ -82,6 +90,95 @@ def test_what_the_message_advises_trains_what_is_meant(tmp_path):
     losses = (right, also_right, lambda output, label: 2 * gluon.loss.L2Loss()(output, label))
     digests = {trained(tmp_path / str(number), loss) for number, loss in enumerate(losses)}
     assert len(digests) == 1
+
+
+def cox(output, label):
+    """Each event against all that last at least as long: the partial likelihood of Cox."""
+    risk = mx.nd.exp(output)
+    at_risk = mx.nd.broadcast_greater_equal(label.reshape((1, -1)), label.reshape((-1, 1)))
+    return mx.nd.log((at_risk * risk.reshape((1, -1))).sum(axis=1)) - mx.nd.log(risk).reshape((-1,))
+
+
+def contrastive(output, label):
+    """Rows of one label are to be alike, of another not; no shape broadcasts."""
+    alike = mx.nd.softmax(mx.nd.dot(output, output, transpose_b=True))
+    return -mx.nd.log((alike * mx.nd.broadcast_equal(label.reshape((-1, 1)), label.reshape((1, -1)))).sum(axis=1))
+
+
+def over_its_mean(output, label):
+    each = (output[:, 0] - label) ** 2
+    return each / each.mean()
+
+
+def over_its_mean_by_shapes(output, label):
+    """Every row with every other, or each with its own, as the shapes are."""
+    each = (output - label) ** 2
+    return each.reshape((len(label), -1)).mean(axis=1) / each.mean()
+
+
+def over_its_mean_as_advised(output, label):
+    return over_its_mean_by_shapes(output.reshape(label.shape), label)
+
+
+OF_OTHERS = (
+    "the loss of a row depends on other rows of its batch: it is made of the 16 that a worker has, those that only pad "
+    "them included, and is another one with another number of workers or another training.batch_size"
+)
+
+
+@pytest.mark.parametrize(
+    ("loss", "network"),
+    [(cox, "linear"), (over_its_mean, "linear"), (over_its_mean_as_advised, "linear"), (contrastive, "mlp")],
+)
+def test_a_loss_of_other_rows_on_purpose_trains_and_says_what_it_depends_on(tmp_path, loss, network):
+    labels = np.arange(ROWS) % 3 if loss is contrastive else None
+    assert OF_OTHERS in train(tmp_path, loss, rows(labels), network).notes()
+
+
+def test_where_a_loss_of_other_rows_may_be_a_broadcast_the_message_names_both_ways(tmp_path):
+    says = "label.reshape(output.shape) in the loss, before anything else is done with the label, or "
+    with pytest.raises(TrainingCodeError, match=re.escape(says + "output.reshape(label.shape) where it is to depend")):
+        trained(tmp_path, over_its_mean_by_shapes)
+
+
+def with_dropout(output, label):
+    return mx.nd.Dropout((output[:, 0] - label) ** 2, p=0.5)
+
+
+def with_noise(output, label):
+    return (output[:, 0] - label + mx.nd.random.normal(shape=label.shape)) ** 2
+
+
+def with_noise_of_numpy(output, label):
+    return (output[:, 0] - label + mx.nd.array(np.random.normal(size=label.shape))) ** 2
+
+
+@pytest.mark.parametrize("loss", [with_dropout, with_noise, with_noise_of_numpy])
+def test_a_random_loss_trains_and_draws_what_its_step_draws(tmp_path, loss):
+    built = train(tmp_path / "whole", loss, batch_size=8)
+    assert not [note for note in built.notes() if "other rows" in note]
+    half = train(tmp_path / "half", loss, batch_size=8, steps=(0, 2))
+    half.state({"step": 2, "epoch": 0}).write(str(tmp_path / "checkpoint"))
+    restore = Restore(str(tmp_path / "checkpoint"), step=2, epoch=0, step_in_epoch=2)
+    resumed = train(tmp_path / "rest", loss, batch_size=8, steps=(2, 99), restore=restore)
+    assert resumed.digest() == built.digest() != train(tmp_path / "plain", also_right, batch_size=8).digest()
+
+
+def test_a_loss_is_looked_at_until_rows_tell_and_then_no_more():
+    calls, notes = [], []
+
+    def counted(output, label):
+        calls.append(len(label))
+        return also_right(output, label)
+
+    loss, label = RowwiseLoss(counted, notes.append), mx.nd.arange(4)
+    for _ in range(2):
+        loss(mx.nd.ones((4, 1)), label)
+    assert len(calls) == 2 and loss.is_random, "the same output in all rows: nothing can be told"
+    loss(mx.nd.arange(4).reshape((4, 1)), label)
+    assert len(calls) == 7 and not loss.is_random and not notes
+    loss(mx.nd.arange(4).reshape((4, 1)), label)
+    assert len(calls) == 8
 
 
 def test_a_loss_of_class_indices_may_meet_a_shape_that_broadcasts(tmp_path):
@@ -146,7 +243,11 @@ def test_labels_come_by_name_in_any_order():
          "the loss takes (output, b, other), and the label 'b' would be given to 'other', as the job declares its "
          "labels in the order a, b: name all parameters after the output as the labels"),
         (lambda output, a, gamma, b: 0, ["a", "b"], "the label 'b' would be given to 'gamma'"),
-        (lambda a, output: 0, ["a"], "the label 'a' would be given to 'output'"),
+        (lambda a, output: 0, ["a"],
+         "the loss takes (a, output), and its first parameter gets the output, but is named as the label 'a': give the "
+         "output the first place under a name of its own, (prediction, a)"),
+        (lambda output, label: 0, ["output"], "is named as the label 'output': give the output the first place"),
+        (gluon.loss.L2Loss(), ["pred"], "the loss takes (pred, label, sample_weight), and its first parameter gets"),
         (gluon.loss.L2Loss(), ["y", "w"], "the label 'w' would be given to the loss as its sample_weight, which MXNet "
                                           "broadcasts: name it as data.weight: w in place of a label"),
     ],
@@ -154,6 +255,15 @@ def test_labels_come_by_name_in_any_order():
 def test_labels_that_would_go_by_place_where_names_say_otherwise_are_refused(loss, labels, message):
     with pytest.raises(TrainingCodeError, match=re.escape(message)):
         ordered(loss, labels)
+
+
+def test_a_label_that_is_called_output_is_taken_as_the_message_says():
+    """Nobody can tell whether the first parameter of (output, target) is meant for the output or for that label."""
+
+    def loss(prediction, output):
+        return prediction - output
+
+    assert ordered(loss, ["output"]) is loss
 
 
 def test_labels_that_go_by_name_reach_a_whole_job_so(tmp_path):
@@ -178,3 +288,21 @@ def test_labels_that_go_by_name_reach_a_whole_job_so(tmp_path):
         one.settle()
         digests.add(one.digest())
     assert len(digests) == 1
+
+
+def one_label_more(output, label, margin):
+    return output[:, 0] - label - margin
+
+
+class OutputAlone(gluon.HybridBlock):
+    """A loss without a label."""
+
+    def hybrid_forward(self, F, output):
+        return output.sum(axis=1)
+
+
+@pytest.mark.parametrize(("loss", "takes"), [(one_label_more, "output, label, margin"), (OutputAlone(), "output")])
+def test_a_loss_of_more_or_fewer_labels_than_there_are(tmp_path, loss, takes):
+    said = rf"the loss takes \({takes}\), and gets the output and 1 label: give it the parameters \(output, digit\)"
+    with pytest.raises(TrainingCodeError, match=said):
+        trained(tmp_path, loss)

@@ -11,8 +11,8 @@ import numpy as np
 import obvious
 import pytest
 
-from mxspark.errors import TrainingCodeError
-from mxspark.job import catalog
+from mxspark.errors import InputError, MXSparkError, TrainingCodeError
+from mxspark.job import catalog, losses
 from mxspark.job.metric import OF_MXNET, value_names
 from mxspark.job.spec import Component, Function
 from mxspark.mx.loop.arrays import Shapes
@@ -169,6 +169,14 @@ def test_options_choose_among_several_arrays() -> None:
     assert values["mae"] == pytest.approx(np.abs(SCORES[:, 0] - SCORES[:, 1]).mean(), rel=1e-6)
 
 
+ONE_HOT = np.eye(CLASSES, dtype=np.float32)[CLASS]
+PAIRED = (
+    r"metric mine gives a row a value that depends on other rows, .*: an output of shape \(101, 1\) and a label of "
+    r"shape "
+    r"\(101,\) broadcast to \(101, 101\), which pairs every row with every other; write labels.reshape\(outputs.shape\)"
+)
+
+
 @pytest.mark.parametrize(
     ("component", "output", "label", "says"),
     [
@@ -176,8 +184,8 @@ def test_options_choose_among_several_arrays() -> None:
         (
             Component("accuracy"),
             SCORES,
-            SCORES,
-            r"labels of shape \(101, 10\) do not fit predictions of shape \(101,\)",
+            CLASS.repeat(3).reshape(ROWS, 3),
+            r"labels of shape \(101, 3\) do not fit predictions of shape \(101,\)",
         ),
         (
             Component("accuracy"),
@@ -185,6 +193,38 @@ def test_options_choose_among_several_arrays() -> None:
             np.zeros((ROWS, 3)),
             r"cannot tell where the classes are .* set its option axis to one of 1, 2",
         ),
+        (
+            Component("accuracy"),
+            SCORES,
+            ONE_HOT,
+            r"have one value for each of the 10: .* returns labels.argmax\(1\) ==",
+        ),
+        (Component("top_k_accuracy", {"k": 2}), SCORES, ONE_HOT, r"that returns \(outputs.argsort\(1\)\[:, -k:\] == "),
+        (Component("cross_entropy"), SCORES, ONE_HOT, "for each of the 10: give a function .* returns one value a row"),
+        (Component("perplexity"), SCORES, ONE_HOT, "metric cross_entropy takes the index of a class"),
+        (Component("log_loss"), SCORES, ONE_HOT, r"log_loss takes one label a row, and these have shape \(101, 10\)"),
+        (
+            Component("top_k_accuracy", {"k": 2}),
+            SCORES,
+            CLASS.repeat(2).reshape(ROWS, 2),
+            "metric top_k_accuracy: labels",
+        ),
+        (Component("cross_entropy"), SCORES, CLASS.repeat(2).reshape(ROWS, 2), "metric cross_entropy: labels of shape"),
+        (
+            Component("accuracy"),
+            SCORES,
+            CLASS + 1,
+            "accuracy takes labels from 0 to 9 for an output of 10 .* from 1 to 10",
+        ),
+        (
+            Component("top_k_accuracy", {"k": 2}),
+            SCORES,
+            CLASS + 1,
+            "takes labels from 0 to 9 for an output of 10 scores",
+        ),
+        (Component("cross_entropy"), SCORES, CLASS + 1, "takes labels from 0 to 9 for an output of 10 scores"),
+        (Component("cross_entropy"), SCORES, CLASS - 1, "here they go from -1 to 8: map the labels to that"),
+        (Component("accuracy", {"axis": 2}), SCORES, CLASS, r"axis 2, but the output has shape \(101, 10\): set it to"),
         (Component("top_k_accuracy", {"k": 11}), SCORES, CLASS, "at least 11 scores a row; .*: lower k"),
         (Component("mae"), SCORES, CLASS, "metric mae: labels of shape"),
         (Component("cross_entropy"), SCORES.reshape(ROWS, 2, 5), CLASS, "one score a class and row"),
@@ -204,16 +244,107 @@ def test_options_choose_among_several_arrays() -> None:
         (Component("r2"), SCORES, CLASS, r"metric r2: labels of shape \(101,\) do not fit"),
         (Component("pearson"), SCORES, CLASS, r"pearson needs one value a row; a row of this output has shape \(10,\)"),
         (user(lambda: mx.metric.MAE()), SCORES, CLASS, "metric MAE: labels of shape"),
+        (
+            user(lambda: mx.metric.MSE()),
+            SCORES.reshape(ROWS, 5, 2),
+            SCORES.reshape(ROWS, 2, 5),
+            "metric MSE: .* in another",
+        ),
+        (Component("mae"), SCORES.reshape(ROWS, 5, 2), SCORES.reshape(ROWS, 2, 5), "in another order of axes, and one"),
+        (
+            Component("r2"),
+            SCORES.reshape(ROWS, 5, 2),
+            SCORES.reshape(ROWS, 2, 5),
+            "transpose one of them, in the network",
+        ),
+        (
+            user(lambda: mx.metric.Accuracy()),
+            SCORES,
+            ONE_HOT,
+            "metric Accuracy takes the index of a class, and labels of",
+        ),
+        (
+            user(lambda: mx.metric.Accuracy()),
+            SCORES[:, :1],
+            CLASS,
+            "metric Accuracy .* always the first: use the metric bin",
+        ),
+        (
+            user(lambda: mx.metric.Accuracy()),
+            SCORES,
+            CLASS + 1,
+            "metric Accuracy takes labels from 0 to 9 .* from 1 to 10",
+        ),
+        (user(lambda: mx.metric.TopKAccuracy(2)), SCORES, CLASS - 1, "metric TopKAccuracy takes labels from 0 to 9"),
+        (
+            user(lambda: mx.metric.CrossEntropy()),
+            PROBABILITIES,
+            CLASS - 1,
+            "metric CrossEntropy takes labels from 0 to 9",
+        ),
+        (user(lambda: mx.metric.CrossEntropy()), PROBABILITIES, CLASS + 0.5, "CrossEntropy takes labels from 0 to 9"),
+        (
+            user(lambda: mx.metric.Perplexity(-1)),
+            PROBABILITIES,
+            CLASS + 1,
+            "metric Perplexity takes labels from 0 to 9",
+        ),
+        (
+            user(lambda: mx.metric.Perplexity(None)),
+            SCORES[:, :1],
+            CLASS,
+            "metric Perplexity .*: use the metric log_loss",
+        ),
         (user(lambda: mx.metric.create(["acc", "f1"])), SCORES, CLASS, "a CompositeEvalMetric of Accuracy, F1: give"),
         (Component("accuracy", {"output": 2}), SCORES, CLASS, "array 2 was asked for and there are 1"),
         (user(lambda labels, outputs: outputs), SCORES, CLASS, r"returned shape \(101, 10\) for 101 rows: return one"),
         (user(lambda labels, outputs: 0.5), SCORES, CLASS, r"returned shape \(\) for 101 rows"),
         (user(lambda: 3), SCORES, CLASS, "returned a int: give a function of"),
+        (user(lambda labels, outputs: np.abs(labels - outputs).mean(1)), SCORES[:, :1], CLASS, PAIRED),
+        (user(lambda labels, outputs: np.abs(labels - outputs).mean(0)), SCORES[:, :1], CLASS, PAIRED),
+        (
+            user(lambda labels, outputs: outputs[:, 0].argsort().argsort()),
+            SCORES,
+            CLASS,
+            r"depends on other rows, and so is another number for every batch size and number of workers; make it of "
+            r"its row alone, or return an mxnet.metric.EvalMetric from a function without arguments",
+        ),
     ],
 )
 def test_what_does_not_fit_is_named(component: Component, output: Any, label: Any, says: str) -> None:
-    with pytest.raises(TrainingCodeError, match=says):
+    with pytest.raises(MXSparkError, match=says) as raised:
         value(component, output, label)
+    # what is named in the job file is the user's input, and what a function gives its code
+    is_input = component.function is None or any(f"metric {name} " in f"{raised.value} " for name in OF_MXNET)
+    is_input = is_input or "metric MAE:" in says or "metric MSE:" in says
+    assert raised.value.exit_code == (InputError if is_input else TrainingCodeError).exit_code
+
+
+def test_what_the_messages_advise_for_labels_of_one_value_a_class_is_what_indices_give() -> None:
+    for name, options, function in (
+        ("accuracy", {}, lambda labels, outputs: labels.argmax(1) == outputs.argmax(1)),
+        (
+            "top_k_accuracy",
+            {"k": 3},
+            lambda labels, outputs: (outputs.argsort(1)[:, -3:] == labels.argmax(1)[:, None]).any(1),
+        ),
+    ):
+        assert value(user(function), SCORES, ONE_HOT) == value(Component(name, options), SCORES, CLASS)
+
+
+def test_functions_of_one_row_pass_whatever_their_shapes() -> None:
+    column = SCORES[:, :1]
+    expected = pytest.approx(float(np.abs(CLASS - column[:, 0]).mean()), rel=1e-6)
+    assert (
+        value(user(lambda labels, outputs: np.abs(labels.reshape(outputs.shape) - outputs)[:, 0]), column, CLASS)
+        == expected
+    )
+    assert value(user(lambda labels, outputs: np.abs(labels - outputs[:, 0])), column, CLASS) == expected
+    assert value(user(lambda labels, outputs: np.random.random(len(labels))), column, CLASS) < 1
+    same = np.ones(5)
+    assert value(user(lambda labels, outputs: np.abs(labels - outputs).mean(1)), column[:5], same) > 0, (
+        "no harm is done"
+    )
 
 
 def test_every_named_metric_is_there() -> None:
@@ -395,3 +526,25 @@ def test_a_batch_costs_tens_of_microseconds() -> None:
         times.append(time.perf_counter() - start)
     assert min(times) < 200e-6
     print(f"accuracy and loss of 64 x 10: {min(times) * 1e6:.0f} us")
+
+
+@pytest.mark.parametrize("name", losses.OF_TWO)
+@pytest.mark.parametrize("scores", [1, 2])
+def test_labels_of_a_hinge_give_what_0_and_1_give(name: str, scores: int) -> None:
+    if scores == 2 and name == "binary_accuracy":
+        return
+    output = SCORES[:, 0] if scores == 1 else SCORES[:, :2]
+    binary = (CLASS % 2).astype(np.float32)
+    for label in (binary, binary.astype(np.int8)):
+        assert everything(name, output, label * 2 - 1) == everything(name, output, binary)
+
+
+def everything(name: str, output: Any, label: Any) -> Any:
+    """Return the values of a metric, whether from sums or from all rows at once."""
+    shapes = Shapes((output.shape[1:],), (label.shape[1:],))
+    metrics = Metrics([Component(name)], shapes)
+    weights = np.ones(len(label))
+    if name in metrics.whole:
+        return metrics.whole[name].value(metrics.whole[name].rows([output], [label], weights), ["float32"])
+    metrics.add(LOSS[: len(label)], [output], [label])
+    return metrics.finish(metrics.sums())

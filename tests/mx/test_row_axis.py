@@ -9,7 +9,7 @@ import pytest
 from mxnet import gluon
 from mxnet.gluon import nn, rnn
 
-from mxspark.errors import TrainingCodeError
+from mxspark.errors import InputError, TrainingCodeError
 from mxspark.job.spec import Component, Function
 from mxspark.mx.model import export, network, row_axis
 
@@ -49,7 +49,8 @@ def dense() -> Any:
         ),
         (
             lambda F, x, layer: F.reshape(layer(x), (-3, 0)),
-            r"has shape \(\d+, 3\) for 6 rows, rows and others on one axis, .*: reshape it to \(6, ...\) with one",
+            r"has shape \(\d+, 3\) for 6 rows, rows and others on one axis, .*: reshape it with one entry a row, "
+            r"F.reshape\(x, shape=\(-1, STEPS, ...\)\), in the network, and let the loss follow",
         ),
         (
             lambda F, x, layer: (layer(x), F.mean(layer(x), axis=(0, 1, 2))),
@@ -73,14 +74,63 @@ def test_outputs_with_the_rows_first_pass() -> None:
     check(Net(lambda F, x, layer: layer(x), dense()), ROWS, 2)
     check(Net(lambda F, x, layer: (layer(x), F.sum(x, axis=(1, 2))), dense()), ROWS, 2)
     check(Net(lambda F, x, layer: F.swapaxes(F.swapaxes(layer(x), 0, 1), 0, 1), dense()), ROWS, 2)  # as advised
+    check(Net(lambda F, x, layer: F.reshape(F.reshape(layer(x), (-3, 0)), shape=(-1, 4, 3)), dense()), 4, 2)  # too
 
 
-def test_a_network_of_one_number_of_rows_is_refused() -> None:
-    with pytest.raises(TrainingCodeError, match="takes batches of 6 rows and not of 7: the number of rows is written"):
-        check(Net(lambda F, x, layer: layer(x) + F.zeros((ROWS, 3)), nn.Dense(3)), 4)
-    with pytest.raises(TrainingCodeError, match=r"\(6, 3\) for 6 rows and for 7 too, .*: use 0 or -1 for the rows"):
-        check(Net(lambda F, x, layer: F.reshape(layer(x), (ROWS, -1)), nn.Dense(3)), 4)
-    check(Net(lambda F, x, layer: F.reshape(layer(x), (0, -1)), nn.Dense(3)), 4)  # as advised
+class WithState(gluon.HybridBlock):
+    """A recurrent layer that is given its first state."""
+
+    def __init__(self, rows: int) -> None:
+        super().__init__()
+        self.layer = rnn.LSTM(5, layout="NTC")
+        self.rows = rows
+
+    def hybrid_forward(self, F: Any, x: Any) -> Any:
+        return self.layer(x, self.layer.begin_state(batch_size=self.rows, func=F.zeros))[0]
+
+
+@pytest.mark.parametrize(
+    ("forward", "where"),
+    [
+        (
+            lambda F, x, layer: layer(F.reshape(x, (ROWS, -1))),
+            r"Reshape \S+ \(shape \(6, -1\)\).*: write 0 or -1 in ",
+        ),
+        (lambda F, x, layer: F.reshape(layer(x), (ROWS, 3)), r"Reshape \S+ \(shape \(6, 3\)\).*: write 0 or -1 in "),
+        (lambda F, x, layer: layer(x) + F.zeros((ROWS, 3)), r"_zeros \S+ \(shape \(6, 3\)\)"),
+        (lambda F, x, layer: layer(x) + F.broadcast_to(F.ones((1, 3)), (ROWS, 3)), r"broadcast_to \S+ \(shape \(6, 3"),
+        (lambda F, x, layer: F.broadcast_add(layer(x), F.arange(ROWS).expand_dims(1)), r"_arange \S+ \(start 6"),
+    ],
+    ids=["before", "after", "zeros", "broadcast_to", "arange"],
+)
+def test_a_network_of_one_number_of_rows_is_refused(forward: Any, where: str) -> None:
+    with pytest.raises(TrainingCodeError, match=rf"6 rows and (not of|for) 7.*{where}"):
+        check(Net(forward, nn.Dense(3)), 4)
+
+
+@pytest.mark.parametrize(
+    "forward",
+    [
+        lambda F, x, layer: layer(F.reshape(x, (0, -1))),
+        lambda F, x, layer: layer(F.reshape(x, (-1, 4))),
+        lambda F, x, layer: layer(F.reshape(x, (0, -4, 2, -1))),
+        lambda F, x, layer: layer(F.reshape(x, (-2,))),
+        lambda F, x, layer: layer(x) + F.zeros_like(layer(x)),
+        lambda F, x, layer: layer(x) + F.broadcast_like(F.ones((1, 3)), layer(x)),
+        lambda F, x, layer: F.broadcast_add(layer(x), F.contrib.arange_like(x, axis=0).expand_dims(1)),
+    ],
+    ids=["0", "-1", "-4", "-2", "zeros_like", "broadcast_like", "arange_like"],
+)
+def test_what_is_advised_in_place_of_a_number_of_rows_passes(forward: Any) -> None:
+    check(Net(forward, nn.Dense(3)), 4)
+
+
+def test_the_first_state_of_a_layer_has_no_number_of_rows() -> None:
+    with pytest.raises(
+        TrainingCodeError, match=r"takes batches of 6 rows and not of 7, .* begin_state\(batch_size=0\)"
+    ):
+        check(WithState(ROWS), 4, 2)
+    check(WithState(0), 4, 2)
 
 
 @pytest.mark.parametrize("kind", [rnn.LSTM, rnn.GRU, rnn.RNN])
@@ -121,10 +171,10 @@ def test_a_network_is_checked_when_it_is_made_ready() -> None:
 
 
 def test_an_axis_option_that_is_the_rows_is_refused() -> None:
-    with pytest.raises(TrainingCodeError, match=r"training.loss kl_div has axis -2, which is that of the rows"):
+    with pytest.raises(InputError, match=r"training.loss kl_div has axis -2, which is that of the rows"):
         network.check_labels(training(Component("kl_div", {"axis": -2})), (ROWS, 3), (), None)  # type: ignore[arg-type]
     for axis in (2, -3):
-        with pytest.raises(TrainingCodeError, match=rf"has axis {axis}, but the output has shape \(6, 3\)"):
+        with pytest.raises(InputError, match=rf"has axis {axis}, but the output has shape \(6, 3\)"):
             network.check_labels(training(Component("kl_div", {"axis": axis})), (ROWS, 3), (), None)  # type: ignore[arg-type]
 
 

@@ -12,7 +12,7 @@ from alone import Alone, together
 from role_harness import digits, make_spec, run_group
 
 from mxspark.data.reader import Reader
-from mxspark.errors import Diverged, InputError
+from mxspark.errors import Diverged, InputError, TrainingCodeError
 from mxspark.job.spec import Component, Function
 from mxspark.mx.loop.arrays import Shapes
 from mxspark.mx.loop.gluon import GluonTrainable
@@ -125,6 +125,73 @@ def test_a_metric_of_mxnet_sees_all_validation_rows_at_once(make):
     metric.update([mx.nd.array(LABEL, dtype="int32")], [mx.nd.array(output)])
     for size, batch in ((1, 10), (3, 10), (2, 97)):
         assert divided(user(make), size, batch, output, LABEL, shapes) == pytest.approx(metric.get()[1], rel=1e-6)
+
+
+class MeanError(mx.metric.EvalMetric):
+    """As one writes it without a thought of shapes; `arrange` brings them into one."""
+
+    def __init__(self, arrange=lambda label, pred: (label, pred)):
+        super().__init__("mean error")
+        self.arrange = arrange
+
+    def update(self, labels, preds):
+        label, pred = self.arrange(labels[0].asnumpy(), preds[0].asnumpy())
+        error = np.abs(label - pred)
+        self.sum_metric += float(error.sum())
+        self.num_inst += error.size
+
+
+def test_a_metric_of_ones_own_that_broadcasts_is_refused():
+    column, shapes = SCORE.reshape(-1, 1), Shapes(((1,),), ((),))
+    says = (
+        r"an output of shape \(64, 1\) and a label of shape \(64,\) broadcast to \(64, 64\), .*; write "
+        r"labels.reshape\(outputs.shape\) in its update"
+    )
+    for made in (MeanError, lambda: mx.metric.np(lambda label, pred: float(np.abs(label - pred).mean()))):
+        with pytest.raises(TrainingCodeError, match=says):
+            divided(user(made), 1, 97, column, LABEL, shapes)
+    expected = pytest.approx(float(np.abs(LABEL - SCORE).mean()), rel=1e-6)
+    for arrange in (
+        lambda label, pred: (label.reshape(pred.shape), pred),
+        lambda label, pred: (label, pred[:, 0]),
+        lambda label, pred: (label, pred.ravel()),
+        lambda label, pred: (label.reshape(-1, 1), pred),
+    ):
+        assert divided(user(lambda arrange=arrange: MeanError(arrange)), 2, 10, column, LABEL, shapes) == expected
+
+
+@pytest.mark.parametrize(
+    ("make", "output", "label", "says"),
+    [
+        (
+            mx.metric.F1,
+            SCORE.reshape(-1, 1),
+            LABEL,
+            "metric F1 takes one score a class, .* always the first: use .* f1",
+        ),
+        (
+            mx.metric.MCC,
+            SCORE.reshape(-1, 1),
+            LABEL,
+            "metric MCC takes one score a class, .*: use the metric f1 or binary_",
+        ),
+        (
+            mx.metric.F1,
+            np.eye(3)[LABEL],
+            LABEL,
+            "metric F1 tells two classes apart, and .*: use the metric f1 with its",
+        ),
+        (
+            mx.metric.PearsonCorrelation,
+            SCORE.reshape(-1, 1),
+            LABEL,
+            "of one shape, and these have .*: use the metric pear",
+        ),
+    ],
+)
+def test_what_a_metric_of_mxnet_would_take_for_something_else_is_refused(make, output, label, says):
+    with pytest.raises(InputError, match=says):
+        divided(user(make), 1, 97, output, label, Shapes((output.shape[1:],), ((),)))
 
 
 def test_more_rows_than_there_may_be_are_refused():

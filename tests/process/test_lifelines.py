@@ -238,10 +238,12 @@ def test_leases_hold_through_a_quiet_time(tmp_path: Path) -> None:
     assert cause is not None and cause.kind == "interrupted"
 
 
-def test_an_agent_whose_driver_never_answers_gives_up(tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_gone", [False, True])
+def test_an_agent_whose_driver_never_answers_gives_up(tmp_path: Path, is_gone: bool) -> None:
+    """Nor does it crash where the driver has taken its folder along, as after a Ctrl-C while workers start."""
     limits = Limits(start_s=0.5, hang_s=120, lease_s=3.0, shutdown_s=60)
     with AgentGroup(tmp_path, limits=limits) as group:
-        spec = group.slot_spec(0)
+        spec = group.slot_spec(0, log_dir=str(tmp_path / ("gone/logs" if is_gone else "logs")))
     with launch.slot_agent(spec, sys.executable) as agent:
         outcome = agent.wait(PATIENCE_S)
     assert (

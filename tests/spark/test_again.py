@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from pyspark.sql import SparkSession
-from spark.jobs import mlp, parameters, train
+from spark.jobs import digits, mlp, parameters, train
 
 import mxspark
 from mxspark.errors import Diverged, InputError, JobDirError
@@ -29,6 +29,11 @@ def with_tanh() -> Function:
         return net
 
     return replace(Function.ship(network), label=label_of(mlp))
+
+
+def right(labels: Any, outputs: Any) -> Any:
+    """Return for each row whether its class was found."""
+    return outputs.argmax(1) == labels
 
 
 def numbers(result: mxspark.Result) -> Any:
@@ -55,8 +60,14 @@ def test_a_finished_job_gives_the_same_numbers_and_says_what_comes_too_late(
     assert numbers(late) == numbers(first)
     more = train(folder, training={"optimizer": {**SGD, "learning_rate": 0.01}, "epochs": 3})
     assert (more.epochs, len(more.history)) == (3, 1) and any(change in line for line in more.warnings)
-    # of the run that did the last epoch
-    assert numbers(train(folder, training={"optimizer": {**SGD, "learning_rate": 0.01}, "epochs": 3})) == numbers(more)
+    # of the run that did the last epoch, however often, and of that epoch alone where that run has left no result
+    for _ in range(2):
+        assert numbers(train(folder, training={"optimizer": {**SGD, "learning_rate": 0.01}, "epochs": 3})) == numbers(
+            more
+        )
+    (folder / "runs" / more.run_id / "result.json").unlink()
+    killed = train(folder, training={"optimizer": {**SGD, "learning_rate": 0.01}, "epochs": 3})
+    assert killed.history == more.history and killed.metrics == more.metrics
 
 
 def test_another_network_of_the_same_name_is_refused_whether_or_not_anything_is_left(
@@ -72,12 +83,52 @@ def test_another_network_of_the_same_name_is_refused_whether_or_not_anything_is_
             train(folder, training={"network": tanh, "epochs": epochs})
     with pytest.raises(JobDirError, match=r"training.loss.axis: not set -> -1"):
         train(folder, training={"loss": {"name": "softmax_cross_entropy", "axis": -1}})
-    fresh = train(folder, job={"fresh": True}, training={"network": tanh, "epochs": 1})
+    fresh = train(folder, job={"fresh": True}, training={"network": tanh, "epochs": 1, "metrics": [right]})
+    assert any("right only you know what is better; set training.best_by" in line for line in fresh.warnings)
     (aside,) = (folder / "_aside").iterdir()
     assert fresh.epochs == 1 and len(fresh.history) == 1
     assert any(f"is set aside as file://{aside}; nothing of it is deleted" in line for line in fresh.warnings)
     assert {path.name for path in aside.iterdir()} >= {"_job.json", "_fixed.json", "checkpoints", "model", "runs"}
-    assert train(folder, training={"network": tanh, "epochs": 1}).message.startswith("nothing left to train")
+    assert train(folder, training={"network": tanh, "epochs": 1, "metrics": [right]}).message.startswith(
+        "nothing left to train"
+    )
+
+
+def interrupted(folder: Path, **training: Any) -> mxspark.Result:
+    """Give one command that starts over, and press Ctrl-C as soon as a checkpoint is there."""
+
+    def stop(_reported: Any) -> None:
+        if any((folder / "checkpoints").glob("s*")):
+            raise KeyboardInterrupt
+
+    job = digits(folder, job={"dir": str(folder), "id": "mine", "fresh": True}, training={"epochs": 9, **training})
+    with pytest.raises(KeyboardInterrupt) as caught:
+        mxspark.train(None, job, on_event=stop)
+    result = caught.value.__dict__["result"]
+    assert isinstance(result, mxspark.Result)
+    return result
+
+
+def test_one_command_that_starts_over_goes_on_as_long_as_it_says_the_same(spark: SparkSession, tmp_path: Path) -> None:
+    folder = tmp_path / "job"
+
+    def asides() -> int:
+        return len(list((folder / "_aside").glob("*")))
+
+    assert not interrupted(folder).warnings
+    (line,) = interrupted(folder).warnings
+    assert "an earlier try of mine has started over" in line and line.endswith("; this one goes on from there")
+    assert asides() == 0
+    slow = {**SGD, "learning_rate": 0.01}
+    for place, (training, change) in enumerate(
+        [
+            ({"optimizer": slow}, "training.optimizer.learning_rate: 0.1 -> 0.01"),
+            ({"optimizer": slow, "network": with_tanh()}, "Activation(act_type=tanh) of 3"),
+        ]
+    ):
+        (line,) = interrupted(folder, **training).warnings
+        assert "an earlier try of mine had begun another job: " in line and change in line
+        assert asides() == place + 1
 
 
 def test_a_run_that_diverges_is_no_success_and_not_tried_again(spark: SparkSession, tmp_path: Path) -> None:

@@ -75,6 +75,35 @@ def test_a_data_path_that_is_not_there(spark: SparkSession, tmp_path: Path) -> N
     )
 
 
+def test_a_function_that_uses_what_lives_in_the_driver(spark: SparkSession, tmp_path: Path) -> None:
+    frame = spark.range(3)
+    weights = spark.sparkContext.broadcast([1.0])
+
+    def uses(value: Any) -> Any:
+        def build() -> Any:
+            return value
+
+        return build
+
+    for held, kind in ((spark, "SparkSession"), (frame, "DataFrame"), (frame.rdd, "RDD"), (frame.id, "Column")):
+        message = (
+            rf"training.network: .*build uses value \({kind}\), and there is no Spark in a worker; make what .* n = df"
+        )
+        assert_fails(tmp_path / "job", mxspark.ConfigError, message, training={"network": uses(held)})
+    message = r"training.loss: .* uses weights \(Broadcast\), .* make what it needs .*, as in values = weights.value"
+    assert_fails(tmp_path / "job", mxspark.ConfigError, message, training={"loss": lambda output, label: weights})
+
+
+def test_what_is_no_data_of_sparks_or_never_ends(spark: SparkSession, tmp_path: Path) -> None:
+    frame = spark.range(3)
+    stream = spark.readStream.format("rate").load()
+    for data, message in (
+        (frame.groupBy("id"), r"df is a GroupedData .* give a DataFrame of it, df.agg"),
+        (stream, r"df is a stream, which has no end, .*; write it to a table"),
+    ):
+        assert_fails(tmp_path / "job", mxspark.InputError, message, data)
+
+
 def test_more_workers_than_slots(spark: SparkSession, tmp_path: Path) -> None:
     message = r"cluster.num_workers is 5, but the master 'local\[4\]' never has more than 4 slots.*--master local\[5\]"
     assert_fails(tmp_path / "job", mxspark.ClusterError, message, cluster={"num_workers": 5})
@@ -237,8 +266,10 @@ def test_rows_that_cannot_be_trained_on_leave_no_spool(spark: SparkSession, tmp_
 
 def test_a_network_for_rows_of_another_shape(spark: SparkSession, tmp_path: Path) -> None:
     message = r"does not take batches of shape \(64, 64\).*set data.features.<name>.shape"
-    with pytest.raises(mxspark.TrainingCodeError, match=f"(?s){message}"):
+    with pytest.raises(mxspark.TrainingCodeError, match=f"(?s){message}") as caught:
         train(tmp_path / "job", training={"network": "spark_jobs.networks:lenet"})
+    for name in ("Traceback", "TrainingCodeError", ".py", ".cc:"):
+        assert name not in str(caught.value), "the user's key is wrong, not code of theirs"
 
 
 def test_a_network_without_parameters(spark: SparkSession, tmp_path: Path) -> None:

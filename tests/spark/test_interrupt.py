@@ -112,7 +112,8 @@ def test_the_pyspark_shell(tmp_path: Path, shell_environment: dict[str, str], no
         shell.sendline(f"exec(open({str(tmp_path / 'cell.py')!r}).read())")
         at_gate(gates)
         shell.sendintr()
-        shell.expect("KeyboardInterrupt")
+        shell.expect(r"KeyboardInterrupt: Ctrl-C; the same command resumes (at step|from the start)")
+        assert shell.before.count('  File "') <= 6, "where it came up inside us says nothing"
         shell.expect(">>> ")
         wait_for("the end of the roles", lambda: not roles_alive())
         shell.sendline(AFTER)
@@ -144,6 +145,7 @@ def test_jupyter(tmp_path: Path, shell_environment: dict[str, str], nothing_left
         reply = client.get_shell_msg(timeout=LIMIT_S)
         assert reply["parent_header"]["msg_id"] == sent
         assert (reply["content"]["status"], reply["content"]["ename"]) == ("error", "KeyboardInterrupt")
+        assert reply["content"]["evalue"].startswith("Ctrl-C; the same command resumes"), reply["content"]
         wait_for("the end of the roles", lambda: not roles_alive())
         heard: list[str] = []
         reply = client.execute_interactive(

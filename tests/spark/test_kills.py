@@ -117,6 +117,7 @@ def test_a_killed_executor_ends_the_run(tmp_path: Path) -> None:
         assert run.popen.wait(LIMIT_S) == 4, run.log
         assert_nothing_left(run, family)
     assert run.outcome()["status"] == "failed"
+    assert "Spark lost executor" in run.outcome()["cause"]["message"] and "137" in run.outcome()["message"]
 
 
 def test_the_next_run_goes_on_after_a_kill(tmp_path: Path) -> None:

@@ -247,6 +247,22 @@ def test_bad_rows_are_named_before_training(spark: SparkSession, spool: Spools, 
         assert line.startswith(f"column x: {said[0]} {where}{said[1]}")
 
 
+def test_bad_rows_of_every_type_of_array_are_told_alike(spark: SparkSession, spool: Spools) -> None:
+    kinds = ("boolean", "tinyint", "smallint", "int", "bigint", "float", "double")
+    rows: list[Any] = [[True, False], [True, None], None, [], [True], [False, True], None]
+    given = frame(spark, [(row,) for row in rows], "x array<boolean>", 2)
+    data = given.select(*[F.col("x").cast(f"array<{kind}>").alias(kind) for kind in kinds], F.lit(1).alias("y"))
+    specs = [ColumnSpec(kind, (kind,), None, "float32") for kind in kinds]
+    said = stage.problems(spool(data, specs), specs, [Y])
+    for kind in kinds:
+        assert [line for line in said if line.startswith(f"column {kind}: ")] == [
+            f"column {kind}: 3 rows are null (2 in partition 0, 1 in partition 1; first at partition 0, row 1: null "
+            "inside); drop or fill them before training",
+            f"column {kind}: 2 rows are of another length (2 in partition 1; first at partition 1, row 0: length 0 "
+            "where 1 was expected); make all rows of one length, or drop those",
+        ]
+
+
 def test_null_vectors_are_rows_like_others(spark: SparkSession, spool: Spools) -> None:
     line = spool.problem(spark.createDataFrame([(vector(1), 1), (None, 1), (vector(3), 1)], ["x", "y"]).coalesce(1))
     assert line.startswith("column x: 1 row is null (1 in partition 0; first at partition 0, row 1: no value)")
@@ -428,3 +444,15 @@ def test_a_retried_task_counts_once(tmp_path: Path) -> None:
         "kill [10, 10] [9, 19] ['p00000', 'p00001', 'p00001'] False",
     ], done.stderr[-3000:]
     assert TaskContext.get() is None
+
+
+def test_names_that_are_one_to_spark_are_ambiguous_before_anything_is_read(spark: SparkSession) -> None:
+    data = spark.range(3).selectExpr("id as x", "id as X", "id as y")
+    assert stage.fields(data) == {"x": "ambiguous (2 columns)", "X": "ambiguous (2 columns)", "y": "bigint"}
+    (line,) = columns.check([X, Y], stage.fields(data))
+    assert "rename the columns so that each name is there once" in line
+    spark.conf.set("spark.sql.caseSensitive", "true")
+    try:
+        assert columns.check([X, Y], stage.fields(data)) == []
+    finally:
+        spark.conf.unset("spark.sql.caseSensitive")

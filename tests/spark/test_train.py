@@ -338,9 +338,8 @@ def test_a_slow_worker_is_named_and_not_ended(
     monkeypatch.setattr(stragglers, "SHARE", 0.5)  # more than a busy machine makes of so short a window
     seen: list[Reported] = []
     environment = {"GATE_FOLDER": str(tmp_path), "SLOW_S": "0.4"}
-    job = digits(
-        tmp_path / "job", cluster={"environment": environment}, training={"metrics": [f"spark.gates:{metric}"]}
-    )
+    training = {"metrics": [f"spark.gates:{metric}"], "best_by": "loss"}
+    job = digits(tmp_path / "job", cluster={"environment": environment}, training=training)
     result = mxspark.train(None, job, on_event=seen.append)
     assert (result.status, result.steps) == ("succeeded", 24)
     named = [said.event for said in seen if isinstance(said.event, Straggler)]
@@ -364,7 +363,8 @@ def test_a_slow_worker_is_named_beside_other_hosts(
     pretend(monkeypatch, 4, 2)
     seen: list[Reported] = []
     cluster = {"num_workers": 4, "num_servers": None, "environment": {"GATE_FOLDER": str(tmp_path), "SLOW_S": "0.4"}}
-    job = digits(tmp_path / "job", cluster=cluster, training={"metrics": ["spark.gates:one_slow"]})
+    training = {"metrics": ["spark.gates:one_slow"], "best_by": "loss"}
+    job = digits(tmp_path / "job", cluster=cluster, training=training)
     result = mxspark.train(None, job, on_event=seen.append)
     assert result.status == "succeeded"
     (pid,) = [int(path.name.partition("-")[2]) for path in tmp_path.glob("slow-*")]

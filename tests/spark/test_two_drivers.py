@@ -12,6 +12,7 @@ from spark.jobs import digits
 
 from mxspark.cli import main, train
 from mxspark.config.job_config import JobConfig
+from mxspark.config.overrides import Override
 from mxspark.result import SUCCEEDED, Result
 from mxspark.spark.run.context import run_info
 
@@ -56,7 +57,8 @@ def test_the_flags_of_the_command_line_are_keys_of_the_job(tmp_path: Path, monke
         "local[2]",
     ]
     assert main.main(["train", *given]) == 0
-    assert seen == [(job, ["job.id=a", 'job.id="2024.b"', "job.take_over=true", "job.fresh=true"], "local[2]")]
+    switches = [Override("job.take_over=true", "--take-over"), Override("job.fresh=true", "--fresh")]
+    assert seen == [(job, ["job.id=a", *switches, Override('job.id="2024.b"', "--job-id 2024.b")], "local[2]")]
 
 
 def test_a_driver_that_outlived_its_launcher_is_replaced_by_the_next_try_and_ends(tmp_path: Path) -> None:

@@ -160,7 +160,7 @@ class EpochLoop:
             return
         best_by = self._spec.training.best_by
         value = metrics[best_by.side][best_by.metric]
-        if math.isnan(value) or not best_by.is_better(value, self._best.value):
+        if not math.isfinite(value) or not best_by.is_better(value, self._best.value):
             return
         self._best = Best(value, self._position.epoch)
         self._stage_model("best", self._position.epoch)

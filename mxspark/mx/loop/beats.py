@@ -31,6 +31,27 @@ class Position:
         self.step_in_epoch = 0
 
 
+class Preparation:
+    """Says that this rank gets on before its first step, at most every `beat_s` seconds.
+
+    Whoever does not for ``failure.start_s`` is taken to have come no further.
+    """
+
+    def __init__(self, agent: AgentChannel, beat_s: float) -> None:
+        self._agent = agent
+        self._beat_s = beat_s
+        self._last = time.monotonic()
+
+    def __call__(self, done: int, total: int) -> None:
+        """Say, if it is time, that so many of all rows have been looked at, and raise what went wrong with an order."""
+        now = time.monotonic()
+        if now - self._last < self._beat_s:
+            return
+        self._last = now
+        self._agent.drain()
+        self._agent.send(events.Preparing(done, total))
+
+
 class Beats:
     """Says how far this rank is, at most every `beat_s` seconds; whoever does not for ``failure.hang_s`` hangs."""
 

@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from mxspark.errors import TrainingCodeError
+from mxspark.errors import InputError
 from mxspark.job.spec import Component
 from mxspark.mx.loop.arrays import Array, Arrays, Chosen, Shapes, class_indices
 
@@ -75,22 +75,22 @@ class Confusion:
 def _check(component: Component, classes: int) -> None:
     name, options = component.name, component.options
     if classes > 1 and "threshold" in options:
-        raise TrainingCodeError(
+        raise InputError(
             f"metric {name} has a threshold, which is for one score a row, and the output has {classes}, of which the "
             "highest counts: remove it"
         )
     if classes == 1 and {"average", "class"} & set(options):
-        raise TrainingCodeError(
+        raise InputError(
             f"metric {name} has {'average' if 'average' in options else 'class'}, which is for one score a class, and "
             "the output has one a row: remove it, or set threshold where 0 is not where the classes part"
         )
     if classes > 2 and not {"average", "class"} & set(options):
         advice = "class" if name == "confusion" else "average: macro (or micro, weighted), or class"
-        raise TrainingCodeError(
+        raise InputError(
             f"metric {name} is of one class, and the output has {classes}: set its option {advice} to say of which"
         )
     if options.get("class", 0) >= max(classes, 2):
-        raise TrainingCodeError(
+        raise InputError(
             f"metric {name} is of class {options['class']}, and the output has {classes}, counted from 0: set one that "
             "is there"
         )

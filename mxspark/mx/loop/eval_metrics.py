@@ -6,6 +6,8 @@ known to add up a value a row are streamed; any other is updated once, with all 
 
 from __future__ import annotations
 
+import contextlib
+import math
 from collections.abc import Sequence
 from typing import Any, Optional
 
@@ -15,10 +17,14 @@ import numpy as np
 from mxspark.errors import TrainingCodeError
 from mxspark.job.metric import BATCH_MEANS, NOTHING, OF_MXNET, OfMXNet
 from mxspark.job.spec import Component
-from mxspark.mx.loop.arrays import Array, Arrays, Shapes, require_same_size
+from mxspark.mx.loop import mxnet_metrics
+from mxspark.mx.loop.arrays import Array, Arrays, Shapes
+from mxspark.mx.loop.other_rows import Mixed
 
-# They broadcast a label of one value a row over an output of several.
-_DIFFERENCES = (mx.metric.MAE, mx.metric.MSE, mx.metric.RMSE)
+_LOOKED_AT = 64
+# What a metric is given to find out whether it broadcasts: arrays as they are, flat, and as columns.
+_SHAPES = (None, (-1,), (-1, 1))
+_TOLERANCE = 1e-4
 
 
 def adds_up(metric: mx.metric.EvalMetric) -> str:
@@ -93,6 +99,7 @@ class MetricOfAll:
         self.width = shapes.values
         self._metric = metric
         self._shapes = shapes
+        self._is_looked_at = False
 
     def rows(self, outputs: Arrays, labels: Arrays, weights: Array) -> Array:
         """Return all numbers of each row: float64, shape (n, width)."""
@@ -102,11 +109,35 @@ class MetricOfAll:
 
     def value(self, rows: Array, types: Sequence[str]) -> float:
         """Return the value over all rows."""
+        if not self._is_looked_at and _known(self._metric) is None:
+            self._look(*self._typed(rows[:_LOOKED_AT], types))
+        self._is_looked_at = True
+        return self._of(*self._typed(rows, types))
+
+    def _of(self, outputs: Arrays, labels: Arrays) -> float:
+        self._metric.reset()
+        _update(self._metric, outputs, labels)
+        return _value(self._metric)
+
+    def _look(self, outputs: Arrays, labels: Arrays) -> None:
+        """Refuse a metric that broadcasts: of flat rows and of columns it is one number, and another of one of each."""
+        mixed = Mixed.of(outputs, labels)
+        values = [math.nan] * 3
+        if mixed is not None:
+            with contextlib.suppress(Exception):  # it need not take other shapes
+                values = [self._of(*(_reshaped(arrays, shape) for arrays in (outputs, labels))) for shape in _SHAPES]
+        as_they_are, flat, column = values
+        if math.isclose(flat, column, rel_tol=_TOLERANCE) and not math.isclose(flat, as_they_are, rel_tol=_TOLERANCE):
+            raise TrainingCodeError(
+                f"metric {self.name} depends on how rows are paired: {mixed}; write labels.reshape(outputs.shape) in "
+                "its update, before anything else is done with the labels"
+            )
+
+    def _typed(self, rows: Array, types: Sequence[str]) -> tuple[list[Array], list[Array]]:
+        """Return outputs and labels as the network and the data have them."""
         arrays = [part.astype(kind) for part, kind in zip(self._cut(rows), types)]
         count = len(self._shapes.outputs)
-        self._metric.reset()
-        _update(self._metric, arrays[:count], arrays[count:])
-        return _value(self._metric)
+        return arrays[:count], arrays[count:]
 
     def _cut(self, rows: Array) -> list[Array]:
         """Return the outputs, then the labels."""
@@ -116,10 +147,15 @@ class MetricOfAll:
         return [part.reshape(-1, *shape) for part, shape in zip(parts, shapes)]
 
 
+def _reshaped(arrays: Arrays, shape: Optional[tuple[int, ...]]) -> Arrays:
+    """Return arrays, those of one value a row in another shape."""
+    return [array.reshape(shape) if shape and array.size == len(array) else array for array in arrays]
+
+
 def _update(metric: Any, outputs: Arrays, labels: Arrays) -> None:
-    for output, label in zip(outputs, labels):
-        if type(metric) in _DIFFERENCES:
-            require_same_size(type(metric).__name__, label, output)
+    if _known(metric) is not None:
+        for output, label in zip(outputs, labels):
+            mxnet_metrics.require_fit(metric, label, output)
     metric.update(*([mx.nd.array(a, dtype=a.dtype) for a in arrays] for arrays in (labels, outputs)))
 
 

@@ -17,6 +17,7 @@ from mxspark.mx.exchange.base import Exchange
 from mxspark.mx.loop.arrays import Shapes
 from mxspark.mx.loop.base import EpochLoop
 from mxspark.mx.loop.batches import GluonBatch
+from mxspark.mx.loop.beats import Preparation
 from mxspark.mx.loop.epoch_metrics import EpochMetrics
 from mxspark.mx.loop.first_steps import FirstSteps
 from mxspark.mx.loop.metrics import Metrics
@@ -45,7 +46,7 @@ LOG = logging.getLogger(__name__)
 def make(spec: WorkerSpec, exchange: Exchange, agent: AgentChannel, seconds: dict[str, float]) -> EpochLoop:
     """Return the loop of a job whose network is a Gluon block; as `loops.LOOPS` names it."""
     start = time.monotonic()
-    trained = GluonTrainable(spec, exchange)
+    trained = GluonTrainable(spec, exchange, Preparation(agent, spec.beat_s))
     seconds["build"] = time.monotonic() - start
     return EpochLoop(spec, trained, exchange, agent, seconds)
 
@@ -59,9 +60,11 @@ class GluonTrainable:
         The job.
     exchange : Exchange
         The other workers.
+    get_on : callable, optional
+        Is told how many of how many rows have been looked at before the first step.
     """
 
-    def __init__(self, spec: WorkerSpec, exchange: Exchange) -> None:
+    def __init__(self, spec: WorkerSpec, exchange: Exchange, get_on: ids.GetOn = lambda done, total: None) -> None:
         training = spec.training
         self._spec = spec
         self._exchange = exchange
@@ -69,14 +72,14 @@ class GluonTrainable:
         if not self.rows_per_epoch:
             raise InputError("there is no row to train on: check data.path and data.validation")
         # Rows before the network: the shapes of its parameters follow from theirs.
-        self._network = _build(spec, self._batches.reader, exchange)
+        self._notes = Notes()
+        self._network = _build(spec, self._batches.reader, exchange, get_on, self._notes)
         with training_code():
             # All parameters, in the network's own order: the optimizer's state is stored by index.
             self._updater = Updater(training.optimizer, training.schedule, tuple(self._network.parameters.values()))
             shapes = _shapes(spec, self._network, self._batches.reader)
             self._metrics = EpochMetrics(spec, exchange, Metrics(spec.training.metrics, shapes, spec.weighed_by))
             self._validation = _validation(spec, exchange, shapes)
-        self._notes = Notes()
         _note_unused(self._notes, spec, self._network)
         self._first = FirstSteps(self._network.trained_names, self._notes)
         self._stepper = Stepper(
@@ -247,11 +250,11 @@ def _note_unused(notes: Notes, spec: WorkerSpec, network: Network) -> None:
             )
 
 
-def _build(spec: WorkerSpec, reader: Reader, exchange: Exchange) -> Network:
+def _build(spec: WorkerSpec, reader: Reader, exchange: Exchange, get_on: ids.GetOn, notes: Notes) -> Network:
     """Build the network for the rows there are, and hold labels and ids against its outputs and tables."""
     # Of a whole batch array, padding included: all steps of a rank have one shape, so that its graph is made once.
     shapes = [(reader.local_rows, *reader.rows.layout[name][0]) for name in reader.features]
-    network = networks.prepare(spec.training, shapes)
+    network = networks.prepare(spec.training, shapes, spec.features)
     other = fixed.other_graph(spec.graph, network.graph) if spec.graph is not None else None
     if other is not None:
         raise InputError(fixed.refusal(spec.training.network.label, other))
@@ -259,9 +262,9 @@ def _build(spec: WorkerSpec, reader: Reader, exchange: Exchange) -> Network:
         network = replace(network, loss=ordered(network.loss, [label.name for label in spec.labels]))
     for data in filter(None, (spec.training_data, spec.validation_data)):
         networks.check_labels(spec.training, network.output_shapes[0], spec.labels, data)
-    ids.check(network, spec, exchange.rank, exchange.size)
+    ids.check(network, spec, exchange.rank, exchange.size, get_on)
     networks.check_outputs(spec.training, network.output_shapes, spec.labels)
     if spec.training.loss.function is None:
         return network
     # last: the graph of a loss that is a block has been looked at by then
-    return replace(network, loss=RowwiseLoss(network.loss))
+    return replace(network, loss=RowwiseLoss(network.loss, notes.add))

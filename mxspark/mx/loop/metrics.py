@@ -19,11 +19,12 @@ from mxspark.mx.loop.eval_metrics import MetricOfAll, StreamedMetric
 from mxspark.mx.loop.moments import R2, Pearson
 from mxspark.mx.loop.ranking import Ranking
 from mxspark.mx.loop.row_metric import RowMetric, mean
-from mxspark.mx.model.components import known, needs_two
+from mxspark.mx.model.components import known, load, needs_two
 
 # Why a metric has no value.
 NO_ROW = "it counted none of them"
 NOT_DEFINED = "it is not defined for them"
+TOO_LARGE = "it is beyond the largest number there is"
 
 
 @runtime_checkable
@@ -180,8 +181,8 @@ class Metrics:
         for (name, metric), place in zip(self._metrics.items(), self._places):
             for part, value in metric.values(total[place]).items():
                 require_finite(name + part, value, total[place], of)
-                if math.isnan(value):
-                    without[name + part] = NOT_DEFINED if total[place].any() else NO_ROW
+                if not math.isfinite(value):
+                    without[name + part] = why_not(value) if total[place].any() else NO_ROW
         return without
 
     @property
@@ -193,19 +194,26 @@ class Metrics:
 
 
 def require_finite(name: str, value: float, of_rows: Array, of: str) -> None:
-    """Refuse a metric that is not finite, unless it is only not defined for the rows there are: the auc of one class.
+    """Refuse a metric that is not finite, unless what came of each row is.
+
+    It is not defined for the rows there are then, as the auc of one class, or too large, as the exponential of a loss.
 
     Raises
     ------
     Diverged
-        If the value is infinite, or what came of the rows is not finite; `of` says which rows, and when.
+        If what came of a row is not finite; `of` says which rows, and when.
     """
-    if math.isfinite(value) or (math.isnan(value) and np.isfinite(of_rows).all()):
+    if math.isfinite(value) or np.isfinite(of_rows).all():
         return
     raise Diverged(
         f"{'the' if name == LOSS else 'metric'} {name} of {of} is {value}: make it give a finite number for every row, "
         "or remove it from training.metrics"
     )
+
+
+def why_not(value: float) -> str:
+    """Return why a metric of finite rows has no value, which is nan or infinite."""
+    return NOT_DEFINED if math.isnan(value) else TOO_LARGE
 
 
 _OF_SHAPES: dict[str, Callable[[Component, Shapes], Union[Summed, Whole]]] = {
@@ -226,7 +234,7 @@ def _build(component: Component, shapes: Shapes, weighed_by: Optional[str]) -> U
         known("metric", component)
         made = _OF_SHAPES.get(component.name)
         return RowMetric(component) if made is None else made(component, shapes)
-    loaded = component.function.load()
+    loaded = load("metric", component.function)
     if needs_two(loaded):
         return RowMetric(component, loaded)
     given = loaded(**component.options)

@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from mxspark.errors import TrainingCodeError
+from mxspark.errors import InputError
 from mxspark.job.spec import Component
 from mxspark.mx.loop.arrays import Array, Arrays, Chosen, Shapes, pick, require_same_size
 
@@ -75,7 +75,7 @@ class Pearson:
         self._chosen = Chosen.of(component)
         shape = self._chosen.shape(shapes)
         if math.prod(shape) != 1:
-            raise TrainingCodeError(
+            raise InputError(
                 f"metric pearson needs one value a row; a row of this output has shape {shape}: choose another with "
                 "its option `output`, or use r2"
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mxspark.errors import TrainingCodeError
+from mxspark.errors import InputError
 from mxspark.mx.loop.arrays import Array, class_indices
 
 
@@ -36,7 +36,7 @@ def log_loss(label: Array, output: Array, of: str = "scores") -> Array:
     Probabilities are kept off 0 and 1 by the resolution of their type, as in scikit-learn.
     """
     if output.ndim > 2:
-        raise TrainingCodeError(
+        raise InputError(
             f"metric log_loss needs one score a row, or one a class; the output has shape {output.shape}: give a "
             "function (labels, outputs) of one value a row"
         )
@@ -66,7 +66,7 @@ def _of_one(is_one: Array, value: Array, of: str) -> Array:
 
 def _inside(probabilities: Array) -> Array:
     if probabilities.min() < 0 or probabilities.max() > 1:
-        raise TrainingCodeError(
+        raise InputError(
             f"metric log_loss is of probabilities, and the output goes from {probabilities.min():g} to "
             f"{probabilities.max():g}: set its option of: scores, or end the network in a sigmoid or softmax"
         )

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mxspark.errors import TrainingCodeError
+from mxspark.errors import InputError
 from mxspark.job.spec import Component
 from mxspark.mx.loop.arrays import Array, Arrays, Chosen, Shapes, class_indices
 from mxspark.mx.loop.probabilities import score_of
@@ -80,16 +80,16 @@ def _weights_of_scores(actual: Array, score: Array, weight: Array) -> tuple[Arra
 def _check(component: Component, classes: int) -> None:
     name, options = component.name, component.options
     if classes == 1 and "class" in options:
-        raise TrainingCodeError(
+        raise InputError(
             f"metric {name} has class, which is for one score a class, and the output has one a row: remove it"
         )
     if classes > 2 and "class" not in options:
-        raise TrainingCodeError(
+        raise InputError(
             f"metric {name} is of one class, and the output has {classes}: set its option class to say of which; list "
             "the metric once for each where you want several"
         )
     if options.get("class", 0) >= max(classes, 2):
-        raise TrainingCodeError(
+        raise InputError(
             f"metric {name} is of class {options['class']}, and the output has {classes}, counted from 0: set one that "
             "is there"
         )

@@ -10,6 +10,7 @@ import numpy as np
 from mxspark.errors import TrainingCodeError
 from mxspark.job.spec import Component
 from mxspark.mx.loop.arrays import Array, Arrays, Chosen
+from mxspark.mx.loop.other_rows import Made, Mixed, made_of
 from mxspark.mx.loop.row_values import VALUES
 from mxspark.mx.model.components import known
 
@@ -27,6 +28,7 @@ class RowMetric:
         self.name = component.name
         self._chosen = Chosen.of(component)
         self._given = values is not None
+        self._is_open = self._given
         options = {key: value for key, value in component.options.items() if key not in ("output", "label")}
         self._options = {} if self._given else options
         self._values: Any = values or VALUES[known("metric", component).target]
@@ -41,10 +43,31 @@ class RowMetric:
                     f"metric {self.name} returned shape {values.shape} for {rows} rows: return one value a row, shape "
                     f"({rows},), or an mxnet.metric.EvalMetric from a function without arguments"
                 )
+            if self._is_open:
+                self._look(outputs, labels)
         else:
             values = self._values(*self._chosen.arrays(outputs, labels), **self._options)
         # a row of weight 0 counts for nothing, also where it has no value
         return np.array([np.add.reduce(np.where(weights == 0, 0, values) * weights), weights.sum()])
+
+    def _look(self, outputs: Arrays, labels: Arrays) -> None:
+        """Refuse a function whose value of a row depends on other rows: its mean would be one of how rows are divided.
+
+        Raises
+        ------
+        TrainingCodeError
+            Saying how, where shapes tell.
+        """
+        made = made_of(lambda some, others: self._values(_single(others), _single(some)), outputs, labels)
+        self._is_open = made is Made.UNKNOWN
+        if made is Made.OF_OTHERS:
+            mixed = Mixed.of(outputs, labels)
+            shapes = f": {mixed}; write labels.reshape(outputs.shape) in it" if mixed else ""
+            raise TrainingCodeError(
+                f"metric {self.name} gives a row a value that depends on other rows, and so is another number for "
+                f"every batch size and number of workers{shapes}; make it of its row alone, or return an "
+                "mxnet.metric.EvalMetric from a function without arguments, which gets all validation rows at once"
+            )
 
     def merge(self, one: Array, other: Array) -> Array:
         """Return the sums of both."""

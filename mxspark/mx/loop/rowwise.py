@@ -2,53 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import itertools
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Callable, Optional
+from typing import Any, Callable
 
 import mxnet as mx
-import numpy as np
-from mxnet import autograd
 
 from mxspark.errors import TrainingCodeError
-
-_LOOKED_AT = 8
-_TOLERANCE = 1e-2  # of float16 too; a mean over other rows is far off in one of several rows
-
-
-def flatten(outputs: Any) -> list[mx.nd.NDArray]:
-    """Return the arrays of a network's output in order, however it is nested."""
-    if isinstance(outputs, (list, tuple)):
-        return [array for part in outputs for array in flatten(part)]
-    return [outputs]
-
-
-@dataclass(frozen=True)
-class Mixed:
-    """An output and a label that broadcast to a shape that neither has: (32, 1) with (32,) is (32, 32)."""
-
-    output: mx.nd.NDArray
-    label: mx.nd.NDArray
-    shape: tuple[int, ...]
-
-    @classmethod
-    def of(cls, outputs: Any, labels: Sequence[mx.nd.NDArray]) -> Optional[Mixed]:
-        """Return the first such pair; None where there is none."""
-        for output, label in itertools.product(flatten(outputs), labels):
-            with contextlib.suppress(ValueError):
-                shape = np.broadcast_shapes(output.shape, label.shape)
-                if shape not in (output.shape, label.shape):
-                    return cls(output, label, shape)
-        return None
-
-    def __str__(self) -> str:
-        return (
-            f"an output of shape {self.output.shape} and a label of shape {self.label.shape} broadcast to "
-            f"{self.shape}, which pairs every row with every other"
-        )
+from mxspark.mx.loop.other_rows import Made, Mixed, flatten, made_of
+from mxspark.mx.model import recorded
 
 
 def require_one_value_a_row(losses: Any, outputs: Any, labels: Sequence[mx.nd.NDArray], rows: int) -> None:
@@ -70,20 +31,29 @@ def require_one_value_a_row(losses: Any, outputs: Any, labels: Sequence[mx.nd.ND
 
 
 class RowwiseLoss:
-    """A loss of the user's that is found out in the first steps if it mixes rows, where its shapes let it.
+    """A loss of the user's that is looked at in the first step: what it gives for a row, does it depend on others?
 
-    A mean over the wrong axis of a broadcast has the shape of one value a row, and trains another model. What the loss
-    gives for single rows must be what it gives for them among the others.
+    A mean over the wrong axis of a broadcast has the shape of one value a row, and trains another model: it is refused.
+    One that looks at other rows on purpose is another loss for every division of the rows, which is noted.
 
     Parameters
     ----------
     loss : callable
         From (output, *labels) to one value a row.
+    note : callable
+        Is told a sentence for the user.
+
     """
 
-    def __init__(self, loss: Callable[..., Any]) -> None:
+    def __init__(self, loss: Callable[..., Any], note: Callable[[str], None]) -> None:
         self._loss = loss
-        self._is_open = True
+        self._note = note
+        self._made = Made.UNKNOWN
+
+    @property
+    def is_random(self) -> bool:
+        """Whether it draws random numbers, or that is not known yet."""
+        return self._made in (Made.AT_RANDOM, Made.UNKNOWN)
 
     def __call__(self, outputs: Any, *labels: mx.nd.NDArray) -> Any:
         """Return what the loss gives.
@@ -91,43 +61,34 @@ class RowwiseLoss:
         Raises
         ------
         TrainingCodeError
-            If that is made of several rows.
+            If that is made of several rows by their shapes.
         """
         losses = self._loss(outputs, *labels)
-        if self._is_open and isinstance(losses, mx.nd.NDArray) and losses.ndim == 1:
-            self._look(outputs, labels, losses)
+        if self._made is Made.UNKNOWN and isinstance(losses, mx.nd.NDArray) and losses.ndim == 1:
+            self._look(outputs, labels, len(losses))
         return losses
 
-    def _look(self, outputs: Any, labels: Sequence[mx.nd.NDArray], losses: mx.nd.NDArray) -> None:
-        mixed = Mixed.of(outputs, labels)
-        if mixed is not None and _is_constant(mixed.label.asnumpy()):
-            return  # equal labels hide it, and do no harm: the next step may tell
-        self._is_open = False
-        if mixed is None:
-            return
-        alone = np.array([self._alone(outputs, labels, row) for row in range(min(_LOOKED_AT, len(losses)))])
-        among = losses.asnumpy()[: len(alone)]
-        known = ~np.isnan(alone)
-        if not np.allclose(alone[known], among[known], rtol=_TOLERANCE, atol=1e-6):
-            raise TrainingCodeError(
-                f"the loss of a row depends on other rows: {mixed}; write label.reshape(output.shape) in the loss, "
-                "before anything else is done with the label"
+    def _look(self, outputs: Any, labels: Sequence[mx.nd.NDArray], rows: int) -> None:
+        self._made = made_of(lambda some, others: self._loss(some, *others), outputs, labels)
+        if self._made is Made.OF_OTHERS:
+            self._refuse_broadcast(outputs, labels)
+            self._note(
+                f"the loss of a row depends on other rows of its batch: it is made of the {rows} that a worker has, "
+                "those that only pad them included, and is another one with another number of workers or another "
+                "training.batch_size"
             )
 
-    def _alone(self, outputs: Any, labels: Sequence[mx.nd.NDArray], row: int) -> float:
-        """Return the loss of one row by itself; NaN where it does not give one value."""
-        with contextlib.suppress(Exception), autograd.pause():  # it need not take single rows
-            value = self._loss(_row(outputs, row), *(_row(label, row) for label in labels))
-            return float(value.asnumpy().item())
-        return math.nan
-
-
-def _is_constant(label: Any) -> bool:
-    return bool((label == label[:1]).all())
-
-
-def _row(arrays: Any, row: int) -> Any:
-    """Return one row of arrays, nested as they are."""
-    if isinstance(arrays, (list, tuple)):
-        return [_row(part, row) for part in arrays]
-    return arrays[row : row + 1]
+    def _refuse_broadcast(self, outputs: Any, labels: Sequence[mx.nd.NDArray]) -> None:
+        mixed = Mixed.of(outputs, labels)
+        if mixed is None:
+            return
+        given = {f"output{place}": array for place, array in enumerate(flatten(outputs))}
+        others = {f"label{place}": array for place, array in enumerate(labels)}
+        graph = recorded.graph_of(self._loss, given, others)
+        shapes = {name: array.shape for name, array in (*given.items(), *others.items())}
+        if graph is None or recorded.pairs_by_rank(graph, shapes, list(given)):
+            raise TrainingCodeError(
+                f"the loss of a row depends on other rows: {mixed}; write label.reshape(output.shape) in the loss, "
+                "before anything else is done with the label, or output.reshape(label.shape) where it is to depend on "
+                "them"
+            )

@@ -15,7 +15,8 @@ from mxspark.mx.exchange.base import Exchange
 from mxspark.mx.loop.batches import GluonBatch, to_ndarray
 from mxspark.mx.loop.first_steps import FirstSteps
 from mxspark.mx.loop.metrics import Metrics
-from mxspark.mx.loop.rowwise import flatten, require_one_value_a_row
+from mxspark.mx.loop.other_rows import flatten
+from mxspark.mx.loop.rowwise import RowwiseLoss, require_one_value_a_row
 from mxspark.mx.model.network import Network, seed_step
 from mxspark.mx.runtime.attribution import training_code
 from mxspark.mx.state.finite import Finite
@@ -95,7 +96,7 @@ class Stepper:
         """Issue one step, then read the numbers of the one before while the engine works."""
         network = self._network
         before, step = self._issued, self.done + (self._issued is not None)
-        if network.is_random:
+        if network.is_random or (isinstance(network.loss, RowwiseLoss) and network.loss.is_random):
             seed_step(self._seed, step, self._exchange.rank)
         with training_code():
             with autograd.record():

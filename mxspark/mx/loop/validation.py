@@ -7,7 +7,7 @@ from typing import Callable, Optional
 
 from mxspark.mx.exchange.base import Exchange
 from mxspark.mx.loop.batches import GluonBatches
-from mxspark.mx.loop.metrics import NOT_DEFINED, Metrics
+from mxspark.mx.loop.metrics import Metrics, why_not
 from mxspark.mx.loop.step import Issued, count, forward, real
 from mxspark.mx.loop.whole import WholeMetrics
 from mxspark.mx.model.network import Network
@@ -61,7 +61,7 @@ class Validation:
         total = self._metrics.merge(exchange.gather(self._metrics.sums()))
         rows = f"the validation rows {when}"
         whole = self._whole.finish(exchange, rows)
-        undefined = {name: NOT_DEFINED for name, value in whole.items() if math.isnan(value)}
+        undefined = {name: why_not(value) for name, value in whole.items() if not math.isfinite(value)}
         return {**self._metrics.finish(total), **whole}, {**self._metrics.without_value(total, rows), **undefined}
 
     def _count(self, issued: Issued, finite: Finite, when: str) -> None:

@@ -12,8 +12,9 @@ import mxnet as mx
 from mxnet import gluon
 
 from mxspark.errors import InputError, TrainingCodeError
-from mxspark.job import catalog
-from mxspark.job.spec import Component, TrainingSpec
+from mxspark.job import catalog, signatures
+from mxspark.job.signatures import Takes
+from mxspark.job.spec import Component, Function, TrainingSpec
 
 
 class LabelCast(gluon.HybridBlock):  # type: ignore[misc]
@@ -28,6 +29,17 @@ class LabelCast(gluon.HybridBlock):  # type: ignore[misc]
         return self.loss(pred, *(_cast(label, pred.dtype) for label in labels))
 
 
+class ForVectors(mx.init.Initializer):  # type: ignore[misc]
+    """An initializer that needs rows and columns, and fills a vector, which has none, as Gluon's default does."""
+
+    def __init__(self, of_matrices: mx.init.Initializer) -> None:
+        super().__init__()
+        self._of_matrices = of_matrices
+
+    def _init_weight(self, name: str, array: mx.nd.NDArray) -> None:
+        (self._of_matrices if array.ndim > 1 else mx.init.Uniform())._init_weight(name, array)
+
+
 def build_network(training: TrainingSpec) -> gluon.HybridBlock:
     """Call the user's function and return the network it made, not yet initialized.
 
@@ -36,7 +48,7 @@ def build_network(training: TrainingSpec) -> gluon.HybridBlock:
     TrainingCodeError
         If what it returned is no gluon HybridBlock.
     """
-    made = training.network.load()()
+    made = load("network", training.network)()
     if isinstance(made, gluon.HybridBlock):
         return made
     raise TrainingCodeError(
@@ -59,7 +71,7 @@ def build_loss(component: Component) -> Callable[..., mx.nd.NDArray]:
             component.name == "softmax_cross_entropy" and component.options.get("sparse_label", True)
         )
         return loss if takes_indices else LabelCast(loss)
-    loaded = component.function.load()
+    loaded = load("loss", component.function)
     made = loaded if needs_two(loaded) else loaded(**component.options)
     if isinstance(made, type) or not callable(made):
         raise TrainingCodeError(
@@ -71,9 +83,17 @@ def build_loss(component: Component) -> Callable[..., mx.nd.NDArray]:
 
 def build_initializer(component: Component) -> mx.init.Initializer:
     """Return the initializer for parameters that bring none of their own."""
+    made = _make_initializer(component)
+    return ForVectors(made) if isinstance(made, (mx.init.Xavier, mx.init.Orthogonal)) else made
+
+
+def _make_initializer(component: Component) -> mx.init.Initializer:
     if component.function is None:
         return getattr(mx.init, known("initializer", component).target)(**component.options)
-    made = component.function.load()(**component.options)
+    loaded = component.function.load()
+    # an object of MXNet's is called too, with the array that it fills
+    is_made = isinstance(loaded, mx.init.Initializer)
+    made = loaded if is_made else load("initializer", component.function)(**component.options)
     if not isinstance(made, mx.init.Initializer):
         raise TrainingCodeError(
             f"training.initializer {component.function.label} returned {describe(made)}: return an "
@@ -85,7 +105,8 @@ def build_initializer(component: Component) -> mx.init.Initializer:
 def build_schedule(component: Optional[Component], base_lr: float) -> Optional[Callable[[int], float]]:
     """Return a callable from the number of updates done, this one included, to a learning rate; None if there is none.
 
-    A function of the user is called with the component's options, and with ``base_lr`` if it takes such an argument.
+    A function of the user that takes the number of updates is the schedule. Another is called for it with the
+    component's options, and with ``base_lr`` if it takes such an argument.
     """
     if component is None:
         return None
@@ -100,10 +121,13 @@ def build_schedule(component: Optional[Component], base_lr: float) -> Optional[C
         options = {key: list(value) if isinstance(value, tuple) else value for key, value in component.options.items()}
         schedule: Callable[[int], float] = getattr(mx.lr_scheduler, entry.target)(base_lr=base_lr, **options)
         return schedule
-    function = component.function.load()
+    function = load("schedule", component.function)
     options = dict(component.options)
-    if "base_lr" not in options and "base_lr" in inspect.signature(function).parameters:
-        options["base_lr"] = base_lr
+    if not options and _is_schedule(function):
+        _refuse_other_rate(function, base_lr)
+        return function
+    if signatures.BASE_LR not in options and signatures.BASE_LR in inspect.signature(function).parameters:
+        options[signatures.BASE_LR] = base_lr
     made = function(**options)
     if isinstance(made, type) or not callable(made):
         raise TrainingCodeError(
@@ -111,6 +135,37 @@ def build_schedule(component: Optional[Component], base_lr: float) -> Optional[C
             "mxnet.lr_scheduler.LRScheduler or a function from the number of updates to a learning rate"
         )
     return made  # type: ignore[no-any-return]
+
+
+def _is_schedule(function: Callable[..., Any]) -> bool:
+    """Tell a schedule from what makes one."""
+    takes = Takes.of("", function)
+    return takes is not None and not takes.is_class and takes.required not in ((), (signatures.BASE_LR,))
+
+
+def _refuse_other_rate(schedule: Callable[[int], float], base_lr: float) -> None:
+    """Refuse an object of MXNet's that leaves out of account what the optimizer is told: its own default is 0.01."""
+    own = getattr(schedule, "base_lr", base_lr)
+    if own != base_lr:
+        raise InputError(
+            f"training.schedule is a {type(schedule).__name__} that starts from base_lr {own}, but training.optimizer "
+            f"has the learning_rate {base_lr}: make them the same, or give a function schedule(base_lr) that returns it"
+        )
+
+
+def load(kind: str, function: Function) -> Callable[..., Any]:
+    """Return a function of the user's, in the process that calls it.
+
+    Raises
+    ------
+    InputError
+        If it cannot be called as it is for its key; of one that was given as such the driver has said so.
+    """
+    loaded = function.load()
+    problem = signatures.problem(kind, Takes.of(function.label, loaded))
+    if problem is not None:
+        raise InputError(f"{signatures.SIGNATURES[kind].key}: {problem}")
+    return loaded
 
 
 def known(kind: str, component: Component) -> catalog.Known:

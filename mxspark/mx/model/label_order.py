@@ -23,13 +23,16 @@ def ordered(loss: Loss, labels: Sequence[str]) -> Loss:
     Raises
     ------
     TrainingCodeError
-        If a parameter has the name of a label that is given to another, or a label would be taken for MXNet's
-        `sample_weight`.
+        If a loss takes more or fewer labels, a parameter has the name of a label that is given to another, or a label
+        would be taken for MXNet's `sample_weight`.
     """
     names = parameters(loss)
     taken = names[1 : 1 + len(labels)]
-    if sorted(taken) != sorted(labels):
+    has_names = sorted(taken) == sorted(labels)
+    if not has_names:
         _refuse_swapped(names, labels)
+    _refuse_count(loss, labels)
+    if not has_names:
         return loss
     order = [labels.index(name) for name in taken]
     if order == list(range(len(labels))):
@@ -54,6 +57,10 @@ class _Reordered(gluon.HybridBlock):  # type: ignore[misc]
 
 def parameters(loss: Loss) -> list[str]:
     """Return the names of the positional parameters of a loss, the output's first; none where they cannot be known."""
+    return [parameter.name for parameter in _parameters(loss) if parameter.kind in _POSITIONAL]
+
+
+def _parameters(loss: Loss) -> list[inspect.Parameter]:
     function: Any = loss
     skipped = 0
     if isinstance(loss, gluon.Block):
@@ -62,13 +69,33 @@ def parameters(loss: Loss) -> list[str]:
             function = loss.hybrid_forward
             skipped = 1  # F, the module of operators
     try:
-        found = inspect.signature(function).parameters.values()
+        return list(inspect.signature(function).parameters.values())[skipped:]
     except (TypeError, ValueError):  # one that is written in C
         return []
-    return [parameter.name for parameter in found if parameter.kind in _POSITIONAL][skipped:]
+
+
+def _refuse_count(loss: Loss, labels: Sequence[str]) -> None:
+    found = _parameters(loss)
+    if not found or any(parameter.kind == parameter.VAR_POSITIONAL for parameter in found):
+        return
+    by_place = [parameter for parameter in found if parameter.kind in _POSITIONAL]
+    needed = [parameter.name for parameter in by_place if parameter.default is parameter.empty]
+    if len(needed) <= 1 + len(labels) <= len(by_place):
+        return
+    raise TrainingCodeError(
+        f"the loss takes ({', '.join(parameter.name for parameter in by_place)}), and gets the output and "
+        f"{len(labels)} label{'s' * (len(labels) > 1)}: give it the parameters (output, {', '.join(labels)}), or name "
+        "in data.label what else it takes"
+    )
 
 
 def _refuse_swapped(names: Sequence[str], labels: Sequence[str]) -> None:
+    if names and names[0] in labels:
+        raise TrainingCodeError(
+            f"the loss takes ({', '.join(names)}), and its first parameter gets the output, but is named as the label "
+            f"{names[0]!r}: give the output the first place under a name of its own, (prediction, "
+            f"{', '.join(labels)})"
+        )
     for place, label in enumerate(labels, 1):
         given = names[place] if place < len(names) else None
         if label in names and names.index(label) != place:

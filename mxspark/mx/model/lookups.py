@@ -9,18 +9,15 @@ from dataclasses import dataclass
 from typing import Any, Optional
 
 import mxnet as mx
-import numpy as np
-from mxnet import gluon
 
-from mxspark.data.dataset import DataSet
-from mxspark.data.signature import input_names
 from mxspark.data.spool import ColumnSpec
-from mxspark.job.spec import WorkerSpec
-from mxspark.mx.model.network import Network, extremes, is_random
+from mxspark.mx.model.network import is_random
 
 Shape = tuple[int, ...]
 Range = tuple[int, float]
 Options = Mapping[str, str]
+# Node and output of a graph's JSON.
+Head = Sequence[int]
 
 # What hands values on as they are, or some of them: the extremes of a column bound what comes out.
 _KEEP = frozenset(
@@ -29,6 +26,8 @@ _KEEP = frozenset(
 )
 _CASTS = ("Cast", "amp_cast")
 _WIDE = ("int32", "int64", "float32", "float64")
+# What `NDArray.astype` leaves in the record of a loss: a cast to a type that the record does not tell.
+_UNKNOWN_CAST = "_copyto"
 
 
 @dataclass(frozen=True)
@@ -67,11 +66,13 @@ def _of_axis(default: str) -> Callable[[Options, Shape], Optional[Range]]:
     return allowed
 
 
-def _of_lengths(first: int, is_bounded: bool) -> Callable[[Options, Shape], Optional[Range]]:
+def _of_lengths(
+    first: int, *, is_bounded: bool = True, option: str = "use_sequence_length", axis: int = 0
+) -> Callable[[Options, Shape], Optional[Range]]:
     def allowed(options: Options, data: Shape) -> Optional[Range]:
-        if options.get("use_sequence_length") not in ("True", "1"):
+        if options.get(option) not in ("True", "1"):
             return None
-        return first, data[int(options.get("axis", 0))] if is_bounded else math.inf
+        return first, data[int(options.get("axis", axis))] if is_bounded else math.inf
 
     return allowed
 
@@ -88,8 +89,9 @@ _KINDS: Mapping[str, _Kind] = {
     # each axis has ids of its own; MXNet refuses one too large, and takes a negative one from the end
     "gather_nd": _Kind(1, lambda _, table: (0, max(table) - 1)),
     "SequenceMask": _Kind(1, _of_lengths(0, is_bounded=False), noun="lengths"),  # one too large masks nothing
-    "SequenceLast": _Kind(1, _of_lengths(1, is_bounded=True), noun="lengths"),
-    "SequenceReverse": _Kind(1, _of_lengths(0, is_bounded=True), noun="lengths"),
+    "SequenceLast": _Kind(1, _of_lengths(1), noun="lengths"),
+    "SequenceReverse": _Kind(1, _of_lengths(0), noun="lengths"),
+    "softmax": _Kind(1, _of_lengths(0, option="use_length", axis=-1), noun="lengths"),
 }
 
 
@@ -111,14 +113,22 @@ class Lookup:
         First and last id.
     is_kept : bool
         Whether the ids are values of the inputs as they are.
+    casts : tuple of sequence of int
+        Of values as they are, on their way to the ids: what each takes, and after it what it gives.
     """
 
     name: str
     kind: _Kind
-    head: Sequence[int]
+    head: Head
     inputs: tuple[str, ...]
     allowed: Range
     is_kept: bool
+    casts: tuple[Head, ...] = ()
+
+    @property
+    def heads(self) -> tuple[Head, ...]:
+        """All that is to be looked at."""
+        return (self.head, *self.casts)
 
 
 @dataclass(frozen=True)
@@ -153,81 +163,67 @@ class Traced:
             if kind is None or len(node["inputs"]) <= kind.ids:
                 continue
             head = node["inputs"][kind.ids]
-            ids = self._part([head])
+            ids = self.part([head])
             inputs = set(ids.list_inputs())
             columns = tuple(name for name in self.columns if name in inputs)
             if not columns or inputs - set(columns) - set(self.constants) or is_random(ids):
                 continue
-            allowed = kind.allowed(node.get("attrs", {}), self._shape(node["inputs"][0]))
-            if allowed is not None:
-                yield Lookup(f"{node['op']} {node['name']}", kind, head, columns, allowed, head[0] in kept)
+            table = self._shape(node["inputs"][0])
+            allowed = None if table is None else kind.allowed(node.get("attrs", {}), table)
+            if allowed is not None and self._has_types(ids):
+                name, casts = f"{node['op']} {node['name']}", tuple(self._casts(head, kept))
+                yield Lookup(name, kind, head, columns, allowed, head[0] in kept, casts)
 
-    def ids_of(self, lookups: Sequence[Lookup]) -> mx.sym.Symbol:
-        """Return the part of the graph that makes the ids of some lookups, of which all or none are kept values.
+    def part(self, heads: Sequence[Head]) -> mx.sym.Symbol:
+        """Return what gives some outputs of nodes, which are told by place: a name may be there twice.
 
-        A cast of values as they are makes whole numbers of others: without it they are seen.
+        Where it is not known what type a cast is to, values as they are stay so, and their fractions are seen; of what
+        is computed it is taken to cut them.
         """
-        return self._part([lookup.head for lookup in lookups], without_casts=lookups[0].is_kept)
-
-    def is_told_by_extremes(self, lookup: Lookup, data: DataSet) -> bool:
-        """Tell whether the extremes of the columns suffice to know that all ids are in the table."""
-        columns = [self.columns[name] for name in lookup.inputs]
-        if not lookup.is_kept or any(np.dtype(column.dtype).kind not in "iu" for column in columns):
-            return False
-        first, last = lookup.allowed
-        ranges = [extremes(data, column.name) for column in columns]
-        return all(low is not None and high is not None and first <= low and high <= last for low, high in ranges)
-
-    def _part(self, heads: Sequence[Sequence[int]], without_casts: bool = False) -> mx.sym.Symbol:
-        """Return what gives some outputs of nodes, which are told by place: a name may be there twice."""
         nodes = self.content["nodes"]
-        if without_casts:
-            wide = {"attrs": {"dtype": "float64"}}
-            nodes = [{**node, **wide} if node["op"] in _CASTS else node for node in nodes]
+        if any(node["op"] == _UNKNOWN_CAST for node in nodes):
+            kept = self._kept()
+            ops = {place: "_copy" if place in kept else "fix" for place in range(len(nodes))}
+            nodes = [{**n, "op": ops[i]} if n["op"] == _UNKNOWN_CAST else n for i, n in enumerate(nodes)]
         return mx.sym.load_json(json.dumps({**self.content, "nodes": nodes, "heads": list(heads)}))
+
+    def _casts(self, head: Head, kept: set[int]) -> Iterator[Head]:
+        """Yield what goes into and comes out of each cast of kept values that the ids depend on."""
+        behind, left = set(), [head[0]]
+        while left:
+            place = left.pop()
+            if place not in behind:
+                behind.add(place)
+                left += [inner[0] for inner in self.content["nodes"][place]["inputs"]]
+        for place in sorted(behind):
+            node = self.content["nodes"][place]
+            if node["op"] in _CASTS and node["inputs"][0][0] in kept:
+                yield node["inputs"][0]
+                yield [place, 0, 0]
 
     def _kept(self) -> set[int]:
         """Return the places of the nodes whose values are some of the columns' own."""
         kept: set[int] = set()
         for place, node in enumerate(self.content["nodes"]):
             is_wide = node["op"] in _CASTS and node["attrs"]["dtype"] in _WIDE
-            is_kept = node["op"] in _KEEP or is_wide
+            is_kept = node["op"] in _KEEP or node["op"] == _UNKNOWN_CAST or is_wide
             if node["name"] in self.columns or (is_kept and all(inner[0] in kept for inner in node["inputs"])):
                 kept.add(place)
         return kept
 
-    def _shape(self, head: Sequence[int]) -> Shape:
-        part = self._part([head])
-        shape: Shape = part.infer_shape(**{name: self.shapes[name] for name in part.list_arguments()})[1][0]
-        return shape
+    def _has_types(self, ids: mx.sym.Symbol) -> bool:
+        """Tell whether ids can be worked out by themselves: an unknown cast may have made types fit."""
+        known = {name: column.dtype for name, column in self.columns.items()}
+        known.update({name: constant.dtype for name, constant in self.constants.items()})
+        try:
+            ids.infer_type(**{name: known[name] for name in ids.list_arguments()})
+        except mx.MXNetError:
+            return False
+        return True
 
-
-def graphs(network: Network, spec: WorkerSpec) -> Iterator[Traced]:
-    """Yield the graph of the network, and that of a loss of the user's where it has one."""
-    parameters = network.block.collect_params().values()
-    constants = {p.name: p.data() for p in parameters if isinstance(p, gluon.Constant) and p._data is not None}
-    columns = dict(zip(input_names(len(spec.features)), spec.features))
-    shapes = {**network.input_shapes, **{p.name: p.shape for p in network.parameters.values()}}
-    owner = f"the network {spec.training.network.label}"
-    yield Traced(owner, json.loads(network.symbol.tojson()), columns, shapes, constants)
-    rows = next(iter(network.input_shapes.values()))[0]
-    labels = {f"label{place}": label for place, label in enumerate(spec.labels)}
-    graph = _graph_of_loss(network, list(labels)) if spec.training.loss.function is not None else None
-    if graph is not None:
-        shapes = {f"output{place}": shape for place, shape in enumerate(network.output_shapes)}
-        shapes.update({name: (rows, *(label.shape or ())) for name, label in labels.items()})
-        yield Traced(f"the loss {spec.training.loss.name}", json.loads(graph.tojson()), labels, shapes, {})
-
-
-def _graph_of_loss(network: Network, labels: Sequence[str]) -> Optional[mx.sym.Symbol]:
-    """Return the graph of a loss that is a block; None of any other: a plain function need not take symbols."""
-    loss = network.loss
-    if not isinstance(loss, gluon.HybridBlock) or type(loss).forward is not gluon.HybridBlock.forward:
-        return None
-    outputs = [mx.sym.var(f"output{place}") for place in range(len(network.output_shapes))]
-    try:
-        graph = loss(outputs[0] if len(outputs) == 1 else outputs, *map(mx.sym.var, labels))
-    except Exception:  # what is wrong with it, the first step shows
-        return None
-    has_parameters = set(graph.list_inputs()) - set(labels) - {output.name for output in outputs}
-    return None if has_parameters else graph
+    def _shape(self, head: Head) -> Optional[Shape]:
+        """Return the shape of an output; None where it depends on an array that a loss of the user's has made."""
+        part = self.part([head])
+        known = {name: self.shapes[name] for name in part.list_arguments() if name in self.shapes}
+        shape: Shape = part.infer_shape_partial(**known)[1][0]
+        return shape if shape and all(shape) else None

@@ -21,6 +21,8 @@ from mxspark.job import class_weights, label_shapes, losses
 from mxspark.job.spec import TrainingSpec
 from mxspark.mx.model import components, export, row_axis
 from mxspark.mx.model import graph as graphs
+from mxspark.mx.model import inputs as model_inputs
+from mxspark.mx.runtime import attribution
 from mxspark.mx.runtime.attribution import training_code
 
 _RANDOM_PREFIXES = ("_random_", "_sample_", "_image_random_", "_npi_random", "_npx_random")
@@ -81,8 +83,8 @@ class Network:
         return sum(int(np.prod(p.shape, dtype=np.int64)) for p in self.trained)
 
 
-def prepare(training: TrainingSpec, inputs: Sequence[tuple[int, ...]]) -> Network:
-    """Build the user's network and make it ready for batches of the shapes `inputs`.
+def prepare(training: TrainingSpec, inputs: Sequence[tuple[int, ...]], features: Sequence[ColumnSpec] = ()) -> Network:
+    """Build the user's network and make it ready for batches of the shapes `inputs`, which are those of `features`.
 
     Shapes come from the traced graph. No forward pass is made: one in inference mode would leave convolution weights in
     a layout of oneDNN that the parameter servers cannot take.
@@ -95,10 +97,11 @@ def prepare(training: TrainingSpec, inputs: Sequence[tuple[int, ...]]) -> Networ
         block.hybridize(static_alloc=True, static_shape=True)
         if training.loss.function is None:
             loss.hybridize(static_alloc=True, static_shape=True)  # type: ignore[attr-defined]
-        graph = export.trace(block, len(inputs))
+        graph = _trace(training.network.label, block, len(inputs), features)
         shapes = _infer_shapes(graph, inputs)
         row_axis.check(training.network.label, graph, dict(zip(input_names(len(inputs)), inputs)))
         parameters = _initialize(block, initializer, graph, shapes)
+        model_inputs.refuse_types(training.network.label, graph, tuple(parameters.values()), features)
     if not any(p.grad_req != "null" for p in parameters.values()):
         raise TrainingCodeError(
             f"the network {training.network.label} has no parameter that takes a gradient, so there is nothing to "
@@ -119,6 +122,17 @@ def prepare(training: TrainingSpec, inputs: Sequence[tuple[int, ...]]) -> Networ
     )
 
 
+def _trace(label: str, block: gluon.HybridBlock, inputs: int, features: Sequence[ColumnSpec]) -> mx.sym.Symbol:
+    model_inputs.refuse_numpy(f"the network {label}, or the loss,")
+    model_inputs.refuse_same_names(label, block)
+    try:
+        return export.trace(block, inputs)
+    except TrainingCodeError as error:
+        model_inputs.refuse_count(label, block, features)
+        model_inputs.refuse_numpy(f"the network {label}", error.__cause__)
+        raise
+
+
 def seed_all(seed: int) -> None:
     """Seed every generator that building and initialising a network may draw from; this process is ours alone."""
     random.seed(seed)
@@ -128,8 +142,9 @@ def seed_all(seed: int) -> None:
 
 def seed_step(seed: int, step: int, rank: int) -> None:
     """Seed the random operators of one step, so that a resumed run draws what the uninterrupted one would."""
-    key = plans.keys(np.array([rank], dtype=np.int64), seed, step)[0]
-    mx.random.seed(int(key) & 0x7FFFFFFF)
+    key = int(plans.keys(np.array([rank], dtype=np.int64), seed, step)[0])
+    mx.random.seed(key & 0x7FFFFFFF)
+    np.random.seed(key & 0xFFFFFFFF)  # of a loss of the user's
 
 
 def _infer_shapes(graph: mx.sym.Symbol, inputs: Sequence[tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
@@ -139,8 +154,8 @@ def _infer_shapes(graph: mx.sym.Symbol, inputs: Sequence[tuple[int, ...]]) -> di
     except mx.MXNetError as error:
         seen = ", ".join(map(str, known.values()))
         raise TrainingCodeError(
-            f"the network does not take batches of shape {seen}: {error}; set data.features.<name>.shape to what one "
-            "row is for the network, or mend the network"
+            f"the network does not take batches of shape {seen}: {attribution.in_short(error)}; set "
+            "data.features.<name>.shape to what one row is for the network, or mend the network"
         ) from error
     if arguments is None:
         raise TrainingCodeError(
@@ -252,3 +267,11 @@ def extremes(data: DataSet, name: str) -> tuple[Optional[float], Optional[float]
     lows = [file.minimum for file in files if file.minimum is not None]
     highs = [file.maximum for file in files if file.maximum is not None]
     return min(lows, default=None), max(highs, default=None)
+
+
+def is_whole(data: DataSet, column: ColumnSpec) -> bool:
+    """Tell whether all numbers of an array are known to be whole ones."""
+    if np.dtype(column.dtype).kind in "iu":
+        return True
+    files = [file for spool in data.spools if spool.rows for file in spool.files if file.name == column.name]
+    return all(file.is_whole for file in files)

@@ -7,12 +7,13 @@ batches, one a row longer than the other; what has grown is the axis of the rows
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Optional
 
 import mxnet as mx
 
-from mxspark.errors import TrainingCodeError
+from mxspark.errors import InputError, TrainingCodeError
 
 Shape = tuple[int, ...]
 
@@ -23,6 +24,11 @@ _STEPS: dict[str, Callable[[dict[str, str]], int]] = {
     "SequenceLast": lambda options: int(options.get("axis", 0)),
     "SequenceReverse": lambda options: 0,
 }
+_LIKE = (
+    "make arrays of as many rows by F.zeros_like, F.broadcast_like, F.contrib.arange_like or begin_state(batch_size=0)"
+)
+# Options that give an array its size, or a part of it.
+_OF_SIZES = ("shape", "reps", "repeats", "start", "stop", "end")
 
 
 def check(label: str, graph: mx.sym.Symbol, inputs: dict[str, Shape]) -> None:
@@ -53,7 +59,7 @@ def check(label: str, graph: mx.sym.Symbol, inputs: dict[str, Shape]) -> None:
             "layout='NTC', or swap the axes before it, F.swapaxes(x, 0, 1), and after it"
         )
     for place, name in enumerate(graph.list_outputs()):
-        problem = _problem(batch[name], longer[name], rows)
+        problem = _problem(batch[name], longer[name], rows, lambda: _where_written(inside, rows))
         if problem is not None:
             raise TrainingCodeError(
                 f"output {place} of the network {label}, {name}, {problem[0]}, and rows are what is padded, validated "
@@ -73,19 +79,34 @@ def _longer(label: str, inside: mx.sym.Symbol, inputs: dict[str, Shape], rows: i
         return _shapes(inside, inputs)
     except mx.MXNetError as error:
         raise TrainingCodeError(
-            f"the network {label} takes batches of {rows} rows and not of {rows + 1}: the number of rows is written "
-            f"into it: use 0 or -1 for the first axis where it reshapes\n{error}"
+            f"the network {label} takes batches of {rows} rows and not of {rows + 1}, as of another number of workers, "
+            f"or of whoever uses the model: the number of rows is written into it{_where_written(inside, rows)}: write "
+            f"0 or -1 in its place where it reshapes, and {_LIKE}\n{error}"
         ) from error
 
 
-def _problem(batch: Shape, longer: Shape, rows: int) -> Optional[tuple[str, str]]:
+def _where_written(inside: mx.sym.Symbol, rows: int) -> str:
+    """Return where the number of rows is written into a network, as far as that shows."""
+    found = [
+        f"{node['op']} {node['name']} ({key} {value})"
+        for node in json.loads(inside.tojson())["nodes"]
+        for key, value in node.get("attrs", {}).items()
+        if key in _OF_SIZES and re.match(rf"[(\[]?{rows}\b", value)
+    ]
+    return f", in {', '.join(found)}" if found else ""
+
+
+def _problem(batch: Shape, longer: Shape, rows: int, where: Callable[[], str]) -> Optional[tuple[str, str]]:
     """Return what is wrong with an output of two shapes, and what to do about it; None if its rows come first."""
     grown = [axis for axis, (one, other) in enumerate(zip(batch, longer)) if one != other]
     has_shape = f"has shape {batch} for {rows} rows"
     if grown == [0] and batch[0] == rows and longer[0] == rows + 1:
         return None
     if not grown and batch[0] == rows:
-        return f"{has_shape} and for {rows + 1} too", "use 0 or -1 for the rows where the network reshapes"
+        return (
+            f"{has_shape} and for {rows + 1} too{where()}",
+            f"write 0 or -1 in place of {rows} where the network reshapes, and {_LIKE}",
+        )
     if not grown or len(batch) != len(longer):
         return (
             f"{has_shape} and no axis that follows the rows",
@@ -94,7 +115,8 @@ def _problem(batch: Shape, longer: Shape, rows: int) -> Optional[tuple[str, str]
     if grown == [0]:
         return (
             f"{has_shape}, rows and others on one axis",
-            f"reshape it to ({rows}, ...) with one entry a row, in the network and in the loss",
+            f"reshape it with one entry a row, F.reshape(x, shape=(-1, {batch[0] // rows}, ...)), in the network, and "
+            "let the loss follow",
         )
     if len(grown) > 1:
         return (
@@ -127,11 +149,11 @@ def _sequences(
 def refuse_rows(what: str, axis: int, output: Sequence[int]) -> None:
     """Refuse an option that names the axis of the rows, as -2 does of two axes, or none of the output's."""
     if not -len(output) <= axis < len(output):
-        raise TrainingCodeError(
+        raise InputError(
             f"{what} has axis {axis}, but the output has shape {tuple(output)}: set it to that of the classes"
         )
     if axis % len(output) == 0:
-        raise TrainingCodeError(
+        raise InputError(
             f"{what} has axis {axis}, which is that of the rows of an output of shape {tuple(output)}: set it to that "
             "of the classes"
         )

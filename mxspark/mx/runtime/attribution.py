@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
+import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Optional
@@ -14,6 +16,8 @@ from mxspark.errors.cause import shorten
 from mxspark.protocol import events
 
 _OURS = str(Path(__file__).resolve().parents[2]) + os.sep
+_OF_MXNET = "mxnet.base.MXNetError"
+_IN_SOURCE = re.compile(r"\[\d\d:\d\d:\d\d\] \S+:\d+: ")
 # A report is one frame, of bounded size, and goes to a screen.
 MESSAGE_LIMIT, TRACEBACK_LIMIT = 8_000, 32_000
 
@@ -39,15 +43,33 @@ def training_code() -> Iterator[None]:
 
 
 def raised(error: BaseException, step: Optional[int]) -> events.Raised:
-    """Return the event for an exception that ends the worker; an exception of MXNet itself is the network's."""
+    """Return the event for an exception that ends the worker; an exception of MXNet itself is the network's.
+
+    What we refuse of the user's has our words and no type, and no frames but those of code of the user's that raised.
+    """
     who, cause = _who(error)
+    is_refusal = isinstance(cause, MXSparkError) and who != "internal"
     return events.Raised(
         who=who,
-        type=_name(type(cause)),
-        message=shorten(_text(cause) or "no message", MESSAGE_LIMIT),
-        traceback=shorten(_traceback(cause), TRACEBACK_LIMIT),
+        type="" if is_refusal else _name(type(cause)),
+        message=shorten(in_short(cause) or "no message", MESSAGE_LIMIT),
+        traceback=shorten(_traceback(cause, who, is_refusal), TRACEBACK_LIMIT),
         step=step,
     )
+
+
+def whole(error: BaseException) -> str:
+    """Return the traceback of an exception with all frames, for the log."""
+    cause = error.error if isinstance(error, Blamed) else error
+    try:
+        return "".join(traceback.format_exception(type(cause), cause, cause.__traceback__))
+    except Exception:  # an exception of the user's may not let itself be written
+        return "".join(traceback.format_tb(cause.__traceback__))
+
+
+def in_short(error: BaseException) -> str:
+    """Return an exception's own words, of MXNet's without where in its source they were said."""
+    return _IN_SOURCE.sub("", _text(error)) if _name(type(error)) == _OF_MXNET else _text(error)
 
 
 def _text(error: BaseException) -> str:
@@ -65,7 +87,7 @@ def _who(error: BaseException) -> tuple[str, BaseException]:
         return "input", error
     if isinstance(error, TrainingCodeError):
         return error.kind, error
-    if _name(type(error)) == "mxnet.base.MXNetError":
+    if _name(type(error)) == _OF_MXNET:
         return "training", error
     if isinstance(error, ClusterError):  # no commit in time, another worker is gone: it may go well the next time
         return "role", error
@@ -76,13 +98,30 @@ def _name(kind: type[BaseException]) -> str:
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 
 
-def _traceback(error: BaseException) -> str:
-    """Return the traceback without our own frames above the user's."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_OURS):
-        trace = trace.tb_next
-    shown = trace if trace is not None else error.__traceback__
+def _traceback(error: BaseException, who: str, is_refusal: bool) -> str:
+    """Return the traceback of an exception as its reader can use it: of the user's code their own frames alone."""
+    if who == "internal":
+        return whole(error)
+    of = error.__cause__ if is_refusal else error
+    if of is None:
+        return ""
     try:
-        return "".join(traceback.format_exception(type(error), error, shown))
+        told = _theirs(traceback.TracebackException(type(of), of, of.__traceback__))
+        return "" if told is None else "".join(told.format())
     except Exception:
-        return "".join(traceback.format_tb(shown))
+        return "".join(traceback.format_list(_frames_of_theirs(traceback.extract_tb(of.__traceback__))))
+
+
+def _theirs(told: Optional[traceback.TracebackException]) -> Optional[traceback.TracebackException]:
+    """Return a traceback with the user's frames alone, None where it has none."""
+    if told is None:
+        return None
+    told.__cause__, told.__context__ = _theirs(told.__cause__), _theirs(told.__context__)
+    told.stack = traceback.StackSummary.from_list(_frames_of_theirs(told.stack))
+    return told if told.stack else None
+
+
+def _frames_of_theirs(frames: Iterable[traceback.FrameSummary]) -> list[traceback.FrameSummary]:
+    file = getattr(sys.modules.get("mxnet"), "__file__", None)
+    others = (_OURS, "<frozen ", *([str(Path(file).parent) + os.sep] if file else []))
+    return [frame for frame in frames if not frame.filename.startswith(others)]

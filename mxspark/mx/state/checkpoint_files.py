@@ -25,6 +25,7 @@ from mxspark.errors import Diverged, InputError
 from mxspark.mx.state import finite
 from mxspark.mx.state.optimizer import Updater
 from mxspark.protocol import events
+from mxspark.protocol.staged import StagedFile
 from mxspark.system.files import sha256_of
 
 PARAMETERS = "parameters.params"
@@ -200,9 +201,9 @@ def staged(kind: str, folder: str, step: int, epoch: int, meta: Mapping[str, Any
     return events.Staged(kind=kind, path=folder, step=step, epoch=epoch, files=files, meta=dict(meta))
 
 
-def _describe(folder: str, name: str) -> events.StagedFile:
+def _describe(folder: str, name: str) -> StagedFile:
     path = Path(folder, name)
-    return events.StagedFile(name=name, bytes=path.stat().st_size, sha256=sha256_of(path))
+    return StagedFile(name=name, bytes=path.stat().st_size, sha256=sha256_of(path))
 
 
 def _words(shape: Iterable[int], dtype: Any) -> str:

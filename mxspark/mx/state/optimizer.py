@@ -224,7 +224,7 @@ def build_optimizer(component: Component) -> mx.optimizer.Optimizer:
     if component.function is None:
         target = components.known("optimizer", component).target
         return _OURS.get(target, getattr(mx.optimizer, target))(**component.options)
-    made = component.function.load()(**component.options)
+    made = components.load("optimizer", component.function)(**component.options)
     if not isinstance(made, mx.optimizer.Optimizer):
         raise TrainingCodeError(
             f"training.optimizer {component.function.label} returned {components.describe(made)}: return an "

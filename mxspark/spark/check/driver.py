@@ -29,7 +29,7 @@ from mxspark.protocol import codec
 from mxspark.spark.check import task
 from mxspark.spark.check.task import ProbeOrder
 from mxspark.spark.hadoop import storage as hadoop
-from mxspark.spark.run import memory
+from mxspark.spark.run import memory, options, starting_over
 from mxspark.spark.run.timing import run_id
 from mxspark.spark.session import compat, session, slots
 from mxspark.spark.session.call import SparkCall
@@ -108,11 +108,12 @@ class _Checkup:
         spark, path = self._facts.spark, self._job.job_dir
         storage = open_storage(path, lambda: hadoop.HadoopStorage(spark), local_run=self._facts.one_machine)
         with _as_it_was(storage, storage.qualify(path)) as qualified:
-            fresh = self._job.job.fresh
-            layout.preflight(storage, qualified, None if fresh else resolve.settings(self._job))
-            if not fresh:
+            wish = starting_over.wish(self._job, self._facts, options.of(self._job))
+            layout.preflight(storage, qualified, None if wish else resolve.settings(self._job))
+            if wish is None:
                 fixed_file.compare(storage, qualified, fixed.options_of_loss(self._job.training))
-            self._note("job dir", f"{qualified} can be written, and this job may use it")
+            begins = starting_over.foreseen(storage, qualified, wish, resolve.settings(self._job))
+            self._note("job dir", f"{qualified} can be written, and this job may use it{begins}")
             if isinstance(storage, hadoop.HadoopStorage):
                 self._found.append(_clock_of(storage, qualified))
 

@@ -13,15 +13,16 @@ from mxspark.errors import ClusterError, JobDirRemoved, MXSparkError, TakenOver,
 from mxspark.errors.restart import IN_PLACE, STAGE, STOP, Failed, Next, Policy
 from mxspark.job.spec import WorkerSpec
 from mxspark.jobdir.lease import Lease
-from mxspark.protocol.events import Reported, Restarting
+from mxspark.protocol.events import Ended, Formed, Reported, Restarting
 from mxspark.result import FailedAttempt, Result
-from mxspark.spark.run import memory
+from mxspark.spark.run import lost, memory
 from mxspark.spark.run.advisor import Advisor
 from mxspark.spark.run.context import RunContext
 from mxspark.spark.run.gang import Gang
 from mxspark.spark.run.record import Recorder
 from mxspark.spark.run.shutdown import Terminated
 from mxspark.spark.run.spooled import Spooled
+from mxspark.spark.run.turn import Turn
 from mxspark.spark.session import slots
 
 _POLL_S = 0.2
@@ -80,7 +81,7 @@ class Attempts:
             Of the kind the last attempt's cause says, when no further attempt is made.
         """
         with self._context.shutdown.heeded():
-            self._gang.begin(self._worker_spec)
+            self._begin_stage()
             while (error := self._attempt()) is not None:
                 self._publish_rest(error)
                 self._end_if_told(error)
@@ -142,6 +143,8 @@ class Attempts:
         self._advisor.begin_attempt(self._gang.size)
         try:
             for reported in self._gang.events():
+                if isinstance(reported.event, (Formed, Ended)):
+                    self._taking.leave()  # its slots are held, or given back
                 self._recorder.record(reported)
                 self._advisor.look(reported)
         except ClusterError as error:
@@ -201,7 +204,9 @@ class Attempts:
         # first of all: as long as the stage is there its slots are taken, and Spark does not say how it ended
         self._gang.close("slots are lost")
         parameters = self._recorder.standing.parameters
-        return memory.explained(error, self._gang.spark_error(), self._context.facts, self._context.job, parameters)
+        said = self._gang.spark_error()
+        error = lost.explained(error, said)
+        return memory.explained(error, said, self._context.facts, self._context.job, parameters)
 
     def _pause(self, seconds: float) -> None:
         until = time.monotonic() + seconds
@@ -222,6 +227,13 @@ class Attempts:
             self._worker_spec, size=size, training_data=training, validation_data=validation
         )  # fmt: skip
         self._listen_to(self._gangs.enter_context(Gang(self._context, size, self._gang.attempt + 1)))
+        self._begin_stage()
+
+    def _begin_stage(self) -> None:
+        """Begin the gang's stage once there are free slots for it; others may be at work in this session."""
+        failure, display = self._context.job.failure, self._context.display
+        self._taking = self._gangs.enter_context(Turn(self._context.facts, failure.slots_s, display.phase))
+        self._taking.wait(self._gang.size, self._pause)
         self._gang.begin(self._worker_spec)
 
     def _announce(self, attempt: FailedAttempt, wait_s: float) -> None:

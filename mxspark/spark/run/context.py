@@ -5,8 +5,10 @@ from __future__ import annotations
 import getpass
 import os
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from mxspark.config.job_config import JobConfig
 from mxspark.job.record import RunInfo, job_id
@@ -34,6 +36,8 @@ class RunContext:
         Where people see it.
     shutdown : Shutdown
         Whether it was told to end in good order.
+    options : mapping
+        What the job says of its training, by key (`options.of`).
     """
 
     job: JobConfig
@@ -42,6 +46,7 @@ class RunContext:
     scratch: Path
     display: Progress
     shutdown: Shutdown
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     def folder(self, name: str) -> Path:
         """Return a folder of this run's scratch, for this user's eyes only; it is made if need be."""

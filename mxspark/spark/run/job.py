@@ -21,7 +21,7 @@ from mxspark.jobdir.layout import JobDir
 from mxspark.jobdir.lease import Lease
 from mxspark.report import progress as displays
 from mxspark.result import Result
-from mxspark.spark.run import preflight, same_network
+from mxspark.spark.run import given, options, preflight, same_network, starting_over
 from mxspark.spark.run.attempts import Attempts
 from mxspark.spark.run.context import RunContext
 from mxspark.spark.run.gang import Gang
@@ -59,7 +59,8 @@ def train(
     spark, run : SparkSession and str, optional
         Default: the active session, and a new run id.
     on_event : callable, optional
-        Called with every :class:`mxspark.protocol.events.Reported`, in the calling thread.
+        Called with every :class:`mxspark.protocol.events.Reported`, ``on_event(event)``, in the calling thread. What
+        other functions of a job take and return is in ``docs/functions.md``.
 
     Returns
     -------
@@ -77,11 +78,12 @@ def train(
 
     Examples
     --------
-    >>> result = mxspark.train(df, "conf/digits.yaml", training={"epochs": 3})  # doctest: +SKIP
+    >>> result = mxspark.train(df, "job.yaml", training={"epochs": 3})  # doctest: +SKIP
     >>> result.metrics["validation"]["last"]["accuracy"], result.model.load()   # doctest: +SKIP
     """
+    given.check(df, validation_df, on_event)
     job = resolve.configure(config, sections)
-    with _context(job, spark, run or run_id(), Shutdown()) as context:
+    with _WithoutOurFrames(), _context(job, spark, run or run_id(), Shutdown()) as context:
         return _train(context, Frames(df, validation_df), on_event)
 
 
@@ -89,6 +91,17 @@ def train_job(job: JobConfig, spark: SparkSession, run: str, shutdown: Shutdown)
     """Train for a command line, which asks for the end when it is told to."""
     with _context(job, spark, run, shutdown) as context:
         return _train(context, Frames(None))
+
+
+class _WithoutOurFrames:
+    """Lets a Ctrl-C begin here for whoever reads its traceback: two dozen frames would stand before what is kept."""
+
+    def __enter__(self) -> None:
+        """Nothing to prepare."""
+
+    def __exit__(self, _kind: object, error: Optional[BaseException], _trace: object) -> None:
+        if isinstance(error, KeyboardInterrupt):
+            raise error.with_traceback(None) from None
 
 
 @contextlib.contextmanager
@@ -99,13 +112,13 @@ def _context(job: JobConfig, spark: Optional[SparkSession], run: str, shutdown: 
     display = displays.make(job.report.progress, job.report.every_s)
     scratch = Path(tempfile.mkdtemp(prefix="mxspark-"))
     try:
-        yield RunContext(job, facts, run, scratch, display, shutdown)
+        yield RunContext(job, facts, run, scratch, display, shutdown, options.of(job))
     finally:
         display.close()
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _train(context: RunContext, given: Frames, on_event: Optional[Hook] = None) -> Result:
+def _train(context: RunContext, frames: Frames, on_event: Optional[Hook] = None) -> Result:
     """Check, spool, form the gang, train, publish."""
     job, display = context.job, context.display
     phases = Phases()
@@ -115,20 +128,21 @@ def _train(context: RunContext, given: Frames, on_event: Optional[Hook] = None) 
     with Jvm(context.facts.spark, job.failure.lease_s) as jvm, jvm.explaining_errors(), contextlib.ExitStack() as stack:
         with phases("check"):
             display.phase("checking")
-            checked = preflight.check(context, given)
+            checked = preflight.check(context, frames)
         # before the rows are spooled: the driver's agent comes up meanwhile
         gang = stack.enter_context(Gang(context, job.cluster.num_workers, 1))
         with phases("spool"):
             display.phase("spooling")
-            spooled = Spooled(context, checked.frames, jvm.pid, stack)
+            spooled = Spooled(context, checked.frames, jvm.pid, stack, checked.recorded)
         with phases("resume"):
             # not before: the job's record holds what the rows are, and a run that cannot read them takes nothing over
-            owned = _own(context, checked, spooled)
+            owned, notes = _own(context, checked, spooled)
             lease = stack.enter_context(Lease(owned))
             recorder = Recorder(context, owned, spooled.data[0].plan, phases, on_event)
         # inside too: the run's folder shall say what the caller is told
         with recorder.keeping(), jvm.explaining_errors():
-            for line in spooled.warnings:
+            recorder.keep(checked.warnings)
+            for line in [*notes, *spooled.warnings]:
                 recorder.warn(line)
             with phases("resume"):
                 restore = recorder.resume(context.folder("restore"))
@@ -147,13 +161,16 @@ def _train(context: RunContext, given: Frames, on_event: Optional[Hook] = None) 
             return Attempts(context, recorder, spooled, lease, gang, worker_spec, gangs=stack).run()
 
 
-def _own(context: RunContext, checked: Checked, spooled: Spooled) -> JobDir:
-    """Take the job dir over."""
+def _own(context: RunContext, checked: Checked, spooled: Spooled) -> tuple[JobDir, list[str]]:
+    """Take the job dir over, and return with it what there is to say of that."""
     features, labels = spooled.columns
     settings = dataclasses.replace(resolve.settings(context.job), features=features, labels=labels)
-    record = JobRecord(settings, *spooled.record)
+    record = JobRecord(settings, *spooled.record, packing=spooled.packing)
     run = context.run_info(checked.path)
-    return JobDir.acquire(checked.storage, checked.path, record, run, checked.claim, fresh=checked.fresh)
+    storage, path = checked.storage, checked.path
+    begins = starting_over.decide(context, storage, path, checked.fresh, record)
+    owned = JobDir.acquire(storage, path, record, run, checked.claim, fresh=begins.fresh)
+    return owned, begins.warnings(path, owned.aside)
 
 
 def _worker_spec(context: RunContext, spooled: Spooled, restore: Optional[Restore]) -> WorkerSpec:

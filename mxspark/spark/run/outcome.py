@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Optional
 
 from mxspark.config import resolve
 from mxspark.config.job_config import JobConfig
+from mxspark.job.record import Fresh
 from mxspark.protocol.events import EpochEnd
 from mxspark.result import Result, summarise
 from mxspark.spark.run.standing import Standing
@@ -55,6 +57,25 @@ def result_of(
         attempts=standing.failed_attempts,
         warnings=warnings,
     )
+
+
+def interrupted_message(how: str, reached: Result, fresh: Optional[Fresh]) -> str:
+    """Say where the command that was interrupted goes on when it is given again."""
+    step = reached.checkpoint_step
+    where = "from the start: no checkpoint was made yet" if step is None else f"at step {step}"
+    return f"{how}; the same command {'without --fresh ' if _starts_over_again(fresh) else ''}resumes {where}"
+
+
+def advised(reached: Result, fresh: Optional[Fresh]) -> Result:
+    """Return the result of a run that failed, with advice that is true where the same command starts over again."""
+    if reached.checkpoint is None or not _starts_over_again(fresh):
+        return reached
+    return replace(reached, remedy=f"{reached.remedy}. Give it without --fresh (job.fresh) then, which starts over")
+
+
+def _starts_over_again(fresh: Optional[Fresh]) -> bool:
+    """Tell whether the command starts over each time it is given: nothing names it in all of its tries."""
+    return fresh is not None and fresh.command is None
 
 
 def success_message(job: JobConfig, standing: Standing) -> str:

@@ -2,38 +2,59 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from dataclasses import dataclass
 from typing import Optional
 
 from mxspark.config import resolve
-from mxspark.errors import InputError
+from mxspark.config.job_config import JobConfig
+from mxspark.errors import InputError, JobDirError
 from mxspark.job import fixed
-from mxspark.jobdir import fixed_file, layout
-from mxspark.jobdir.fresh import is_begun
-from mxspark.jobdir.layout import Fresh
+from mxspark.job.record import Fresh, JobRecord, differences, with_known_shapes
+from mxspark.jobdir import fixed_file, layout, record_file
 from mxspark.jobdir.ownership import Claim
 from mxspark.spark.hadoop.storage import HadoopStorage
-from mxspark.spark.run import memory
+from mxspark.spark.run import memory, starting_over
 from mxspark.spark.run.context import RunContext
 from mxspark.spark.run.spooled import Frames
-from mxspark.spark.session import session, slots
+from mxspark.spark.session import slots
 from mxspark.spark.spool import inputs
 from mxspark.storage import open_storage
 from mxspark.storage.base import Storage
 
 log = logging.getLogger(__name__)
 
+EARLIER_DEFAULT = "runs/job"
+
 
 @dataclass(frozen=True)
 class Checked:
-    """What the checks have found: the data, the job dir, the claim on it, and whether to start over there."""
+    """What the checks have found.
+
+    Attributes
+    ----------
+    frames : Frames
+        The data.
+    storage, path
+        The job dir.
+    claim : Claim
+        On it.
+    fresh : Fresh or None
+        The wish to start over there.
+    recorded : JobRecord or None
+        Of the job that may be gone on with.
+    warnings : tuple of str
+        What was shown and belongs in the result.
+    """
 
     frames: Frames
     storage: Storage
     path: str
     claim: Claim
     fresh: Optional[Fresh]
+    recorded: Optional[JobRecord]
+    warnings: tuple[str, ...]
 
 
 def check(context: RunContext, given: Frames) -> Checked:
@@ -49,7 +70,7 @@ def check(context: RunContext, given: Frames) -> Checked:
     frames = _read(context, given)
     inputs.check(job, frames.training, frames.validation)
     storage = open_storage(job.job_dir, lambda: HadoopStorage(facts.spark), local_run=facts.one_machine)
-    fresh = _fresh(context, storage, storage.qualify(job.job_dir))
+    fresh = starting_over.wish(job, facts, context.options)
     path = layout.preflight(storage, job.job_dir, None if fresh else resolve.settings(job))
     if fresh is None:
         fixed_file.compare(storage, path, fixed.options_of_loss(job.training))
@@ -57,7 +78,11 @@ def check(context: RunContext, given: Frames) -> Checked:
     claim = Claim(storage, path, context.run_info(path), job.job.take_over, say=display.phase)
     claim.wait_until_free()
     slots.wait_for(facts, job.cluster.num_workers, job.failure.start_s)
-    for line in [*memory.warnings(facts, job), *resolve.unsaid(job, frames.validation is not None)]:
+    recorded = starting_over.recorded(storage, path, fresh)
+    warnings = [*resolve.unsaid(job, frames.validation is not None), *resolve.given_away(job)]
+    if fresh is None and recorded is None:
+        warnings += _in_earlier_default(job, storage, path)
+    for line in [*memory.warnings(facts, job), *warnings]:
         display.phase(f"warning: {line}")
     if job.transport.mode == "tcp":
         log.warning(
@@ -65,22 +90,23 @@ def check(context: RunContext, given: Frames) -> Checked:
             "can read and change the training, so use it on a trusted network only",
             facts.driver_host,
         )
-    return Checked(frames, storage, path, claim, fresh)
+    return Checked(frames, storage, path, claim, fresh, recorded, tuple(warnings))
 
 
-def _fresh(context: RunContext, storage: Storage, path: str) -> Optional[Fresh]:
-    """Return the wish to start over, None where there is none, or an earlier try of the same command has done so."""
-    job = context.job
-    if not job.job.fresh:
-        return None
-    command = session.command_id(context.facts, job.job.id)
-    if is_begun(storage, path, resolve.settings(job), command):
-        context.display.phase(
-            f"job.fresh: an earlier try of {command} has started over in {path} and did not come to its end; this one "
-            "goes on from there"
-        )
-        return None
-    return Fresh(command)
+def _in_earlier_default(job: JobConfig, storage: Storage, path: str) -> list[str]:
+    """Return that this job is in the folder which versions before took for every job without ``job.dir``."""
+    if job.job.dir is not None:
+        return []
+    old = storage.qualify(EARLIER_DEFAULT)
+    with contextlib.suppress(JobDirError):  # nothing that can be read is there
+        before = record_file.read(storage, old)
+        settings = resolve.settings(job)
+        if before is not None and not differences(before.settings, with_known_shapes(settings, before.settings)):
+            return [
+                f"{old}, where earlier versions kept every job without job.dir, holds this job, and this run begins "
+                f"anew in {path}; to go on with what is there stop it and set job.dir: {EARLIER_DEFAULT}"
+            ]
+    return []
 
 
 def _read(context: RunContext, given: Frames) -> Frames:

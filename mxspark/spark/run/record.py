@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Callable, Optional
 
-from mxspark.config import resolve
 from mxspark.data.plan import Plan
 from mxspark.errors import JobDirError, MXSparkError
 from mxspark.job import fixed
@@ -20,7 +19,7 @@ from mxspark.jobdir.layout import JobDir
 from mxspark.jobdir.publisher import Delayed
 from mxspark.protocol import codec, launcher
 from mxspark.protocol.events import Ended, EpochEnd, Reported, Staged, Started
-from mxspark.result import FAILED, INTERRUPTED, SUCCEEDED, TERMINATED, Result
+from mxspark.result import FAILED, INTERRUPTED, SUCCEEDED, TERMINATED, Result, with_error
 from mxspark.spark.run import outcome
 from mxspark.spark.run.context import RunContext
 from mxspark.spark.run.journal import Journal
@@ -68,8 +67,6 @@ class Recorder:
         self._warnings: dict[str, str] = {}
         self._resumed: Mapping[str, Any] = {}  # what the checkpoint that was gone on from says beside its arrays
         self.standing = Standing()
-        if owned.aside is not None:
-            self.warn(f"job.fresh: what {owned.path} held is set aside as {owned.aside}; nothing of it is deleted")
         self._tell_launcher()
 
     def resume(self, into: Path) -> Optional[Restore]:
@@ -137,6 +134,10 @@ class Recorder:
         if self._on_event is not None:
             self._on_event(reported)
 
+    def keep(self, warnings: Sequence[str]) -> None:
+        """Keep for the result what was shown before there was a run."""
+        self._warnings.update({text: text for text in warnings})
+
     def warn(self, text: str, about: str = "") -> None:
         """Show a warning, and keep it for the result; of those that are `about` the same, the last."""
         self._warnings[about or text] = text
@@ -175,13 +176,15 @@ class Recorder:
             yield
         except KeyboardInterrupt as stop:
             status = TERMINATED if isinstance(stop, Terminated) else INTERRUPTED
-            reached = self._last_result(status, f"{str(stop) or 'Ctrl-C'}; the same command resumes")
+            reached = self._last_result(status, "")
+            message = outcome.interrupted_message(str(stop) or "Ctrl-C", reached, self._owned.fresh)
             # an exception of Python's own, which has no field for it; the command line looks for this one
-            stop.__dict__["result"] = self._leave(reached)
+            stop.__dict__["result"] = self._leave(dataclasses.replace(reached, message=message))
+            stop.args = (message,)  # what a shell or a notebook shows of it
             raise
         except MXSparkError as error:
-            reached = self._last_result(FAILED, error.message)
-            error.result = self._leave(reached.failed_by(error))
+            reached = with_error(self._last_result(FAILED, error.message), error)
+            error.result = self._leave(outcome.advised(reached, self._owned.fresh))
             raise
         except BaseException as error:
             self._leave(self._last_result(FAILED, f"{type(error).__name__}: {error}"))
@@ -204,13 +207,12 @@ class Recorder:
         """Return what is kept with a checkpoint for later runs: the options it was made with, and the last epoch."""
         history = self.standing.history
         last = codec.encode(history[-1]) if history else self._resumed.get(_LAST)
-        return {_OPTIONS: fixed.options(resolve.training_spec(self._context.job)), _LAST: last}
+        return {_OPTIONS: dict(self._context.options), _LAST: last}
 
     def _changes(self) -> list[str]:
         """Return which options differ from those that the checkpoint was made with."""
         before = self._resumed.get(_OPTIONS)
-        now = fixed.options(resolve.training_spec(self._context.job))
-        return fixed.changes(before, now) if before is not None else []
+        return fixed.changes(before, self._context.options) if before is not None else []
 
     def _history(self) -> Sequence[EpochEnd]:
         """Return the epochs of this run; of one that found nothing left to train those of the run that did the last."""

@@ -1,4 +1,4 @@
-"""Whether the network of a job that has nothing left to train is the one it was trained with; no worker starts."""
+"""Whether the network of a job is the one it was trained with, where no worker says so: one that has nothing left."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 from mxspark.check import node
 from mxspark.check.findings import Built
@@ -39,16 +39,28 @@ def check(context: RunContext, known: tuple[str, ...], features: tuple[ColumnSpe
     TrainingCodeError
         If the user's function raises.
     """
-    built = _build(context, features)
     network = context.job.training.network.label
-    if built.by_user:
-        raise TrainingCodeError(f"the network {network} cannot be built any more; mend it: {built.trouble}")
-    if built.trouble:
-        return f"whether the network {network} is still the one that was trained is not known: {built.trouble}"
-    other = fixed.other_graph(known, built.graph)
+    other, trouble = compare(context, known, features)
+    if trouble:
+        return f"whether the network {network} is still the one that was trained is not known: {trouble}"
     if other is not None:
         raise JobDirError(fixed.refusal(network, other))
     return ""
+
+
+def compare(context: RunContext, known: tuple[str, ...], features: tuple[ColumnSpec, ...]) -> tuple[Optional[str], str]:
+    """Return how the network differs from what is known of it, None if it does not; and why that is not known, or "".
+
+    Raises
+    ------
+    TrainingCodeError
+        If the user's function raises.
+    """
+    built = _build(context, features)
+    if built.by_user:
+        network = context.job.training.network.label
+        raise TrainingCodeError(f"the network {network} cannot be built any more; mend it: {built.trouble}")
+    return (None, built.trouble) if built.trouble else (fixed.other_graph(known, built.graph), "")
 
 
 def _build(context: RunContext, features: tuple[ColumnSpec, ...]) -> Built:

@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from typing import Any, Callable, Optional
 
 from mxspark.config import resolve
+from mxspark.data.columns import sources
 from mxspark.data.dataset import DataSet
 from mxspark.data.spool import ColumnSpec, SpoolReady
 from mxspark.errors import DataError
-from mxspark.job.record import DataRecord
+from mxspark.job.record import DataRecord, JobRecord
 from mxspark.spark.run.context import RunContext
 from mxspark.spark.session import session
 from mxspark.spark.session.call import SparkCall
-from mxspark.spark.spool import inputs, meaning, stage
+from mxspark.spark.spool import inputs, meaning, packing, stage
 from mxspark.spark.spool.watch import SpoolWatch
 
 log = logging.getLogger(__name__)
@@ -49,6 +50,8 @@ class Spooled:
     ----------
     jvm_pid : int
         The driver's JVM, below which the processes that spool are looked for.
+    recorded : JobRecord or None
+        Of the job that is gone on with: its rows are cut into partitions as it says.
     at_end : ExitStack
         Removes the files, also those of a spool that fails half way.
 
@@ -58,6 +61,8 @@ class Spooled:
         Features and labels, with the shapes that the rows have.
     data : tuple of DataSet
         Training and validation rows, for the workers.
+    packing : dict of str to str, or None
+        By which settings Spark has cut the rows.
 
     Raises
     ------
@@ -65,11 +70,21 @@ class Spooled:
         Naming everything that is wrong with the rows.
     """
 
-    def __init__(self, context: RunContext, frames: Frames, jvm_pid: int, at_end: contextlib.ExitStack) -> None:
+    def __init__(
+        self,
+        context: RunContext,
+        frames: Frames,
+        jvm_pid: int,
+        at_end: contextlib.ExitStack,
+        recorded: Optional[JobRecord] = None,
+    ) -> None:
         self._context = context
         self._frames = frames
         self._jvm_pid = jvm_pid
         self._at_end = at_end
+        self._partitions = None if recorded is None else len(recorded.data.rows)
+        # those of a job that did not keep it can only be cut as the session does
+        self.packing = None if recorded is None else recorded.packing
         # runs last of all that is registered: it finds what tasks have left that never answered
         at_end.callback(_forgive, session.remove_spools, context.facts, context.run_id)
         self._spools = self._spool()
@@ -85,7 +100,7 @@ class Spooled:
     @property
     def warnings(self) -> list[str]:
         """What the job has wanted to be done to the rows, and may not have meant."""
-        return meaning.warnings(self._context.job, self._spools.training)
+        return meaning.warnings(self._context.job, self._spools.training, self._spools.validation)
 
     def ensure_there(self) -> Data:
         """Return the data for a new stage; what was lost with an executor is read once more.
@@ -110,17 +125,21 @@ class Spooled:
         return self.data
 
     def _spool(self) -> _Spools:
-        training = self._spool_one(self._frames.training, "training")
-        if self._frames.validation is None:
-            return _Spools(training, None)
-        return _Spools(training, self._spool_one(self._frames.validation, "validation"))
+        with packing.packed_by(self._context.facts.spark, self.packing) as of_session:
+            if self._partitions is None:  # a new job
+                self.packing = of_session
+            training = self._spool_one(self._frames.training, "training")
+            self._partitions = len(training)
+            if self._frames.validation is None:
+                return _Spools(training, None)
+            return _Spools(training, self._spool_one(self._frames.validation, "validation"))
 
     def _spool_one(self, data: Any, name: str) -> list[SpoolReady]:
         job, run_id = self._context.job, self._context.run_id
         spark = self._context.facts.spark.sparkContext
         # validation rows have no order to be shuffled for, and keep their partitions
         if job.data.shuffle == "global" and name == "training":
-            data = data.repartition(max(data_partitions(data), job.cluster.num_workers))
+            data = self._shuffled(data)
         group = f"mxspark-{run_id}-spool-{name}"
         description = f"mxspark {job.job.name}: spool of the {name} rows"
         call = SparkCall(
@@ -131,6 +150,14 @@ class Spooled:
         ready = call.result(watch.look)
         self._at_end.callback(_forgive, stage.remove, ready, run_id)
         return ready
+
+    def _shuffled(self, data: Any) -> Any:
+        job = self._context.job
+        partitions = self._partitions or max(data_partitions(data), job.cluster.num_workers)
+        if self.packing is None:
+            return data.repartition(partitions)
+        features, labels = job.spooled()
+        return packing.shuffled(data, sources((*features, *labels)), partitions)
 
     def _settle(self, spools: _Spools) -> Columns:
         """Return the columns with the shapes of the rows; raise what is wrong with any row of both."""

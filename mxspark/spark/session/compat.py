@@ -15,7 +15,7 @@ SPARK_ERRORS = (Py4JJavaError, CapturedException)
 _CANCELLED = re.compile(
     r"\[SPARK_JOB_CANCELLED\]|Job \d+ cancelled|Job cancelled because|SparkContext (was|is) (shut down|stopped)"
 )
-_JAVA_FRAME = re.compile(r"^\s+at [\w.$/@<>]+\(.*$", re.MULTILINE)
+_JAVA_FRAME = re.compile(r"^\s+(?:at [\w.$/@<>]+\(.*|\.\.\. \d+ more)$", re.MULTILINE)
 _TRACEBACK = "Traceback (most recent call last):"
 
 

@@ -1,7 +1,8 @@
-"""Where the modules of a job's dotted paths are found, and what to say of one that is not there."""
+"""Where the dotted paths of a job lead to, and what to say of one that leads nowhere, or to what cannot be used."""
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import importlib.util
 import sys
@@ -12,6 +13,58 @@ from pathlib import Path
 from typing import Optional
 
 from mxspark.errors.spelling import closest
+from mxspark.job import signatures
+from mxspark.job.signatures import Takes
+from mxspark.job.spec import Function
+
+
+def problems(kind: str, function: Function) -> list[str]:
+    """Return why a dotted path cannot be right, without running the module: it may import MXNet."""
+    if function.path is None:
+        return []
+    found = _problem(kind, function.path)
+    return [] if found is None else [f"{signatures.SIGNATURES[kind].key}: {found}"]
+
+
+def _problem(kind: str, path: str) -> Optional[str]:
+    module, _, attribute = path.partition(":")
+    try:
+        spec = find(module)
+    except Exception as error:  # a parent package is the user's code and may raise anything
+        return f"importing the package of {path!r} raised {type(error).__name__}: {error}"
+    if spec is None:
+        return missing(module)
+    if not spec.origin or not spec.origin.endswith(".py"):
+        return None
+    try:
+        with open(spec.origin, encoding="utf-8") as file:
+            known = _top_names(ast.parse(file.read(), spec.origin))
+    except SyntaxError as error:
+        return f"{error.filename}, line {error.lineno}: {error.msg}"
+    name = attribute.split(".")[0]
+    if known is None:
+        return None
+    if name not in known:
+        return f"module {module!r} has no {name!r}; it defines {', '.join(sorted(known)) or 'nothing'}"
+    node = known[name] if name == attribute else None
+    return signatures.problem(kind, None if node is None else Takes.of_source(path, node))
+
+
+def _top_names(tree: ast.Module) -> Optional[dict[str, Optional[ast.AST]]]:
+    """Return the names a module defines at its top level, and the functions and classes; None if it cannot be told."""
+    found: dict[str, Optional[ast.AST]] = {}
+    for node in tree.body:
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef, ast.AsyncFunctionDef)):
+            found[node.name] = node
+        elif isinstance(node, ast.Assign):
+            found.update((target.id, None) for target in node.targets if isinstance(target, ast.Name))
+        elif isinstance(node, (ast.Import, ast.ImportFrom)):
+            found.update(((alias.asname or alias.name).split(".")[0], None) for alias in node.names)
+            if any(alias.name == "*" for alias in node.names):
+                return None
+        elif isinstance(node, (ast.If, ast.Try, ast.With)):
+            return None
+    return found
 
 
 def find(module: str) -> Optional[ModuleSpec]:

@@ -8,7 +8,7 @@ import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Optional
 
@@ -16,9 +16,12 @@ from pyspark.sql import SparkSession
 
 from mxspark.data.spool import run_folder_name
 from mxspark.errors import ConfigError, InputError
-from mxspark.spark.session import local_folders
+from mxspark.spark.session import local_folders, unfit
 from mxspark.spark.session.gateway import starting_jvm
-from mxspark.system import utf8
+from mxspark.system import users, utf8
+
+_NO_JVM = "JAVA_GATEWAY_EXITED"
+"""What pyspark calls it, 3.5 and 4.x."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,8 @@ class SessionFacts:
         Whether it has a JVM in the driver, and RDDs; of one that has not (Spark Connect) nothing else is known.
     driver_host : str
         Where executors reach the driver.
+    settings : Mapping of str to str
+        What is set of the application, and of the session what `unfit` looks at.
     local_folders : tuple of str
         Where Spark makes its local folders on the driver's machine.
     """
@@ -41,7 +46,7 @@ class SessionFacts:
     driver_host: str = ""
     task_cpus: int = 1
     local_folders: tuple[str, ...] = ()
-    has_dynamic_allocation: bool = False
+    settings: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def one_machine(self) -> bool:
@@ -56,9 +61,21 @@ class SessionFacts:
 
 def start(app_name: str, master: Optional[str] = None) -> SparkSession:
     """Return the active session, or make one from what spark-submit or the environment say."""
+    trouble = users.nameless()
+    if trouble:
+        raise InputError(trouble)
     builder = SparkSession.builder.appName(app_name)
-    with starting_jvm(), _names_are_utf8():
-        return (builder if master is None else builder.master(master)).getOrCreate()
+    try:
+        with starting_jvm(), _names_are_utf8():
+            return (builder if master is None else builder.master(master)).getOrCreate()
+    except Exception as error:
+        if _NO_JVM not in str(error):
+            raise
+        raise InputError(
+            "Spark's Java ended before it had started, and what it said stands above; Spark needs Java 17 or newer: "
+            f"set JAVA_HOME to one (it is {os.environ.get('JAVA_HOME') or 'not set'}; java on the PATH is "
+            f"{shutil.which('java') or 'not there'})"
+        ) from error
 
 
 @contextmanager
@@ -116,12 +133,12 @@ def facts(spark: Any) -> SessionFacts:
         driver_host="127.0.0.1" if one_machine else str(conf.get("spark.driver.host") or "127.0.0.1"),
         task_cpus=int(conf.get("spark.task.cpus") or 1),
         local_folders=local_folders.of_driver(conf.get("spark.local.dir")),
-        has_dynamic_allocation=(conf.get("spark.dynamicAllocation.enabled") or "false").lower() == "true",
+        settings={**dict(conf.getAll()), **{key: value for key in unfit.SQL if (value := _asked(spark, key))}},
     )
 
 
 def gang_problems(facts: SessionFacts) -> list[InputError]:
-    """Return why no gang can be formed in a session: all its slots have to be there at once, and stay. Pure."""
+    """Return why no gang can be formed in a session: its slots have to be there at once, and left alone. Pure."""
     if not facts.is_classic:
         return [
             InputError(
@@ -129,15 +146,12 @@ def gang_problems(facts: SessionFacts) -> list[InputError]:
                 "start it with SparkSession.builder.master(...) and without remote(...) or SPARK_REMOTE"
             )
         ]
-    if facts.has_dynamic_allocation:
-        return [
-            ConfigError(
-                "spark.dynamicAllocation.enabled is true, but the workers are one barrier stage, which Spark does not "
-                "run with dynamic allocation; start the session with --conf spark.dynamicAllocation.enabled=false and "
-                "spark.executor.instances"
-            )
-        ]
-    return []
+    return [ConfigError(text) for text in unfit.problems(facts.settings)]
+
+
+def _asked(spark: SparkSession, key: str) -> Optional[str]:
+    """Return a setting of this session, None where this Spark does not know it."""
+    return spark.conf.get(key, None)
 
 
 def scheduled_id() -> Optional[str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, Optional
 
 from pyspark.sql import SparkSession
@@ -13,6 +15,24 @@ from mxspark.errors import ClusterError
 from mxspark.spark.session.session import SessionFacts
 
 _POLL_S = 0.2
+OURS = "mxspark "
+"""How the descriptions of all Spark jobs of this package begin."""
+
+
+@dataclass(frozen=True)
+class Lack:
+    """Why there are not enough free slots.
+
+    Attributes
+    ----------
+    what : str
+        In words.
+    ends_by_itself : bool
+        Whether trainings alone are in the way: they have deadlines of their own.
+    """
+
+    what: str
+    ends_by_itself: bool
 
 
 def wait_for(session: SessionFacts, workers: int, limit_s: float) -> None:
@@ -68,6 +88,20 @@ def settle_for(session: SessionFacts, wanted: int, fewest: int, limit_s: float) 
     return wanted
 
 
+def lack(spark: SparkSession, workers: int) -> Optional[Lack]:
+    """Return who holds the slots that are missing, None where enough are free."""
+    have, taken = _now(spark), _taken(spark)
+    if have - taken >= workers:
+        return None
+    holders = sorted(_stages(spark))
+    names = ", ".join(f"'{name}' ({tasks} task{'s' if tasks > 1 else ''})" for name, tasks in holders)
+    free = max(0, have - taken)
+    return Lack(
+        f"{free} of {have} are free, Spark is running {names or f'{taken} tasks'}",
+        ends_by_itself=bool(holders) and all(name.startswith(OURS) for name, _ in holders),
+    )
+
+
 def _most(master: str, task_cpus: int) -> Optional[int]:
     """Return the slots a master string can give at most, None where only the cluster knows."""
     local = re.fullmatch(r"local(?:\[\s*([0-9]+|\*)\s*(?:,\s*[0-9]+\s*)?\])?", master)
@@ -91,3 +125,24 @@ def _now(spark: SparkSession) -> int:
     context: Any = spark.sparkContext._jsc.sc()
     profile = context.resourceProfileManager().defaultResourceProfile()
     return int(context.maxNumConcurrentTasks(profile))
+
+
+def _taken(spark: SparkSession) -> int:
+    """Return how many tasks run, as the scheduler counts them: what Spark's UI shows comes later."""
+    scheduler: Any = spark.sparkContext._jsc.sc().taskScheduler()
+    counts = scheduler.runningTasksByExecutors().valuesIterator()
+    total = 0
+    while counts.hasNext():
+        total += int(counts.next())
+    return total
+
+
+def _stages(spark: SparkSession) -> Iterator[tuple[str, int]]:
+    """Yield the description of each stage that runs, or where it was called, and how many tasks it has."""
+    stages: Any = spark.sparkContext._jsc.sc().statusStore().activeStages()
+    for place in range(int(stages.size())):
+        stage = stages.apply(place)
+        tasks = int(stage.numActiveTasks())
+        if tasks:
+            description = stage.description()
+            yield str(description.get() if description.isDefined() else stage.name()), tasks

@@ -29,6 +29,7 @@ from mxspark.data.spool import (
 from mxspark.errors import ClusterError, DataError, InternalError, MXSparkError
 from mxspark.protocol import codec
 from mxspark.spark.session import compat
+from mxspark.spark.spool import unreadable
 from mxspark.spark.spool.task import ANSWER, SpoolTask
 from mxspark.topology.identity import host_identity
 
@@ -44,11 +45,17 @@ def describe(kind: DataType) -> str:
 
 
 def fields(frame: DataFrame) -> dict[str, str]:
-    """Return the columns of a DataFrame and their types for `columns.check`; a name found twice is ambiguous."""
-    counts = Counter(field.name for field in frame.schema.fields)
+    """Return the columns of a DataFrame and their types for `columns.check`; a name found twice is ambiguous.
+
+    To Spark ``a`` and ``A`` are one name, unless the session says otherwise.
+    """
+    is_exact = str(frame.sparkSession.conf.get("spark.sql.caseSensitive", "false")).lower() == "true"
+    names = {field.name: field.name if is_exact else field.name.lower() for field in frame.schema.fields}
+    counts = Counter(names[field.name] for field in frame.schema.fields)
     return {
-        field.name: describe(field.dataType) if counts[field.name] == 1 else f"ambiguous ({counts[field.name]} columns)"
+        field.name: describe(field.dataType) if count == 1 else f"ambiguous ({count} columns)"
         for field in frame.schema.fields
+        for count in [counts[names[field.name]]]
     }
 
 
@@ -192,7 +199,8 @@ def _as_our_error(error: BaseException) -> MXSparkError:
     if missing:
         return ClusterError(
             f"the executors' Python has no module {missing.group(1)!r}; give them the driver's environment: set "
-            "PYSPARK_PYTHON or spark.pyspark.python to an interpreter that has mxspark, or ship one with --archives"
+            "PYSPARK_PYTHON to an interpreter that has mxspark (under spark-submit spark.pyspark.python, and of "
+            "DataFrames spark.sql.execution.pyspark.python, win over it), or ship one with --archives"
         )
     if _LOST.search(text):
         return ClusterError(
@@ -200,6 +208,10 @@ def _as_our_error(error: BaseException) -> MXSparkError:
             "look into the executor's log; too little memory is the usual cause (spark.executor.memoryOverhead)"
         )
     trace = compat.python_traceback_of(error)
+    if not trace and unreadable.is_of_cluster(error):
+        return ClusterError(
+            f"the data could not be read while it was spooled: {said}; see whether that service is up, then start again"
+        )
     start = "the data could not be read while it was spooled"
     if trace:
         return DataError(
@@ -214,7 +226,8 @@ _REMEDIES = {
     "ragged": "make all rows of one length, or drop those",
     "shape": "transpose or reshape them, or correct the declared shape; flat rows are taken in its order",
     "label": "map the labels to what is declared, or correct dtype and classes of the label",
-    "weight": "make them 0 or more, for 0 a row counts for nothing, or correct data.weight",
+    "weight": "make them 0 or more, for 0 a row counts for nothing, multiply all of them where some are too small, or "
+    "correct data.weight",
     "type": "turn them into numbers, or correct the declared columns",
 }
 

@@ -1,0 +1,43 @@
+"""What a job says of its training beside what is fixed, by key: told where it changes from one run to the next."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from mxspark.config import resolve
+from mxspark.config.job_config import JobConfig
+from mxspark.job import fixed, metric
+from mxspark.job.spec import Component, TrainingSpec
+from mxspark.spark.session import modules
+
+
+def of(job: JobConfig) -> dict[str, Any]:
+    """Return every component of a job and every option of it, with digests of the code that dotted paths lead to."""
+    training = resolve.training_spec(job)
+    return {**fixed.options(training), **dict(_code(training))}
+
+
+def _code(training: TrainingSpec) -> Iterator[tuple[str, str]]:
+    """Yield a digest of the module of each function that is given by its path, but of the network: that has a graph."""
+    given = [(f"training.{key}", getattr(training, key)) for key in ("loss", "optimizer", "schedule", "initializer")]
+    given += [(f"training.metrics.{place}", one) for place, one in enumerate(training.metrics)]
+    for key, component in given:
+        # to look for a module of MXNet's would import MXNet
+        if isinstance(component, Component) and component.function and metric.of_mxnet(component) is None:
+            module = (component.function.path or "").partition(":")[0]
+            if module:
+                yield f"{key}, the code of {module}", _digest(module)
+
+
+def _digest(module: str) -> str:
+    """Return a digest of what a module does, whatever its comments and blanks; "" where its source cannot be read."""
+    try:
+        found = modules.find(module)
+        source = Path(found.origin if found and found.origin else "").read_text("utf-8")
+        return hashlib.sha256(ast.dump(ast.parse(source)).encode()).hexdigest()[:8]
+    except Exception:  # a package of the user's runs, and may raise anything; what is wrong with it is told elsewhere
+        return ""
