@@ -195,7 +195,7 @@ class Attempt:
                 role.step = event.step  # newer than its last beat
             kind = KINDS[event.who]
             text = f"{event.type}: {event.message}" if kind.names_exception and event.type else event.message
-            self.fail(kind.name, who, text, traceback=event.traceback if kind.shows_log else "")
+            self.fail(kind.name, who, text, traceback=event.traceback if kind.shows_traceback else "")
         elif isinstance(event, events.Loaded):
             role.stage = max(role.stage, Stage.LOADED)
         elif isinstance(event, events.Formed):

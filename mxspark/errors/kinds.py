@@ -49,8 +49,10 @@ class Kind:
         The end of the driver's JVM brings it about, and it is heard of a moment before the JVM is gone.
     names_exception : bool
         The type of the exception belongs in the message, which may say little without it.
+    shows_traceback : bool
+        The traceback says more than the message.
     shows_log : bool
-        The end of the log and the traceback say more than the message.
+        The end of the log says more than the message, where there is no traceback.
     shows_stacks : bool
         Its log ends in the stacks of all threads, which are shown whole.
     is_examined : bool
@@ -70,6 +72,7 @@ class Kind:
     is_asked_for: bool = False
     is_echo: bool = False
     names_exception: bool = False
+    shows_traceback: bool = True
     shows_log: bool = True
     shows_stacks: bool = False
     is_examined: bool = False
@@ -141,6 +144,7 @@ _ROWS = (
         "checkpoint",
         why_hopeless="an error of the training code would come again",
         names_exception=True,
+        shows_log=False,  # the traceback is there, but for what we refuse in words of our own
     ),
     Kind(
         "diverged",
@@ -149,6 +153,7 @@ _ROWS = (
         "change what is named (a learning rate and a schedule may change from run to run), then start the same command "
         "again: it goes on from the newest checkpoint, which is finite",
         why_hopeless="it would diverge again",
+        shows_traceback=False,
         shows_log=False,
     ),
     Kind(
@@ -157,6 +162,7 @@ _ROWS = (
         "the configuration, the data or the job dir cannot be used",
         "change what is named, then start again",
         why_hopeless="the data or the job dir would be the same again",
+        shows_traceback=False,
         shows_log=False,
     ),
     Kind(
