@@ -33,7 +33,7 @@ def main() -> int:
     except Missing as missing:
         print(missing, file=sys.stderr)
         return 2
-    yarn = Yarn(hdfs, node_memory_mb=given.memory_mb)
+    yarn = Yarn(hdfs, (given.memory_mb, given.memory_mb))
     try:
         hdfs.start()
         yarn.start()

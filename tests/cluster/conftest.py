@@ -9,7 +9,7 @@ import pytest
 from hdfs import Hdfs, Missing
 from pyspark.sql import SparkSession
 from sessions import the_session
-from yarn import Yarn, make_users
+from yarn import NODES_MB, Yarn, make_users
 
 _numbers = itertools.count(1)
 
@@ -31,7 +31,7 @@ def hdfs() -> Iterator[Hdfs]:
 @pytest.fixture(scope="session")
 def yarn(hdfs: Hdfs) -> Iterator[Yarn]:
     """A running YARN beside the HDFS; ``ann`` and ``bob`` have homes there."""
-    cluster = Yarn(hdfs)
+    cluster = Yarn(hdfs, NODES_MB)
     try:
         cluster.start()
         make_users(hdfs, "ann", "bob")

@@ -6,9 +6,10 @@ import contextlib
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Optional
 
 import psutil
@@ -16,8 +17,9 @@ import yaml
 from hdfs import Hdfs
 from spark.drivers import LIMIT_S, ROOT, TESTS, running, wait_for
 from spark.jobs import DIGITS, digits
-from yarn import Yarn, variables
+from yarn import NODES, NODES_MB, Yarn, variables
 
+_QUICK = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 SMALL = {
     "spark.executor.instances": "2",
     "spark.executor.cores": "1",
@@ -27,7 +29,16 @@ SMALL = {
     "spark.yarn.am.memory": "400m",
     "spark.scheduler.minRegisteredResourcesRatio": "1.0",
     "spark.ui.enabled": "false",
-    "spark.executor.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+    # JVMs that run for seconds
+    **{f"spark.{which}.extraJavaOptions": _QUICK for which in ("executor", "driver", "yarn.am")},
+}
+#: The master is too large for the second node, and the only executor may not go there.
+ONE_NODE = {
+    "spark.yarn.am.memoryOverhead": f"{NODES_MB[1]}m",
+    "spark.yarn.exclude.nodes": NODES[1],
+    "spark.executor.instances": "1",
+    "spark.executor.cores": "2",
+    "spark.executor.memoryOverhead": "1000m",
 }
 
 
@@ -42,6 +53,8 @@ class Submitted:
         Where the workers stop until the test opens the gate; see `spark.gates`.
     requirements : Path, optional
         Packages to send with the Python.
+    confs : mapping
+        Of Spark, laid over `SMALL`.
     """
 
     def __init__(
@@ -53,6 +66,7 @@ class Submitted:
         shipped: str,
         moment: str = "none",
         requirements: Optional[Path] = None,
+        confs: Mapping[str, str] = MappingProxyType({}),
         **sections: Any,
     ) -> None:
         import pyspark
@@ -69,7 +83,7 @@ class Submitted:
         job["cluster"]["environment"] = {"GATE_FOLDER": str(self.gates), "GATE_MOMENT": moment, **environment}
         job["report"]["progress"] = "lines"
         (folder / "job.yaml").write_text(yaml.safe_dump(job))
-        confs = dict(SMALL)
+        confs = {**SMALL, **confs}
         options = []
         if shipped != "all":
             confs["spark.yarn.jars"] = f"local:{Path(pyspark.__file__).parent}/jars/*"

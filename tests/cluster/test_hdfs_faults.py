@@ -19,7 +19,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from job_records import RECORD, a_run, stage
 from pyspark.sql import SparkSession
 from racers import race
-from spark.drivers import LIMIT_S, driver, wait_for
+from spark.drivers import LIMIT_S, inside, wait_for
 
 from mxspark.errors import JobDirError, TakenOver
 from mxspark.jobdir import manifest as manifests
@@ -220,7 +220,7 @@ def test_a_run_goes_on_while_hdfs_is_in_safe_mode(session: SparkSession, root: s
         "checkpoint": {"every_steps": 3},
         "report": {"progress": "lines", "every_s": 0.1},
     }
-    with driver(tmp_path, "none", cluster={"environment": {"SLOW_S": "0.1"}}, **sections) as run:
+    with inside(tmp_path, "none", cluster={"environment": {"SLOW_S": "0.1"}}, **sections) as run:
         wait_for(
             "the first checkpoint", lambda: HadoopStorage(session).stat(f"{root}/job/checkpoints/s00000003-t000001")
         )
@@ -244,7 +244,7 @@ def test_a_run_whose_job_dir_is_removed_ends_with_one_error(session: SparkSessio
         "checkpoint": {"every_steps": 4},
         "failure": {"lease_s": 6.0, "hang_s": 300.0},
     }
-    with driver(tmp_path, "middle", **sections) as run:
+    with inside(tmp_path, "middle", **sections) as run:
         run.reached()
         wait_for("a checkpoint", lambda: storage.stat(f"{root}/job/checkpoints/s00000008-t000001"))
         storage.remove(f"{root}/job", recursive=True)

@@ -20,12 +20,12 @@ import pyspark
 import pytest
 import yaml
 from hdfs import Hdfs
-from spark.drivers import ROOT, TESTS, driver, wait_for
+from pyspark.sql import SparkSession
+from spark.drivers import OFTEN, ROOT, TESTS, inside, model, wait_for
 from spark.jobs import digits
-from submitted import LIMIT_S, SMALL, Submitted, executors_of, masters_of, submitted, with_digits
+from submitted import LIMIT_S, ONE_NODE, SMALL, Submitted, executors_of, masters_of, submitted, with_digits
 from yarn import Yarn, variables
 
-OFTEN = {"every_steps": 4, "every_epochs": 1}
 LONG = pytest.mark.long
 STORE = ROOT / ".mxspark"
 
@@ -37,12 +37,12 @@ def ready(hdfs: Hdfs, yarn: Yarn) -> Yarn:
 
 
 @pytest.fixture(scope="module")
-def local_model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[bytes]:
+def local_model(session: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Iterator[bytes]:
     """The parameters that the same job gives in local mode."""
     folder = tmp_path_factory.mktemp("local")
-    with driver(folder, "none") as run:
+    with inside(folder, "none") as run:
         assert run.popen.wait(LIMIT_S) == 0, run.log
-        yield (folder / "job/model/model-0000.params").read_bytes()
+        yield model(folder)
 
 
 def nothing_runs(run: Submitted) -> None:
@@ -54,7 +54,9 @@ def test_client_mode_with_a_python_that_travels(
     tmp_path: Path, hdfs: Hdfs, ready: Yarn, local_model: bytes, shipped: str
 ) -> None:
     name = f"shipped-{shipped}"
-    with submitted(tmp_path / "run", ready, name, "client", shipped, "middle") as run:
+    # every file of it costs a process, where Hadoop has no native library
+    confs = ONE_NODE if shipped == "python" else {}
+    with submitted(tmp_path / "run", ready, name, "client", shipped, "middle", confs=confs) as run:
         run.reached()
         in_containers = [role for role in run.roles() if role.cmdline()[-1].partition("-")[0] != "scheduler"]
         assert len(in_containers) == 4, "two workers, two servers"

@@ -14,6 +14,8 @@ from hdfs import Hdfs
 
 START_S = 300
 NODES = ("127.0.0.2", "127.0.0.3")
+#: Of the tests' cluster: what is too large for the second node is on the first.
+NODES_MB = (6144, 4096)
 _SERVER = "org.apache.hadoop.yarn.server"
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -25,6 +27,8 @@ class Yarn(Daemons):
     ----------
     hdfs : Hdfs
         Already started, or started beside.
+    memory_mb : tuple of int
+        Of each node.
 
     Attributes
     ----------
@@ -34,10 +38,10 @@ class Yarn(Daemons):
         From the call of :meth:`start` until both NodeManagers are there.
     """
 
-    def __init__(self, hdfs: Hdfs, pmem_check: bool = True, node_memory_mb: int = 6144) -> None:
+    def __init__(self, hdfs: Hdfs, memory_mb: tuple[int, int] = (6144, 6144)) -> None:
         super().__init__(hdfs.folder)
         self.hdfs, self.seconds = hdfs, 0.0
-        self._memory_mb, self._pmem_check = node_memory_mb, pmem_check
+        self._memory_mb = memory_mb
         self._ports = free_ports(5)
         self._web = f"http://127.0.0.1:{self._ports[-1]}/ws/v1/cluster"
 
@@ -67,6 +71,7 @@ class Yarn(Daemons):
             "collector-service.address": f"{NODES[number]}:0",
             "local-dirs": folders["local"],
             "log-dirs": folders["logs"],
+            "resource.memory-mb": self._memory_mb[number],
         }
         given = [f"-Dyarn.nodemanager.{key}={value}" for key, value in settings.items()]
         self.spawn(f"nodemanager{number}", "192m", f"{_SERVER}.nodemanager.NodeManager", *given)
@@ -132,11 +137,10 @@ class Yarn(Daemons):
                 # the application master's container unpacks the environment first, and that counts
                 "yarn.am.liveness-monitor.expiry-interval-ms": 180_000,
                 "yarn.scheduler.minimum-allocation-mb": 64,
-                "yarn.scheduler.maximum-allocation-mb": self._memory_mb,
-                "yarn.nodemanager.resource.memory-mb": self._memory_mb,
+                "yarn.scheduler.maximum-allocation-mb": max(self._memory_mb),
                 "yarn.nodemanager.resource.cpu-vcores": 8,
                 "yarn.nodemanager.vmem-check-enabled": "false",
-                "yarn.nodemanager.pmem-check-enabled": str(self._pmem_check).lower(),
+                "yarn.nodemanager.pmem-check-enabled": "true",
                 # by default it is left to cgroups, even where there are none
                 "yarn.nodemanager.resource.memory.enforced": "false",
                 "yarn.nodemanager.container-monitor.interval-ms": 500,

@@ -13,6 +13,10 @@ ROOT = Path(__file__).resolve().parents[2]
 DIGITS = str(ROOT / "examples/digits/digits.parquet")
 
 
+#: Of a job whose subject is not that there are several: half the processor time.
+ALONE: dict[str, Any] = {"num_workers": 1, "num_servers": 0}
+
+
 def mlp() -> Any:
     """Return a network that does not depend on how a batch is divided."""
     from mxnet import gluon

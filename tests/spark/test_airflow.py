@@ -17,9 +17,8 @@ import psutil
 import pytest
 import yaml
 from spark.airflow_service import Airflow, airflow
-from spark.drivers import LIMIT_S, ROOT, TESTS, wait_for
+from spark.drivers import LIMIT_S, ROOT, TESTS, model, wait_for
 from spark.jobs import digits
-from spark.test_faults_restart import model
 
 pytestmark = [
     pytest.mark.long,

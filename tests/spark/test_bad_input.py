@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from pyspark.sql import SparkSession
-from spark.jobs import DIGITS, digits, train
+from spark.jobs import ALONE, DIGITS, digits, train
 
 import mxspark
 from mxspark.protocol.events import Reported
@@ -148,7 +148,7 @@ def test_labels_outside_the_declared_classes(spark: SparkSession, tmp_path: Path
 def test_labels_outside_the_networks_output(spark: SparkSession, tmp_path: Path) -> None:
     frame = spark.read.parquet(DIGITS).selectExpr("pixels", "digit + 5 as digit")
     with pytest.raises(mxspark.DataError, match=r"digit.*14"):
-        train(tmp_path / "job", frame)
+        train(tmp_path / "job", frame, cluster=ALONE)
 
 
 def test_a_network_that_raises_shows_its_own_traceback(spark: SparkSession, tmp_path: Path) -> None:
@@ -173,7 +173,7 @@ def test_user_code_that_raises_at_a_step(spark: SparkSession, tmp_path: Path) ->
 
 def test_a_network_that_is_no_network(spark: SparkSession, tmp_path: Path) -> None:
     with pytest.raises(mxspark.TrainingCodeError, match="HybridBlock"):
-        train(tmp_path / "job", training={"network": lambda: 3})
+        train(tmp_path / "job", cluster=ALONE, training={"network": lambda: 3})
 
 
 def test_user_code_that_exits_is_no_success(spark: SparkSession, tmp_path: Path) -> None:
@@ -181,16 +181,16 @@ def test_user_code_that_exits_is_no_success(spark: SparkSession, tmp_path: Path)
         raise SystemExit(0)
 
     with pytest.raises(mxspark.TrainingCodeError, match="SystemExit"):
-        train(tmp_path / "job", training={"network": network})
+        train(tmp_path / "job", cluster=ALONE, training={"network": network})
 
 
 def test_job_dirs_of_other_jobs(spark: SparkSession, tmp_path: Path) -> None:
-    train(tmp_path / "job", training={"epochs": 1})
+    train(tmp_path / "job", cluster=ALONE, training={"epochs": 1})
     changes: dict[str, dict[str, Any]] = {"training": {"seed": 8, "batch_size": 64}}
     assert_fails(tmp_path / "job", mxspark.JobDirError, r"batch_size: was 128, now 64.*seed: was 7, now 8", **changes)
     frame = spark.read.parquet(DIGITS).where("digit < 9")
     with pytest.raises(mxspark.JobDirError, match="data"):
-        train(tmp_path / "job", frame, training={"epochs": 1})
+        train(tmp_path / "job", frame, cluster=ALONE, training={"epochs": 1})
 
 
 def test_job_dirs_that_cannot_be_used(spark: SparkSession, tmp_path: Path) -> None:
@@ -240,14 +240,14 @@ def test_the_command_line_ends_with_the_right_code(tmp_path: Path) -> None:
 )
 def test_exceptions_that_are_hard_to_report(spark: SparkSession, tmp_path: Path, metric: str, words: str) -> None:
     with pytest.raises(mxspark.TrainingCodeError, match=f"(?s){words}") as caught:
-        train(tmp_path / "job", training={"metrics": [f"spark.gates:{metric}"]})
+        train(tmp_path / "job", cluster=ALONE, training={"metrics": [f"spark.gates:{metric}"]})
     assert caught.value.cause is not None and caught.value.cause.role == "worker"
     assert "gates.py" in caught.value.cause.traceback
     assert len(str(caught.value)) < 200_000
 
 
 def test_a_metric_that_is_not_a_number_still_gives_json(spark: SparkSession, tmp_path: Path) -> None:
-    result = train(tmp_path / "job", training={"epochs": 1, "metrics": ["spark.gates:not_a_number"]})
+    result = train(tmp_path / "job", cluster=ALONE, training={"epochs": 1, "metrics": ["spark.gates:not_a_number"]})
     text = (tmp_path / "job/runs" / result.run_id / "result.json").read_text()
     assert json.loads(text, parse_constant=lambda word: pytest.fail(f"{word} is not JSON"))["status"] == "succeeded"
 
@@ -265,9 +265,9 @@ def test_rows_that_cannot_be_trained_on_leave_no_spool(spark: SparkSession, tmp_
 
 
 def test_a_network_for_rows_of_another_shape(spark: SparkSession, tmp_path: Path) -> None:
-    message = r"does not take batches of shape \(64, 64\).*set data.features.<name>.shape"
+    message = r"does not take batches of shape \(128, 64\).*set data.features.<name>.shape"
     with pytest.raises(mxspark.TrainingCodeError, match=f"(?s){message}") as caught:
-        train(tmp_path / "job", training={"network": "spark_jobs.networks:lenet"})
+        train(tmp_path / "job", cluster=ALONE, training={"network": "spark_jobs.networks:lenet"})
     for name in ("Traceback", "TrainingCodeError", ".py", ".cc:"):
         assert name not in str(caught.value), "the user's key is wrong, not code of theirs"
 
@@ -279,4 +279,4 @@ def test_a_network_without_parameters(spark: SparkSession, tmp_path: Path) -> No
         return gluon.nn.Flatten()
 
     with pytest.raises(mxspark.TrainingCodeError, match="no parameter that takes a gradient"):
-        train(tmp_path / "job", training={"network": network})
+        train(tmp_path / "job", cluster=ALONE, training={"network": network})

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import pytest
 import yaml
 from leftovers import processes
 from pyspark.sql import SparkSession
+from spark.drivers import LIMIT_S, Call
 from spark.jobs import digits
 
 from mxspark.check.findings import INPUT, OK, PROBLEM, Finding
@@ -71,24 +71,33 @@ def test_what_a_network_starts_and_leaves_is_ended(spark: SparkSession, tmp_path
     assert not {"sleep 1001", "sleep 1002"}.intersection(left)
 
 
-@pytest.fixture(scope="module")
-def job_file(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    folder = tmp_path_factory.mktemp("job")
-    job = digits(folder / "job", training={"network": "spark.gates:network"})
-    (folder / "job.yaml").write_text(yaml.safe_dump(job))
-    yield folder / "job.yaml"
+@pytest.fixture
+def job_file(tmp_path: Path) -> str:
+    job = digits(tmp_path / "job", training={"network": "spark.gates:network"})
+    (tmp_path / "job.yaml").write_text(yaml.safe_dump(job))
+    return str(tmp_path / "job.yaml")
 
 
-@pytest.mark.parametrize(("override", "code"), [("report.every_s=5", 0), ("training.network=spark.gates:nothing", 2)])
-def test_the_command_tells_programs(job_file: Path, override: str, code: int) -> None:
-    """The exit code, and one JSON object on the standard output."""
-    command = [str(ROOT / "submit.sh"), str(ROOT / "spark_jobs/check.py"), "--config", str(job_file)]
-    environment = {**os.environ, "MXSPARK_ENVIRONMENT": sys.prefix}
-    done = subprocess.run(
-        [*command, "--set", override, "--json"], cwd=ROOT / "tests", env=environment,
-        capture_output=True, text=True, timeout=600, check=False,
-    )  # fmt: skip
-    assert done.returncode == code, done.stderr
-    report = json.loads(done.stdout)
+def assert_told(words: str, code: int) -> None:
+    """One JSON object, and nothing else."""
+    report = json.loads(words)
     assert report["exit_code"] == code
     assert {finding["status"] for finding in report["findings"]} >= ({PROBLEM} if code else {OK})
+
+
+def test_the_command_tells_programs(spark: SparkSession, job_file: str, tmp_path: Path) -> None:
+    command = Call(["check", "--config", job_file, "--set", "report.every_s=5", "--json"], tmp_path / "log")
+    assert command.wait(LIMIT_S) == 0
+    assert_told((tmp_path / "log").read_text(), 0)
+
+
+def test_the_command_tells_programs_through_submit_sh(job_file: str) -> None:
+    """The exit code, and the object on the standard output."""
+    command = [str(ROOT / "submit.sh"), str(ROOT / "spark_jobs/check.py"), "--config", job_file]
+    environment = {**os.environ, "MXSPARK_ENVIRONMENT": sys.prefix}
+    done = subprocess.run(
+        [*command, "--set", "training.network=spark.gates:nothing", "--json"], cwd=ROOT / "tests", env=environment,
+        capture_output=True, text=True, timeout=LIMIT_S, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2, done.stderr
+    assert_told(done.stdout, 2)

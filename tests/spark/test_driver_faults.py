@@ -11,10 +11,13 @@ from typing import Optional
 
 import psutil
 import pytest
-from spark.drivers import GONE_S, LIMIT_S, Driver, assert_nothing_left, driver, running, wait_for
-from spark.test_faults_restart import HEALING, assert_equal, go, undisturbed
+from pyspark.sql import SparkSession
+from spark.drivers import GONE_S, LIMIT_S, Driver, assert_nothing_left, driver, inside, running, wait_for
+from spark.gates import read_gated
+from spark.test_faults_restart import HEALING, assert_equal, go
 
-__all__ = ["undisturbed"]
+from mxspark.spark.spool import inputs
+
 LEASE = {"start_s": 240.0, "hang_s": 240.0, "lease_s": 3.0}
 # in training a run below submit.sh meets the same
 SPOOLING = [
@@ -72,22 +75,27 @@ def test_a_stopped_jvm_is_named_and_ended(tmp_path: Path, program: Optional[str]
     assert f"the driver's JVM on {cause['host']} (pid {jvm}): it was stopped by a signal for" in run.log
 
 
-def test_a_stopped_process_of_the_spool_is_named(tmp_path: Path) -> None:
-    with driver(tmp_path, "none", program="spooling.py", failure={"hang_s": 3.0}) as run:
+@pytest.fixture
+def gated_spool(spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the rows of runs in this process wait at the gate while they are spooled."""
+    monkeypatch.setattr(inputs, "read", read_gated(str(tmp_path / "gates")))
+
+
+def test_a_stopped_process_of_the_spool_is_named(gated_spool: None, tmp_path: Path) -> None:
+    with inside(tmp_path, "none", failure={"hang_s": 3.0}) as run:
         run.reached(1)
         family = run.family()
         victim = int(next(run.gates.glob("reached-*")).name.partition("-")[2])
         stop(victim)
         assert run.popen.wait(LIMIT_S) == 4, run.log
-        assert_nothing_left(run, family, sockets=None)
+        assert_nothing_left(run, family | {victim}, sockets=None)
     cause = run.outcome()["cause"]
     assert (cause["kind"], cause["role"], cause["pid"], cause["signal"]) == ("stopped", "spark", victim, "SIGSTOP")
     assert "failure.hang_s = 3 s while the rows were spooled" in run.log
 
 
-def test_a_slow_spool_is_told_and_not_ended(tmp_path: Path) -> None:
-    sections = {"failure": {"hang_s": 5.0}, "report": {"progress": "lines"}}
-    with driver(tmp_path, "none", program="spooling.py", **sections) as run:
+def test_a_slow_spool_is_told_and_not_ended(gated_spool: None, tmp_path: Path) -> None:
+    with inside(tmp_path, "none", failure={"hang_s": 5.0}, report={"progress": "lines"}) as run:
         run.reached(1)
         wait_for("the warning", lambda: "spooling: no task of Spark's has ended for 5 s, 1 running" in run.log)
         go(run)

@@ -7,45 +7,40 @@ import json
 import os
 import shutil
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
-from spark.drivers import LIMIT_S, Driver, assert_nothing_left, driver, running, wait_for
+from pyspark.sql import SparkSession
+from spark.drivers import (
+    LIMIT_S,
+    OFTEN,
+    Run,
+    assert_nothing_left,
+    driver,
+    inside,
+    model,
+    running,
+    wait_for,
+)
 
 FAILURE = {"start_s": 240.0, "hang_s": 240.0, "max_restarts": 3}
-OFTEN = {"every_steps": 4, "every_epochs": 1}
 HEALING: dict[str, Any] = {"checkpoint": OFTEN, "failure": FAILURE, "report": {"progress": "lines"}}
 CLUSTER = "local-cluster[2,1,1024]"
 
 
-def model(folder: Path) -> bytes:
-    """Return the trained parameters as MXNet wrote them."""
-    return (folder / "job/model/model-0000.params").read_bytes()
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[bytes, dict[str, Any]]]:
-    """What the digits job gives when nothing happens."""
-    folder = tmp_path_factory.mktemp("undisturbed")
-    with driver(folder, "none", checkpoint=OFTEN) as run:
-        assert run.popen.wait(LIMIT_S) == 0, run.log
-        yield model(folder), run.outcome()
-
-
-def go(run: Driver) -> None:
+def go(run: Run) -> None:
     """Let everything of this run pass the gate, now and later."""
     (run.gates / "go").touch()
 
 
-def events_of(run: Driver) -> list[dict[str, Any]]:
+def events_of(run: Run) -> list[dict[str, Any]]:
     path = run.outcome()["events"].removeprefix("file:")
     return [json.loads(line) for line in Path(path).read_text().splitlines()]
 
 
-def assert_equal(run: Driver, undisturbed: tuple[bytes, dict[str, Any]]) -> None:
+def assert_equal(run: Run, undisturbed: tuple[bytes, dict[str, Any]]) -> None:
     """The run is a success and its result that of the undisturbed one: parameters and metrics of every epoch."""
     outcome = run.outcome()
     assert (outcome["status"], outcome["epochs"], outcome["steps"]) == ("succeeded", 2, 24)
@@ -71,9 +66,14 @@ DEATHS = [
 
 @pytest.mark.parametrize(("victim", "rank", "moment"), DEATHS)
 def test_a_killed_role_is_healed_in_place(
-    tmp_path: Path, victim: str, rank: int, moment: str, undisturbed: tuple[bytes, dict[str, Any]]
+    spark: SparkSession,
+    tmp_path: Path,
+    victim: str,
+    rank: int,
+    moment: str,
+    undisturbed: tuple[bytes, dict[str, Any]],
 ) -> None:
-    with driver(tmp_path, moment, **HEALING) as run:
+    with inside(tmp_path, moment, **HEALING) as run:
         run.reached()
         family, roles = run.family(), run.roles()
         agents = {psutil.Process(pid).ppid() for pid in roles.values()}
@@ -99,6 +99,8 @@ def test_a_killed_role_is_healed_in_place(
         attempt["resumed"],
         "SIGKILL",
     )
+    began = [line["step"] for line in events_of(run) if line["event"] == "Started"]
+    assert began == [0, 0, attempt["resumed"], attempt["resumed"]], "both workers of both attempts"
     folder = Path(run.outcome()["events"].removeprefix("file:")).parent
     assert {"worker-0.log", "worker-0.attempt-2.log"} <= {path.name for path in folder.iterdir()}
     assert (
@@ -107,13 +109,13 @@ def test_a_killed_role_is_healed_in_place(
     )
 
 
-def other_roles(run: Driver, before: dict[tuple[str, int], int]) -> dict[tuple[str, int], int]:
+def other_roles(run: Run, before: dict[tuple[str, int], int]) -> dict[tuple[str, int], int]:
     """Return the roles of the next attempt once all are there, before that nothing."""
     found = run.roles()
     return found if len(found) == len(before) and not set(found.values()) & set(before.values()) else {}
 
 
-def executors(run: Driver) -> list[psutil.Process]:
+def executors(run: Run) -> list[psutil.Process]:
     """Return the executors' JVMs."""
     found = []
     for pid in sorted(run.family()):
@@ -124,7 +126,7 @@ def executors(run: Driver) -> list[psutil.Process]:
     return found
 
 
-def slot_agents(run: Driver) -> list[psutil.Process]:
+def slot_agents(run: Run) -> list[psutil.Process]:
     """Return the agents of the slots, by what they are the parent of."""
     parents = {psutil.Process(pid).ppid() for (role, _), pid in run.roles().items() if role == "worker"}
     return [psutil.Process(pid) for pid in sorted(parents)]
@@ -136,7 +138,10 @@ def slot_agents(run: Driver) -> list[psutil.Process]:
 def test_a_lost_slot_is_healed_by_a_new_stage(
     tmp_path: Path, victim: str, undisturbed: tuple[bytes, dict[str, Any]]
 ) -> None:
-    """On executors of their own; with the executor the rows it spooled are lost too, and are read again."""
+    """On ``local-cluster``, whose executors are processes of their own, the same job gives the same bits.
+
+    With an executor the rows it spooled are lost too, and are read again.
+    """
     with driver(tmp_path, "middle", CLUSTER, **HEALING) as run:
         run.reached()
         family = run.family()

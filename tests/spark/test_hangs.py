@@ -10,17 +10,18 @@ from pathlib import Path
 
 import psutil
 import pytest
-from spark.drivers import LIMIT_S, assert_nothing_left, driver, running, wait_for
-from spark.test_faults_restart import OFTEN, go
+from pyspark.sql import SparkSession
+from spark.drivers import LIMIT_S, OFTEN, assert_nothing_left, inside, running, wait_for
+from spark.test_faults_restart import go
 
 HANG_S = 8.0
 FAILURE = {"start_s": 240.0, "hang_s": HANG_S, "lease_s": 30.0, "max_restarts": 2}
 
 
 @pytest.mark.parametrize("victim", ["server", pytest.param("worker", marks=pytest.mark.long)])
-def test_a_stopped_role_is_named_and_the_run_heals(tmp_path: Path, victim: str) -> None:
+def test_a_stopped_role_is_named_and_the_run_heals(spark: SparkSession, tmp_path: Path, victim: str) -> None:
     exchange = "kvstore" if victim == "server" else "auto"  # inside one host no step needs a server
-    with driver(tmp_path, "middle", failure=FAILURE, checkpoint=OFTEN, training={"exchange": exchange}) as run:
+    with inside(tmp_path, "middle", failure=FAILURE, checkpoint=OFTEN, training={"exchange": exchange}) as run:
         run.reached()
         family, roles = run.family(), run.roles()
         pid = roles[victim, 1]  # a worker that does not lead its host
@@ -44,8 +45,8 @@ def test_a_stopped_role_is_named_and_the_run_heals(tmp_path: Path, victim: str) 
     assert {"worker-0.log", "worker-1.log", "server-0.log", "server-1.log", "scheduler-0.log"} <= stacks
 
 
-def test_endless_code_of_the_user_is_named_and_not_tried_for_ever(tmp_path: Path) -> None:
-    with driver(tmp_path, "middle", failure=FAILURE) as run:
+def test_endless_code_of_the_user_is_named_and_not_tried_for_ever(spark: SparkSession, tmp_path: Path) -> None:
+    with inside(tmp_path, "middle", failure=FAILURE) as run:
         run.reached()
         family = run.family()
         assert run.popen.wait(LIMIT_S) == 4, run.log

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from spark.drivers import LIMIT_S, Driver, assert_nothing_left, driver, running, wait_for
+from pyspark.sql import SparkSession
+from spark.drivers import LIMIT_S, Run, assert_nothing_left, driver, inside, running, wait_for
 
 LONG = pytest.mark.long
 SHORT = [("scheduler", "start"), ("worker", "end")]
@@ -21,8 +22,8 @@ DEATHS = [
 
 
 @pytest.mark.parametrize(("victim", "moment"), DEATHS)
-def test_a_killed_role_ends_the_run(tmp_path: Path, victim: str, moment: str) -> None:
-    with driver(tmp_path, moment) as run:
+def test_a_killed_role_ends_the_run(spark: SparkSession, tmp_path: Path, victim: str, moment: str) -> None:
+    with inside(tmp_path, moment) as run:
         run.reached()
         family, roles = run.family(), run.roles()
         assert sorted(role for role, _ in roles) == ["scheduler", "server", "server", "worker", "worker"]
@@ -50,7 +51,7 @@ def test_a_killed_driver_takes_everything_with_it(tmp_path: Path, moment: str) -
         assert_nothing_left(run, family)
 
 
-def agents(run: Driver) -> dict[str, int]:
+def agents(run: Run) -> dict[str, int]:
     """Return the agents' pids by what they are."""
     found = {}
     for pid in run.family():
@@ -62,8 +63,8 @@ def agents(run: Driver) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("whose", [pytest.param("driver's", marks=LONG), "slot's"])
-def test_a_killed_agent_ends_the_run(tmp_path: Path, whose: str) -> None:
-    with driver(tmp_path, "middle") as run:
+def test_a_killed_agent_ends_the_run(spark: SparkSession, tmp_path: Path, whose: str) -> None:
+    with inside(tmp_path, "middle") as run:
         run.reached()
         family = run.family()
         pid = next(pid for name, pid in sorted(agents(run).items()) if name.startswith(whose))
@@ -76,9 +77,9 @@ def test_a_killed_agent_ends_the_run(tmp_path: Path, whose: str) -> None:
 
 
 @pytest.mark.parametrize("whose", ["driver's", pytest.param("slot's", marks=LONG)])
-def test_a_stopped_agent_is_given_up(tmp_path: Path, whose: str) -> None:
+def test_a_stopped_agent_is_given_up(spark: SparkSession, tmp_path: Path, whose: str) -> None:
     """SIGSTOP: it lives, and says nothing. The lease ends it, and nothing of it stays, stopped or not."""
-    with driver(tmp_path, "middle", failure={"start_s": 240.0, "hang_s": 240.0, "lease_s": 3.0}) as run:
+    with inside(tmp_path, "middle", failure={"start_s": 240.0, "hang_s": 240.0, "lease_s": 3.0}) as run:
         run.reached()
         family = run.family()
         pid = next(pid for name, pid in sorted(agents(run).items()) if name.startswith(whose))
@@ -91,8 +92,8 @@ def test_a_stopped_agent_is_given_up(tmp_path: Path, whose: str) -> None:
     assert run.outcome()["cause"]["role"] == "agent" and "silent for" in run.log
 
 
-def test_a_killed_python_worker_of_spark_ends_the_run(tmp_path: Path) -> None:
-    with driver(tmp_path, "middle", master="local-cluster[2,1,1024]") as run:
+def test_a_killed_python_worker_of_spark_ends_the_run(spark: SparkSession, tmp_path: Path) -> None:
+    with inside(tmp_path, "middle") as run:
         run.reached()
         family = run.family()
         slot = next(pid for name, pid in sorted(agents(run).items()) if name.startswith("slot's"))
@@ -120,9 +121,9 @@ def test_a_killed_executor_ends_the_run(tmp_path: Path) -> None:
     assert "Spark lost executor" in run.outcome()["cause"]["message"] and "137" in run.outcome()["message"]
 
 
-def test_the_next_run_goes_on_after_a_kill(tmp_path: Path) -> None:
+def test_the_next_run_goes_on_after_a_kill(spark: SparkSession, tmp_path: Path) -> None:
     sections = {"checkpoint": {"every_steps": 4}}
-    with driver(tmp_path, "middle", **sections) as run:
+    with inside(tmp_path, "middle", **sections) as run:
         run.reached()
         pid = next(pid for (role, _), pid in run.roles().items() if role == "worker")
         os.kill(pid, signal.SIGKILL)
@@ -132,7 +133,7 @@ def test_the_next_run_goes_on_after_a_kill(tmp_path: Path) -> None:
         path.unlink()
     (tmp_path / "again").mkdir()
     os.rename(tmp_path / "job", tmp_path / "again" / "job")
-    with driver(tmp_path / "again", "none", **sections) as run:
+    with inside(tmp_path / "again", "none", **sections) as run:
         assert run.popen.wait(LIMIT_S) == 0, run.log
     outcome = run.outcome()
     assert (outcome["epochs"], outcome["steps"]) == (2, 24)

@@ -10,20 +10,20 @@ import time
 from pathlib import Path
 
 import pytest
-from spark.drivers import LIMIT_S, Driver, assert_nothing_left, driver, wait_for
+from pyspark.sql import SparkSession
+from spark.drivers import LIMIT_S, OFTEN, Run, assert_nothing_left, driver, inside, wait_for
 
 LEASE_S = 6.0
-OFTEN = {"every_steps": 4, "every_epochs": 1}
 LOOKS = {"start_s": 240.0, "hang_s": 300.0, "lease_s": LEASE_S, "max_restarts": 3}
 WORDS = "was removed or moved away while this run was at work in it; by whom is not known"
 
 
-def a_checkpoint(run: Driver) -> Path:
+def a_checkpoint(run: Run) -> Path:
     """Wait for the one before the gate."""
     return Path(wait_for("a checkpoint", lambda: list((run.folder / "job/checkpoints").glob("s*8-t*")))[0])
 
 
-def assert_told_once(run: Driver) -> None:
+def assert_told_once(run: Run) -> None:
     """The run has ended with one error, lists nothing that is gone, and has made nothing again."""
     outcome = run.outcome()
     assert (outcome["status"], outcome["cause"]["kind"]) == ("failed", "removed")
@@ -38,8 +38,8 @@ def assert_told_once(run: Driver) -> None:
 
 
 @pytest.mark.parametrize("how", ["removed", pytest.param("moved", marks=pytest.mark.long)])
-def test_a_job_dir_that_goes_away_while_nothing_is_published(tmp_path: Path, how: str) -> None:
-    with driver(tmp_path, "middle", checkpoint=OFTEN, failure=LOOKS, report={"progress": "lines"}) as run:
+def test_a_job_dir_that_goes_away_while_nothing_is_published(spark: SparkSession, tmp_path: Path, how: str) -> None:
+    with inside(tmp_path, "middle", checkpoint=OFTEN, failure=LOOKS, report={"progress": "lines"}) as run:
         run.reached()
         a_checkpoint(run)
         family = run.family()
@@ -56,16 +56,16 @@ def test_a_job_dir_that_goes_away_while_nothing_is_published(tmp_path: Path, how
         (tmp_path / "elsewhere").rename(tmp_path / "job")
         assert sorted(path.name for path in (tmp_path / "job/_terms").iterdir()) == ["t000001"]
         (tmp_path / "again").mkdir()
-        with driver(tmp_path / "again", "none", job={"dir": str(tmp_path / "job")}, checkpoint=OFTEN) as again:
+        with inside(tmp_path / "again", "none", job={"dir": str(tmp_path / "job")}, checkpoint=OFTEN) as again:
             assert again.popen.wait(LIMIT_S) == 0, again.log
         assert again.outcome()["steps"] == 24
         assert len(again.outcome()["history"]) <= 2 and "t000002" in again.outcome()["checkpoint"]
 
 
-def test_a_job_dir_that_is_removed_before_the_next_publish(tmp_path: Path) -> None:
+def test_a_job_dir_that_is_removed_before_the_next_publish(spark: SparkSession, tmp_path: Path) -> None:
     """The lease is long: it is the next checkpoint that finds out."""
     failure = {**LOOKS, "lease_s": 3000.0}
-    with driver(tmp_path, "middle", checkpoint=OFTEN, failure=failure, report={"progress": "lines"}) as run:
+    with inside(tmp_path, "middle", checkpoint=OFTEN, failure=failure, report={"progress": "lines"}) as run:
         run.reached()
         a_checkpoint(run)
         family = run.family()
@@ -76,9 +76,9 @@ def test_a_job_dir_that_is_removed_before_the_next_publish(tmp_path: Path) -> No
     assert_told_once(run)
 
 
-def test_a_job_dir_that_is_removed_and_a_role_that_dies(tmp_path: Path) -> None:
+def test_a_job_dir_that_is_removed_and_a_role_that_dies(spark: SparkSession, tmp_path: Path) -> None:
     """The next attempt looks for a checkpoint to go on from, and finds no job dir."""
-    with driver(tmp_path, "middle", checkpoint=OFTEN, failure=LOOKS, report={"progress": "lines"}) as run:
+    with inside(tmp_path, "middle", checkpoint=OFTEN, failure=LOOKS, report={"progress": "lines"}) as run:
         run.reached()
         a_checkpoint(run)
         family, roles = run.family(), run.roles()
@@ -103,8 +103,8 @@ def test_an_interrupt_after_the_job_dir_was_removed_lists_nothing(tmp_path: Path
     assert not (tmp_path / "job").exists()
 
 
-def test_rubbish_over_all_checkpoints_is_not_listed_as_one(tmp_path: Path) -> None:
-    with driver(tmp_path, "middle", checkpoint=OFTEN, failure=LOOKS, report={"progress": "lines"}) as run:
+def test_rubbish_over_all_checkpoints_is_not_listed_as_one(spark: SparkSession, tmp_path: Path) -> None:
+    with inside(tmp_path, "middle", checkpoint=OFTEN, failure=LOOKS, report={"progress": "lines"}) as run:
         run.reached()
         a_checkpoint(run)
         family, roles = run.family(), run.roles()
@@ -118,7 +118,7 @@ def test_rubbish_over_all_checkpoints_is_not_listed_as_one(tmp_path: Path) -> No
     assert "holds checkpoints, but none is good" in outcome["message"] and outcome["checkpoint"] is None
     assert outcome["events"] is not None and Path(outcome["events"].removeprefix("file://")).is_file()
     (tmp_path / "again").mkdir()
-    with driver(tmp_path / "again", "none", job={"dir": str(tmp_path / "job")}, checkpoint=OFTEN) as again:
+    with inside(tmp_path / "again", "none", job={"dir": str(tmp_path / "job")}, checkpoint=OFTEN) as again:
         assert again.popen.wait(LIMIT_S) == 2, again.log
     assert "holds checkpoints, but none is good" in again.outcome()["message"]
     assert again.outcome()["checkpoint"] is None

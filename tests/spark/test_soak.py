@@ -17,8 +17,8 @@ from typing import Any, Optional
 
 import psutil
 import pytest
-from spark.drivers import Driver, assert_nothing_left, driver, running, wait_for
-from spark.test_faults_restart import executors, model, slot_agents
+from spark.drivers import Driver, assert_nothing_left, driver, model, running, wait_for
+from spark.test_faults_restart import executors, slot_agents
 
 FAULTS, SEED = int(os.environ.get("SOAK_FAULTS", "200")), int(os.environ.get("SOAK_SEED", "1"))
 #: Out of 40 faults; the rest are kills of roles, which heal in place.

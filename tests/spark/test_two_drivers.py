@@ -7,7 +7,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from spark.drivers import LIMIT_S, assert_nothing_left, driver, running, wait_for
+from pyspark.sql import SparkSession
+from spark.drivers import LIMIT_S, assert_nothing_left, driver, inside, running, wait_for
 from spark.jobs import digits
 
 from mxspark.cli import main, train
@@ -61,7 +62,9 @@ def test_the_flags_of_the_command_line_are_keys_of_the_job(tmp_path: Path, monke
     assert seen == [(job, ["job.id=a", *switches, Override('job.id="2024.b"', "--job-id 2024.b")], "local[2]")]
 
 
-def test_a_driver_that_outlived_its_launcher_is_replaced_by_the_next_try_and_ends(tmp_path: Path) -> None:
+def test_a_driver_that_outlived_its_launcher_is_replaced_by_the_next_try_and_ends(
+    spark: SparkSession, tmp_path: Path
+) -> None:
     """As in practice: a runner is killed with -9, its driver lives on, and the retry starts a second one."""
     for name in ("first", "other", "retry"):
         (tmp_path / name).mkdir()
@@ -75,13 +78,13 @@ def test_a_driver_that_outlived_its_launcher_is_replaced_by_the_next_try_and_end
         first.popen.kill()
         first.popen.wait(LIMIT_S)
         assert old.is_running() and old.ppid() != first.popen.pid
-        with driver(tmp_path / "other", "none", job={"dir": shared, "id": "other"}) as other:
+        with inside(tmp_path / "other", "none", job={"dir": shared, "id": "other"}) as other:
             assert other.popen.wait(LIMIT_S) == 2, other.log
         message = other.outcome()["message"]
         assert "belongs to a run that lives" in message and f"pid {old.pid}" in message and "--take-over" in message
         assert "--take-over" in other.outcome()["remedy"] and other.outcome()["remedy"] in message
         assert old.is_running(), "a run of another job must not end it"
-        with driver(tmp_path / "retry", "none", job={"dir": shared}) as retry:
+        with inside(tmp_path / "retry", "none", job={"dir": shared}) as retry:
             wait_for("the next term", lambda: len(list(Path(shared, "_terms").glob("t000002"))) == 1)
             wait_for("the end of the old driver", lambda: not running(old.pid))
             wait_for("the end of its roles", lambda: not first.roles())
