@@ -7,8 +7,10 @@ import itertools
 from pathlib import Path
 from typing import Any, Optional
 
+from mxspark.data import checksums
 from mxspark.data.spool import ColumnSpec
-from mxspark.job.record import DataRecord, JobRecord, JobSettings, RunInfo
+from mxspark.job.data_record import DataRecord
+from mxspark.job.record import JobRecord, JobSettings, RunInfo
 from mxspark.protocol.events import Staged
 from mxspark.protocol.staged import StagedFile
 
@@ -23,7 +25,17 @@ SETTINGS = JobSettings(
     block_rows=8192,
     window_blocks=128,
 )
-RECORD = JobRecord(SETTINGS, DataRecord((3, 4, 5), {"pixels": (11, 12, 13), "digit": (21, 22, 23)}))
+#: Of each array in each partition.
+CHECKSUMS = {"pixels": (11, 12, 13), "digit": (21, 22, 23)}
+
+
+def data_record(rows: tuple[int, ...], by_array: dict[str, tuple[int, ...]]) -> DataRecord:
+    """Return what a record says of such rows."""
+    names, numbers = list(by_array), list(zip(*by_array.values()))
+    return DataRecord(rows, checksums.of_arrays(names, numbers), checksums.of_partitions(names, numbers))
+
+
+RECORD = JobRecord(SETTINGS, data_record((3, 4, 5), CHECKSUMS))
 _numbers = itertools.count(1)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Optional, Union
 
@@ -11,7 +11,7 @@ from mxspark.config.job_file import merge, read_job
 from mxspark.config.sections import BestBySection
 from mxspark.data.dataset import DataSet
 from mxspark.data.plan import EVERY, TRAINING, VALIDATION, Plan
-from mxspark.data.spool import ColumnSpec, SpoolReady
+from mxspark.data.spool import ColumnSpec, Spool
 from mxspark.errors import DataError, InputError
 from mxspark.job import loops, metric
 from mxspark.job.record import JobSettings
@@ -50,9 +50,7 @@ def settings(job: JobConfig) -> JobSettings:
     )
 
 
-def data_sets(
-    job: JobConfig, spools: Sequence[SpoolReady], validation_spools: Optional[Sequence[SpoolReady]]
-) -> tuple[DataSet, Optional[DataSet]]:
+def data_sets(job: JobConfig, spool: Spool, validation_spool: Optional[Spool]) -> tuple[DataSet, Optional[DataSet]]:
     """Return the training rows and, where the job has some, the validation rows.
 
     Raises
@@ -62,7 +60,7 @@ def data_sets(
     """
     fraction = job.data.validation.fraction
     every = Plan(
-        counts=tuple(spool.rows for spool in spools),
+        rows_in_all=spool.rows,
         batch_size=job.training.batch_size,
         seed=job.training.seed,
         part=TRAINING if fraction else EVERY,
@@ -71,14 +69,13 @@ def data_sets(
         block_rows=job.data.block_rows,
         window_blocks=_window_blocks(job),
     )
-    training = DataSet(tuple(spools), every)
+    training = DataSet(spool, every)
     validation = None
     if fraction:
-        validation = DataSet(tuple(spools), replace(every, part=VALIDATION, shuffle=False))
-    elif validation_spools is not None:
-        counts = tuple(spool.rows for spool in validation_spools)
-        plan = replace(every, counts=counts, part=EVERY, shuffle=False)
-        validation = DataSet(tuple(validation_spools), plan)
+        validation = DataSet(spool, replace(every, part=VALIDATION, shuffle=False))
+    elif validation_spool is not None:
+        plan = replace(every, rows_in_all=validation_spool.rows, part=EVERY, shuffle=False)
+        validation = DataSet(validation_spool, plan)
     for name, rows in (("training", training), ("validation", validation)):
         if rows is not None and not rows.plan.rows:
             raise DataError(

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mxspark.data.plan import Plan
-from mxspark.data.spool import SpoolReady
+from mxspark.data.spool import Spool
 
 
 @dataclass(frozen=True)
 class DataSet:
-    """Spooled rows and the plan that walks them. Spools are in order of their partition ids."""
+    """Spooled rows and the plan that walks them."""
 
-    spools: tuple[SpoolReady, ...]
+    spool: Spool
     plan: Plan

@@ -1,8 +1,8 @@
-"""Which rows are trained on in which step: pure arithmetic on row counts, the same in every process.
+"""Which rows are trained on in which step: pure arithmetic on the number of rows, the same in every process.
 
 A row is (partition, offset), here counted through all partitions as one *row id*: ``id = base[partition] + offset``.
-The order of an epoch is a function of (row counts, seed, epoch) and nothing else, so the rows of global batch ``k`` do
-not depend on the number of workers; ranks divide each global batch evenly.
+The order of an epoch is a function of (rows, seed, epoch) and nothing else, so the rows of global batch ``k`` do not
+depend on the number of workers; ranks divide each global batch evenly.
 
 Memory is by blocks, not by rows: contiguous *blocks* are put in a random order, and rows are shuffled inside a *window*
 of consecutive blocks of that order. Reading a spool larger than memory therefore goes in long runs.
@@ -59,8 +59,8 @@ class Plan:
 
     Attributes
     ----------
-    counts : tuple of int
-        Rows of each partition.
+    rows_in_all : int
+        Rows of the data set, chosen or not.
     batch_size : int
         Rows of a global batch, over all workers.
     seed : int
@@ -75,7 +75,7 @@ class Plan:
         Rows of a block and blocks of a window.
     """
 
-    counts: tuple[int, ...]
+    rows_in_all: int
     batch_size: int
     seed: int
     part: str = EVERY
@@ -83,16 +83,6 @@ class Plan:
     shuffle: bool = True
     block_rows: int = 8192
     window_blocks: int = 32
-
-    @cached_property
-    def bases(self) -> Ids:
-        """First row id of each partition and, last, the number of rows: int64, shape (partitions + 1,)."""
-        return np.concatenate([[0], np.cumsum(self.counts, dtype=np.int64)]).astype(np.int64)
-
-    @property
-    def rows_in_all(self) -> int:
-        """Rows of the data set, chosen or not."""
-        return int(self.bases[-1])
 
     @cached_property
     def rows(self) -> int:

@@ -9,17 +9,18 @@ import mmap
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Optional
 
 import numpy as np
 
 from mxspark.data import plan as plans
 from mxspark.data.dataset import DataSet
+from mxspark.data.partitions import Partitions
 from mxspark.data.plan import Plan
-from mxspark.data.spool import ColumnSpec, SpoolReady, file_of
+from mxspark.data.row_layout import RowLayout, Span
+from mxspark.data.spool import ColumnSpec
 from mxspark.data.weights import UNWEIGHED, RowWeights, Weighing
-from mxspark.errors import DataError, InternalError
+from mxspark.errors import InternalError
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -60,50 +61,66 @@ class SpooledRows:
     Parameters
     ----------
     data : DataSet
-        Spools in order of their partition ids, and the plan that counts their rows.
+        Spooled rows, and the plan that counts them.
     names : sequence of str
-        The arrays to map.
+        The arrays to read.
     mapped_bytes : int, optional
-        How much of them may be mapped at once, as far as can be told.
+        How much may be mapped at once, as far as can be told.
+
+    Attributes
+    ----------
+    layout : RowLayout
+        Shape and element type of each array.
 
     Raises
     ------
     DataError
-        If a file is not there, or its size is not what its rows need.
+        If a file is not there, or smaller than its rows need.
     """
 
     def __init__(self, data: DataSet, names: Sequence[str], mapped_bytes: Optional[int] = None) -> None:
-        counts = tuple(spool.rows for spool in data.spools)
-        if counts != data.plan.counts:
-            raise InternalError(f"the plan counts {data.plan.counts} rows, the spools hold {counts}")
-        self._bases = data.plan.bases
+        self.layout = RowLayout.of(data.spool.arrays)
+        self._partitions = Partitions.open(data.spool)
+        if data.plan.rows_in_all != self._partitions.rows:
+            raise InternalError(
+                f"the plan counts {data.plan.rows_in_all} rows, the spool holds {self._partitions.rows}"
+            )
+        missing = [name for name in names if name not in self.layout]
+        if missing:
+            raise InternalError(f"rows were spooled without {missing[0]!r}: they hold {self.layout.names}")
+        self._partitions.check(self.layout.row_bytes)
         self._pages = _Pages(mapped_bytes)
-        self._maps = {name: [_map(spool, name, self._pages) for spool in data.spools] for name in names}
-        self.layout = {name: _layout(name, data.spools) for name in names}
+        # all at once, and for good: the files go with the executors that wrote them
+        self._files = [self._pages.map(path, self.layout.row_bytes) for path in self._partitions.files]
 
     def gather(self, ids: Array, names: Sequence[str]) -> dict[str, Array]:
         """Return the rows `ids` (int64, shape (n,)) of some arrays, in that order: ``(n, *row shape)`` each."""
-        partitions = np.searchsorted(self._bases, ids, side="right") - 1
-        offsets = ids - self._bases[partitions]
-        order = np.argsort(partitions, kind="stable")
-        runs = np.flatnonzero(np.diff(partitions[order])) + 1
+        files, places = self._partitions.find(ids)
+        order = np.argsort(files, kind="stable")
+        runs = np.flatnonzero(np.diff(files[order])) + 1
         groups = np.split(order, runs) if len(ids) else []
-        rows = {name: self._gather(name, partitions, offsets, groups) for name in names}
+        found = {}
+        for span in self.layout.spans(names):
+            rows = np.empty((len(ids), span.stop - span.start), dtype=np.uint8)
+            for group in groups:
+                source = self._files[int(files[group[0]])]
+                _take(source, places, span, group if len(groups) > 1 else None, rows)
+            for name in span.names:
+                found[name] = np.require(self.layout.view(rows, name, span.start), requirements=("C", "A"))
         self._pages.bound()
-        return rows
+        return found
 
-    def _gather(self, name: str, partitions: Array, offsets: Array, groups: list[Array]) -> Array:
-        shape, dtype = self.layout[name]
-        rows = np.empty((len(offsets), *shape), dtype=dtype)
-        for group in groups:
-            source = self._maps[name][int(partitions[group[0]])]
-            if source is None:
-                raise InternalError(f"row of an empty partition asked for: partition {int(partitions[group[0]])}")
-            if len(groups) == 1:
-                np.take(source, offsets, axis=0, out=rows, mode="clip")
-            else:
-                rows[group] = np.take(source, offsets[group], axis=0)
-        return rows
+
+def _take(source: Array, places: Array, span: Span, group: Optional[Array], into: Array) -> None:
+    """Copy bytes of the rows at `places` of a file; of a `group` of them alone, to where they are in it."""
+    is_whole = span.stop - span.start == source.shape[1]
+    if group is None and is_whole:
+        np.take(source, places, axis=0, out=into, mode="clip")
+    elif is_whole:
+        into[group] = np.take(source, places[group], axis=0)
+    else:
+        part = source[:, span.start : span.stop]
+        into[slice(None) if group is None else group] = part[places if group is None else places[group]]
 
 
 class _Pages:
@@ -114,13 +131,14 @@ class _Pages:
         self._maps: list[mmap.mmap] = []
         self._bytes, self._before = 0, shared_bytes()
 
-    def map(self, path: Path) -> mmap.mmap:
-        """Map a file that is not empty."""
-        with path.open("rb") as file:
+    def map(self, path: str, row_bytes: int) -> Array:
+        """Map a file of rows that is not empty: numpy uint8, shape (rows, bytes)."""
+        with open(path, "rb") as file:
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         self._maps.append(mapped)
         self._bytes += len(mapped)
-        return mapped
+        rows = len(mapped) // row_bytes  # what is behind them a killed task has left
+        return np.frombuffer(mapped, dtype=np.uint8, count=rows * row_bytes).reshape(rows, row_bytes)
 
     def bound(self) -> None:
         """Let all pages go if there may be too many."""
@@ -135,38 +153,6 @@ def shared_bytes() -> int:
     """Return the resident memory of this process that is of files or shared (proc(5), statm)."""
     with open("/proc/self/statm") as statm:
         return int(statm.read().split()[2]) * os.sysconf("SC_PAGE_SIZE")
-
-
-def _map(spool: SpoolReady, name: str, pages: _Pages) -> Optional[Array]:
-    if not spool.rows:
-        return None
-    found = {file.name: file for file in spool.files}
-    if name not in found:
-        raise InternalError(f"partition {spool.partition} was spooled without {name!r}: it holds {sorted(found)}")
-    file, path = found[name], file_of(spool.path, name)
-    dtype = np.dtype(file.dtype)
-    expected = spool.rows * int(np.prod(file.shape, dtype=np.int64)) * dtype.itemsize
-    try:
-        size = path.stat().st_size
-    except OSError as error:
-        raise DataError(
-            f"the spooled rows of partition {spool.partition} cannot be read: {path}: {error.strerror}. They live in "
-            "Spark's local dirs until the run ends; check that nothing cleans those folders (spark.local.dir)"
-        ) from error
-    if size != expected:
-        raise DataError(
-            f"the spooled rows of partition {spool.partition} are damaged: {path} has {size} bytes, {spool.rows} rows "
-            f"need {expected}. Check the free space of Spark's local dirs (spark.local.dir) and run again"
-        )
-    return np.frombuffer(pages.map(path), dtype=dtype).reshape(spool.rows, *file.shape)
-
-
-def _layout(name: str, spools: Sequence[SpoolReady]) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    layouts = {(file.shape, file.dtype) for spool in spools if spool.rows for file in spool.files if file.name == name}
-    if len(layouts) != 1:
-        raise InternalError(f"{name!r} was spooled in {len(layouts)} layouts: {sorted(layouts)}")
-    shape, dtype = layouts.pop()
-    return shape, np.dtype(dtype)
 
 
 class Reader:

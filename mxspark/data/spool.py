@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional, Union
+from typing import Optional
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,8 @@ class Content:
 
 
 @dataclass(frozen=True)
-class SpoolFile:
-    """One array of one spooled partition: a plain C-contiguous file, see :func:`file_of`.
+class SpooledArray:
+    """What is known of one array of some rows: those of a partition, or all.
 
     Attributes
     ----------
@@ -79,10 +79,7 @@ class SpoolFile:
     dtype : str
         numpy name of the element type.
     shape : tuple of int
-        Shape of one row; the file holds ``(rows,) + shape`` elements. ``()`` for a scalar, ``(0,)`` where the partition
-        has no row and the shape was not declared.
-    crc32 : int
-        Checksum of the file's bytes (zlib.crc32).
+        Shape of one row, ``()`` for a scalar, ``(0,)`` where there is no row and the shape was not declared.
     minimum, maximum : float or None
         Over all elements after scaling; None where there is no row.
     content : Content or None
@@ -100,7 +97,6 @@ class SpoolFile:
     name: str
     dtype: str
     shape: tuple[int, ...]
-    crc32: int
     minimum: Optional[float]
     maximum: Optional[float]
     content: Optional[Content] = None
@@ -137,35 +133,57 @@ class RowProblem:
 
 @dataclass(frozen=True)
 class SpoolReady:
-    """A partition on local disk, or the reasons why it is not usable.
+    """A partition on local disk: the answer of the task that wrote it.
+
+    It is as short with any number of arrays, for there may be thousands of each; what is known of them is in a file.
 
     Attributes
     ----------
     host : str
-        Host identity (`identity.host_identity`) of the machine that holds the files.
+        Host identity (`identity.host_identity`) of the machine that holds the rows.
     partition : int
         Spark partition id; with the offset it names a row for the life of the job.
-    path : str
-        Folder of the files, of this task attempt alone.
     rows : int
         Number of rows.
-    files : tuple of SpoolFile
-        One per array; empty where `problems` is not.
-    problems : tuple of RowProblem
-        Bad rows by column and kind.
+    path : str
+        File of rows, of this and of other partitions.
+    first : int
+        Place of the first row there, in rows.
+    facts : tuple of (int, int)
+        Where in the file of facts beside it begins what is known of the rows, and how many bytes it has.
+    told : str or None
+        base64 of that, where it is in no file: for a driver that may be on another host.
     """
 
     host: str
     partition: int
-    path: str
     rows: int
-    files: tuple[SpoolFile, ...]
-    problems: tuple[RowProblem, ...] = ()
+    path: str
+    first: int
+    facts: tuple[int, int]
+    told: Optional[str] = None
 
 
-def file_of(folder: Union[str, Path], name: str) -> Path:
-    """Return the file of the array `name` in the folder of a spooled partition."""
-    return Path(folder) / f"{name}.bin"
+@dataclass(frozen=True)
+class Spool:
+    """All rows of a data set on local disk, as workers are told of them: as short with any number of partitions.
+
+    Attributes
+    ----------
+    rows : int
+        Number of rows.
+    arrays : tuple of SpooledArray
+        In the order in which they lie in a row.
+    files : tuple of str
+        Files of rows.
+    table : str
+        File that says where in them each partition is (`partitions.Partitions`).
+    """
+
+    rows: int
+    arrays: tuple[SpooledArray, ...]
+    files: tuple[str, ...]
+    table: str
 
 
 def run_folder_name(run_id: str) -> str:
@@ -181,7 +199,7 @@ def run_folder(path: str, run_id: str) -> Path:
     Parameters
     ----------
     path : str
-        `SpoolReady.path`, ``<local dir>/mxspark-<run_id>/<folder>/p<partition>-<attempt>``.
+        `SpoolReady.path`, ``<local dir>/mxspark-<run_id>/<name>/<file>``.
     run_id : str
         The run that made it.
 

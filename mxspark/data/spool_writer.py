@@ -1,4 +1,4 @@
-"""One partition to local disk: numpy blocks in, one plain file an array and the reasons against it out.
+"""One partition to local disk: numpy blocks in, rows in a file and what is known of them out.
 
 Runs in the Spark Python worker; knows neither pyspark nor Arrow.
 """
@@ -6,26 +6,28 @@ Runs in the Spark Python worker; knows neither pyspark nor Arrow.
 from __future__ import annotations
 
 import math
-import os
-import shutil
 import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Optional
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Optional
 
 import numpy as np
 
 from mxspark.data.cells import BadRows, Cells
 from mxspark.data.convert import Target, is_beyond_a_double
-from mxspark.data.spool import ColumnSpec, Content, RowProblem, SpoolFile, file_of
-from mxspark.errors import ClusterError, InternalError
+from mxspark.data.row_layout import RowLayout
+from mxspark.data.spool import ColumnSpec, Content, RowProblem, SpooledArray
+from mxspark.data.spool_facts import PartFacts
+from mxspark.data.spool_file import SpoolFile
+from mxspark.errors import InternalError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_CHUNK_BYTES = 1 << 20  # a chunk is converted, checked, summed and written while it is in the processor's cache
+_CHUNK_BYTES = 1 << 20  # of an array: so much is converted, checked and summed while it is in the processor's cache
+_ROWS_BYTES = (
+    16 << 20
+)  # of all arrays: of hundreds of narrow ones a chunk is worth its calls only with thousands of rows
 
 
 class Tally:
@@ -55,33 +57,53 @@ class Tally:
         return tuple(sorted(self._found.values(), key=lambda problem: problem.first_row))
 
 
-class ArrayWriter:
-    """One array of the partition: a file, its checksum and its extremes."""
+@dataclass(frozen=True)
+class _Block:
+    """A batch of an array, shape (rows, width), and whether the types of its source columns have whole numbers only."""
 
-    def __init__(self, folder: Path, spec: ColumnSpec, label: bool) -> None:
+    values: NDArray[Any]
+    is_whole: NDArray[np.bool_]
+
+
+class ArrayWriter:
+    """One array of the partition: its numbers as they are spooled, their checksum and their extremes."""
+
+    def __init__(self, spec: ColumnSpec, label: bool) -> None:
         self.spec = spec
         self.tally = Tally()
+        self.checksum = 0
+        self.shape = (len(spec.columns),) if spec.shape is None and len(spec.columns) > 1 else spec.shape
         self._target = Target(spec.dtype, spec.scale, spec.classes, label, spec.is_weight)
-        self._shape = (len(spec.columns),) if spec.shape is None and len(spec.columns) > 1 else spec.shape
-        self._crc = 0
         self._minimum = math.inf
         self._maximum = -math.inf
         self._content: Optional[Content] = None
-        with _disk(folder):
-            self._file: BinaryIO = open(file_of(folder, spec.name), "xb", opener=_private)  # noqa: SIM115
 
-    def write(self, cells: Sequence[Cells], rows: int) -> bool:
-        """Append a batch, one `Cells` a source column; False, and no promise on the file, where a row is bad."""
+    @property
+    def dtype(self) -> str:
+        """Name of the element type."""
+        return str(self._target.dtype)
+
+    def block(self, cells: Sequence[Cells], rows: int) -> Optional[_Block]:
+        """Take a batch, one `Cells` a source column; None where a row is bad."""
         if any(part.rows is not None for part in cells):
+            return None
+        if self.shape is None:
+            self.shape = cells[0].values.shape[1:]
+        values = cells[0].values.reshape(rows, -1) if len(cells) == 1 else _interleave(cells)
+        return _Block(values, np.array([part.values.dtype.kind in "iu" for part in cells]))
+
+    def write(self, block: _Block, rows: slice, into: NDArray[Any]) -> bool:
+        """Put some rows where they belong; False where one is bad."""
+        converted = self._target.convert(block.values[rows], block.is_whole)
+        if converted is None:
             return False
-        if self._shape is None:
-            self._shape = cells[0].values.shape[1:]
-        block = cells[0].values.reshape(rows, -1) if len(cells) == 1 else _interleave(cells)
-        is_whole = np.array([part.values.dtype.kind in "iu" for part in cells])
-        row_bytes = max(1, block.shape[1]) * self._target.dtype.itemsize
-        self._reserve(rows * row_bytes)
-        step = max(1, _CHUNK_BYTES // row_bytes)
-        return all(self._write_chunk(block[start : start + step], is_whole) for start in range(0, rows, step))
+        self._minimum = min(self._minimum, converted.minimum)
+        self._maximum = max(self._maximum, converted.maximum)
+        # kept as one: a partition may have any number of chunks
+        self._content = Content.of_all([part for part in (self._content, converted.content) if part is not None])
+        self.checksum = zlib.crc32(converted.values.reshape(-1).view(np.uint8).data, self.checksum)
+        into[...] = converted.values.reshape(into.shape)
+        return True
 
     def count(self, cells: Sequence[Cells], first_row: int) -> None:
         """Count the bad rows of a batch whose first row is `first_row` of the partition."""
@@ -95,16 +117,13 @@ class ArrayWriter:
                 for bad in self._target.bad_rows(block[start : start + step]):
                     self._add(column, replace(bad, rows=rows[start : start + step][bad.rows]), first_row)
 
-    def finish(self) -> SpoolFile:
-        """Close the file and describe it."""
-        with _disk(Path(self._file.name)):
-            self._file.close()
+    def describe(self) -> SpooledArray:
+        """Return what is known of the rows so far."""
         found = self._minimum <= self._maximum
-        return SpoolFile(
+        return SpooledArray(
             name=self.spec.name,
-            dtype=str(self._target.dtype),
-            shape=(0,) if self._shape is None else tuple(self._shape),
-            crc32=self._crc,
+            dtype=self.dtype,
+            shape=(0,) if self.shape is None else tuple(self.shape),
             minimum=self._minimum if found else None,
             maximum=self._maximum if found else None,
             content=self._content,
@@ -114,45 +133,24 @@ class ArrayWriter:
             is_whole=self._target.is_whole if self._content is None else self._content.is_whole,
         )
 
-    def close(self) -> None:
-        """Let go of the file whatever state it is in."""
-        self._file.close()
-
-    def _reserve(self, size: int) -> None:
-        """Have the disk allocate the next bytes at once: writing them then takes a third less processor time."""
-        with _disk(Path(self._file.name)):
-            if size:
-                os.posix_fallocate(self._file.fileno(), self._file.tell(), size)
-
-    def _write_chunk(self, block: NDArray[Any], is_whole: NDArray[np.bool_]) -> bool:
-        converted = self._target.convert(block, is_whole)
-        if converted is None:
-            return False
-        self._minimum = min(self._minimum, converted.minimum)
-        self._maximum = max(self._maximum, converted.maximum)
-        # kept as one: a partition may have any number of chunks
-        self._content = Content.of_all([part for part in (self._content, converted.content) if part is not None])
-        data = converted.values.reshape(-1).view(np.uint8).data
-        self._crc = zlib.crc32(data, self._crc)
-        with _disk(Path(self._file.name)):
-            self._file.write(data)
-        return True
-
     def _add(self, column: str, bad: BadRows, first_row: int) -> None:
         self.tally.add(column, bad.kind, len(bad.rows), first_row + int(bad.rows[0]), bad.detail)
 
 
 class PartitionWriter:
-    """All arrays of one partition; memory is bounded by the batch, whatever the number of rows."""
+    """All arrays of one partition, row after row; memory is bounded by the batch, whatever the number of rows."""
 
-    def __init__(self, folder: Path, features: Sequence[ColumnSpec], labels: Sequence[ColumnSpec]) -> None:
+    def __init__(self, file: SpoolFile, features: Sequence[ColumnSpec], labels: Sequence[ColumnSpec]) -> None:
         self.rows = 0
-        self._folder = folder
+        self._file = file
         self._elements = Tally()
-        self._arrays: list[ArrayWriter] = []
-        with self._closed_on_error():
-            for spec in (*features, *labels):
-                self._arrays.append(ArrayWriter(folder, spec, label=spec in labels))
+        self._arrays = [ArrayWriter(spec, label=spec in labels) for spec in (*features, *labels)]
+        self._layout: Optional[RowLayout] = None
+
+    @property
+    def first(self) -> int:
+        """Place of the first row in the file, in rows."""
+        return 0 if self._layout is None else self._file.start // self._layout.row_bytes
 
     def add(self, cells: Sequence[Sequence[Cells]], rows: int, bad: Sequence[BadRows] = ()) -> None:
         """Append a batch of `rows` rows.
@@ -166,63 +164,62 @@ class PartitionWriter:
         bad : sequence of BadRows
             Rows that are unusable as a whole.
         """
-        with self._closed_on_error():
-            for part in bad:
-                self._elements.add("", part.kind, len(part.rows), self.rows + int(part.rows[0]), part.detail)
-            # after the first bad row nothing is trained on: only count, so that the user sees all of it at once
-            writing = not self.bad
-            for array, parts in zip(self._arrays, cells if rows else ()):
-                if writing and array.write(parts, rows):
-                    continue
-                array.count(parts, self.rows)
-                if writing and not array.tally:
-                    raise InternalError(f"array {array.spec.name!r} was refused, but no row of it is bad")
-            self.rows += rows
+        for part in bad:
+            self._elements.add("", part.kind, len(part.rows), self.rows + int(part.rows[0]), part.detail)
+        if rows:
+            self._add(cells, rows)
+        self.rows += rows
+
+    def _add(self, cells: Sequence[Sequence[Cells]], rows: int) -> None:
+        # after the first bad row nothing is trained on: only count, so that the user sees all of it at once
+        refused = None if self.bad else self._write(cells, rows)
+        if refused is None and not self.bad:
+            return
+        for array, parts in zip(self._arrays, cells):
+            array.count(parts, self.rows)
+        if refused is not None and not refused.tally:
+            raise InternalError(f"array {refused.spec.name!r} was refused, but no row of it is bad")
 
     @property
     def bad(self) -> bool:
         """Whether a bad row was seen."""
         return bool(self._elements) or any(array.tally for array in self._arrays)
 
-    def finish(self) -> tuple[tuple[SpoolFile, ...], tuple[RowProblem, ...]]:
-        """Close the files and return them, or the problems; a partition with problems leaves no file."""
-        with self._closed_on_error():
-            files = tuple(array.finish() for array in self._arrays)
+    def finish(self) -> PartFacts:
+        """Say what was written; a partition with problems leaves nothing."""
         if not self.bad:
-            return files, ()
-        shutil.rmtree(self._folder, ignore_errors=True)
+            arrays = tuple(array.describe() for array in self._arrays)
+            return PartFacts(arrays, tuple(array.checksum for array in self._arrays))
+        self._file.give_back()
         for array in self._arrays:
             self._elements.merge(array.tally)
-        return (), self._elements.problems()
+        return PartFacts((), (), self._elements.problems())
 
-    @contextmanager
-    def _closed_on_error(self) -> Iterator[None]:
-        try:
-            yield
-        except BaseException:
-            self.close()
-            raise
+    def _write(self, cells: Sequence[Sequence[Cells]], rows: int) -> Optional[ArrayWriter]:
+        """Write a batch; the array that has a bad row is returned, and what was written is no promise then."""
+        blocks = []
+        for array, parts in zip(self._arrays, cells):
+            block = array.block(parts, rows)
+            if block is None:
+                return array
+            blocks.append(block)
+        layout = self._begin() if self._layout is None else self._layout
+        self._file.reserve(rows * layout.row_bytes)
+        step = max(1, min(_CHUNK_BYTES // layout.widest_bytes, _ROWS_BYTES // layout.row_bytes))
+        for start in range(0, rows, step):
+            chunk = np.empty((min(step, rows - start), layout.row_bytes), dtype=np.uint8)
+            for array, block in zip(self._arrays, blocks):
+                if not array.write(block, slice(start, start + step), layout.view(chunk, array.spec.name)):
+                    return array
+            self._file.write(chunk.reshape(-1).data)
+        return None
 
-    def close(self) -> None:
-        """Close all files; for the way out after an error."""
-        for array in self._arrays:
-            array.close()
-
-
-@contextmanager
-def _disk(path: Path) -> Iterator[None]:
-    """Turn an error of the local disk into ours; one of the user's data must not be taken for it."""
-    try:
-        yield
-    except OSError as error:
-        raise ClusterError(
-            f"the spool cannot be written: {error.strerror or error} ({path}); free or enlarge that disk, "
-            "or point spark.local.dir (on YARN: yarn.nodemanager.local-dirs) at another one"
-        ) from error
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NOFOLLOW, 0o600)
+    def _begin(self) -> RowLayout:
+        """Lay out a row, once the shapes of all arrays are known."""
+        layout = RowLayout((array.spec.name, array.dtype, array.shape or ()) for array in self._arrays)
+        self._file.begin(layout.row_bytes)
+        self._layout = layout
+        return layout
 
 
 def _interleave(cells: Sequence[Cells]) -> NDArray[Any]:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Optional
 
-from mxspark.data.spool import Content, SpoolReady
+from mxspark.data.spool import Content, SpooledArray
 from mxspark.job import catalog
 from mxspark.job.spec import Component
 
@@ -169,16 +169,12 @@ def is_class_index(loss: Component) -> bool:
     return takes(loss) is _INDICES
 
 
-def seen(name: str, spools: Sequence[SpoolReady]) -> Optional[Seen]:
+def seen(name: str, arrays: Sequence[SpooledArray]) -> Optional[Seen]:
     """Return what the spooled rows of a label hold; None where there is no row."""
-    files = [file for spool in spools if spool.rows for file in spool.files if file.name == name]
-    contents = [file.content for file in files if file.content is not None]
-    lows = [file.minimum for file in files if file.minimum is not None]
-    highs = [file.maximum for file in files if file.maximum is not None]
-    content = Content.of_all(contents)
-    if content is None or not lows or not highs:
-        return None
-    return Seen(files[0].shape, min(lows), max(highs), content)
+    for array in arrays:
+        if array.name == name and array.content and array.minimum is not None and array.maximum is not None:
+            return Seen(array.shape, array.minimum, array.maximum, array.content)
+    return None
 
 
 def problem(loss: Component, name: str, found: Optional[Seen]) -> Optional[str]:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Optional
 
-from mxspark.data.spool import ColumnSpec, SpoolReady
+from mxspark.data.spool import ColumnSpec
+from mxspark.job import data_record
+from mxspark.job.data_record import DataRecord
 from mxspark.protocol import codec
 
-VERSION = 2
+VERSION = 3
 PARALLELISM = "spark.default.parallelism"
 """What Spark goes by where nothing else says how many partitions there are: the cores, unless it is set."""
 
@@ -52,32 +53,6 @@ class JobSettings:
 
 
 @dataclass(frozen=True)
-class DataRecord:
-    """The rows of a job, known once they are spooled.
-
-    Attributes
-    ----------
-    rows : tuple of int
-        Rows of each partition.
-    checksums : dict
-        Name of the array → crc32 of it in each partition.
-    """
-
-    rows: tuple[int, ...]
-    checksums: dict[str, tuple[int, ...]]
-
-    @classmethod
-    def of(cls, spools: Sequence[SpoolReady]) -> DataRecord:
-        """Describe spooled partitions."""
-        ordered = sorted(spools, key=lambda spool: spool.partition)
-        checksums: dict[str, list[int]] = {}
-        for spool in ordered:
-            for file in spool.files:
-                checksums.setdefault(file.name, []).append(file.crc32)
-        return cls(tuple(spool.rows for spool in ordered), {name: tuple(sums) for name, sums in checksums.items()})
-
-
-@dataclass(frozen=True)
 class JobRecord:
     """All that is fixed between the runs of one job; everything else may change.
 
@@ -103,10 +78,14 @@ class JobRecord:
         """Build the record that :meth:`to_bytes` wrote; ValueError says why it cannot be."""
         found = json.loads(data)
         version = found.get("version") if isinstance(found, dict) else None
-        if version not in (1, VERSION):
+        if version not in (1, 2, VERSION):
             raise ValueError(f"version {version!r} where {VERSION} was expected")
         record = found.get("record")
-        return codec.decode(JobRecord, _from_version_1(record) if version == 1 else record)
+        if version == 1:
+            record = _from_version_1(record)
+        if version != VERSION:
+            record = _from_version_2(record)
+        return codec.decode(JobRecord, record)
 
 
 def begun(data: bytes) -> Optional[Fresh]:
@@ -125,6 +104,16 @@ def _from_version_1(record: Any) -> Any:
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"version 1 without {error}") from error
     return {**record, "settings": {**settings, "training": {"loop": "gluon", **training}}}
+
+
+def _from_version_2(record: Any) -> Any:
+    """Return a record that had checksums of all arrays of all partitions, which grew with both."""
+    try:
+        data, validation = record["data"], record.get("validation_data")
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"version 2 without {error}") from error
+    validation = None if validation is None else data_record.from_version_2(validation)
+    return {**record, "data": data_record.from_version_2(data), "validation_data": validation}
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ from mxspark.config import resolve
 from mxspark.config.job_config import JobConfig
 from mxspark.errors import JobDirError, OwnerLives, TakenOver
 from mxspark.job import fixed
-from mxspark.job.record import DataRecord, Fresh, JobRecord
+from mxspark.job.data_record import DataRecord
+from mxspark.job.record import Fresh, JobRecord
 from mxspark.jobdir import layout, record_file
 from mxspark.jobdir.checkpoints import CheckpointStore
 from mxspark.jobdir.layout import JobDir, preflight
@@ -163,7 +164,7 @@ def test_a_try_of_the_same_command_goes_on_until_it_has_come_to_its_end(tmp_path
         (OTHER, {"rate": 0.01}, "rate: 0.1 -> 0.01"),
         (OTHER, {"rate": 0.1, "training.epochs": 3}, "training.epochs: not set -> 3"),
         (
-            dataclasses.replace(OTHER, data=DataRecord((3, 4), {})),
+            dataclasses.replace(OTHER, data=DataRecord((3, 4), {}, ())),
             {"rate": 0.1},
             "data.rows: was [3, 4, 5], now [3, 4]",
         ),

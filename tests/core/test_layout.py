@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import json
 import subprocess
@@ -9,11 +10,14 @@ import sys
 from pathlib import Path
 
 import pytest
-from job_records import RECORD, SETTINGS, a_run
+from job_records import CHECKSUMS, RECORD, SETTINGS, a_run, data_record
 
-from mxspark.data.spool import ColumnSpec, SpoolFile, SpoolReady
+from mxspark.data.spool import ColumnSpec, SpooledArray, SpoolReady
+from mxspark.data.spool_facts import PartFacts
+from mxspark.data.survey import Survey
 from mxspark.errors import JobDirError
-from mxspark.job.record import DataRecord, JobRecord, differences, job_id
+from mxspark.job.data_record import DataRecord
+from mxspark.job.record import JobRecord, differences, job_id
 from mxspark.jobdir.layout import JobDir, preflight
 from mxspark.jobdir.ownership import Claim
 from mxspark.jobdir.record_file import read as read_record
@@ -94,15 +98,18 @@ def training(**changes: str) -> dict[str, str]:
     return {**SETTINGS.training, **changes}
 
 
-def test_a_job_dir_of_an_earlier_version_is_recognised() -> None:
-    """Its record had network, loss and optimizer as fields of their own."""
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_job_dir_of_an_earlier_version_is_recognised(version: int) -> None:
+    """Its record had a checksum of each array in each partition; the first had no loops either, only Gluon's."""
     storage = InMemoryStorage()
     JobDir.acquire(storage, "/job", RECORD, a_run())
     found = json.loads(RECORD.to_bytes("job"))
-    labels = found["record"]["settings"].pop("training")
-    assert labels.pop("loop") == "gluon"
-    found["record"]["settings"].update(labels)
-    before = json.dumps({**found, "version": 1}).encode()
+    found["record"]["data"] = {"rows": [3, 4, 5], "checksums": CHECKSUMS}
+    if version == 1:
+        labels = found["record"]["settings"].pop("training")
+        assert labels.pop("loop") == "gluon"
+        found["record"]["settings"].update(labels)
+    before = json.dumps({**found, "version": version}, sort_keys=True).encode()
     assert JobRecord.from_bytes(before) == RECORD
     storage.remove("/job/_job.json")
     storage.create("/job/_job.json", before)
@@ -110,8 +117,9 @@ def test_a_job_dir_of_an_earlier_version_is_recognised() -> None:
     other = dataclasses.replace(RECORD, settings=dataclasses.replace(SETTINGS, training=training(loss="l2")))
     with pytest.raises(JobDirError, match=r'training.loss: was "softmax_cross_entropy", now "l2"'):
         JobDir.acquire(storage, "/job", other, a_run())
-    with pytest.raises(ValueError, match="version 1 without 'settings'"):
-        JobRecord.from_bytes(b'{"version": 1, "record": {}}')
+    missing = "settings" if version == 1 else "data"
+    with pytest.raises(ValueError, match=f"version {version} without '{missing}'"):
+        JobRecord.from_bytes(b'{"version": %d, "record": {}}' % version)
 
 
 def test_first_run_writes_the_record_and_the_next_goes_on() -> None:
@@ -132,7 +140,7 @@ def test_other_network_data_and_seed_are_all_named() -> None:
     pixels = dataclasses.replace(SETTINGS.features[0], scale=1.0)
     other = JobRecord(
         dataclasses.replace(SETTINGS, training=training(network="nets:mlp"), seed=8, features=(pixels,)),
-        DataRecord((3, 4, 6), {"pixels": (11, 12, 99), "digit": (21, 22, 23)}),
+        data_record((3, 4, 6), {"pixels": (11, 12, 99), "digit": (21, 22, 23)}),
     )
     with pytest.raises(JobDirError) as caught:
         JobDir.acquire(storage, "/job", other, a_run())
@@ -142,7 +150,8 @@ def test_other_network_data_and_seed_are_all_named() -> None:
         "  - seed: was 7, now 8",
         "  - features.pixels.scale: was 0.0625, now 1.0",
         "  - data.rows: 1 of 3 differ, first number 2: was 5, now 6",
-        "  - data.checksums.pixels: 1 of 3 differ, first number 2: was 13, now 99",
+        '  - data.checksums.pixels: was "5b10ce92f0bb2673", now "50a2cb1cc5de42a9"',
+        "  - data.partitions: 1 of 3 differ, first number 2: was 3778428806, now 986693558",
         "set job.dir to another folder to start afresh, or start over in this one with --fresh (job.fresh: true), or "
         "give these their old values to go on; nothing is kept in it "
         "yet: unless a run is at work there, it may be removed",
@@ -176,7 +185,9 @@ def test_preflight_compares_what_is_known_before_the_spool() -> None:
         preflight(storage, "/job", dataclasses.replace(SETTINGS, training=training(optimizer="sgd")))
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"version": 2}', b'{"version": 1}', b"\xff\xfe", b"[" * 9999])
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b'{"version": 2}', b'{"version": 1}', b'{"version": 3}', b"\xff\xfe", b"[" * 9999]
+)
 def test_damaged_record_is_an_error_not_a_new_job(content: bytes) -> None:
     storage = InMemoryStorage()
     storage.make_folder("/job")
@@ -208,11 +219,12 @@ def test_records_round_trip() -> None:
 
 
 def test_data_record_is_in_order_of_partitions() -> None:
-    spools = [
-        SpoolReady("h", number, "/x", rows, (SpoolFile("pixels", "float32", (), 100 + number, 0.0, 1.0),))
-        for number, rows in ((2, 5), (0, 3), (1, 4))
-    ]
-    assert DataRecord.of(spools) == DataRecord((3, 4, 5), {"pixels": (100, 101, 102)})
+    def answer(number: int, rows: int) -> SpoolReady:
+        facts = PartFacts((SpooledArray("pixels", "float32", (), 0.0, 1.0),), (100 + number,)).to_bytes()
+        return SpoolReady("h", number, rows, "/x", 0, (0, 0), base64.b64encode(facts).decode())
+
+    survey = Survey.of([answer(2, 5), answer(0, 3), answer(1, 4)], [ColumnSpec("pixels", ("pixels",), (), "float32")])
+    assert DataRecord.of(survey) == data_record((3, 4, 5), {"pixels": (100, 101, 102)})
 
 
 def test_job_id_is_stable() -> None:

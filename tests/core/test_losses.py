@@ -3,42 +3,48 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Optional
 
 import numpy as np
 import pytest
+import spools
 
 from mxspark.config.job_config import JobConfig
 from mxspark.data.cells import Cells
-from mxspark.data.rows import ElementReader
-from mxspark.data.spool import ColumnSpec, Content, SpoolFile, SpoolReady
-from mxspark.data.spool_writer import PartitionWriter
+from mxspark.data.rows import ElementReader, RowBlock
+from mxspark.data.spool import ColumnSpec
+from mxspark.data.survey import Survey
 from mxspark.errors import ConfigError
 from mxspark.job import catalog, losses
 from mxspark.job.spec import Component, Function
 from mxspark.spark.spool import inputs, meaning
 
 
-def spooled(folder: Path, label: Any, dtype: str = "float32", feature: Any = None, **spec: Any) -> SpoolReady:
-    """Spool a label ``y`` and a feature ``x``, in two batches."""
+def spooled(
+    folder: Path, label: Any, dtype: str = "float32", feature: Any = None, others: Sequence[Any] = (), **spec: Any
+) -> Survey:
+    """Spool a label ``y`` and a feature ``x``, in two batches; with `others` of the feature in further partitions."""
     labels = np.asarray(label)
-    rows = np.zeros(len(labels)) if feature is None else np.asarray(feature)
     x = ColumnSpec("x", ("x",), None, spec.pop("feature_dtype", "float32"))
-    writer = PartitionWriter(folder, [x], [ColumnSpec("y", ("y",), None, dtype, **spec)])
+    y = ColumnSpec("y", ("y",), None, dtype, **spec)
+    features = [np.zeros(len(labels)) if feature is None else np.asarray(feature), *others]
+    survey = spools.write(folder, [[*_blocks(rows, labels)] for rows in features], [x], [y])
+    assert not survey.problems
+    return survey
+
+
+def _blocks(rows: Any, labels: Any) -> Iterator[RowBlock]:
     for part in (slice(0, 1), slice(1, None)):
         if len(labels[part]):
-            writer.add([[Cells(rows[part])], [Cells(labels[part].reshape(len(labels[part]), -1).squeeze())]
-                        if labels.ndim == 1 else [Cells(labels[part])]], len(labels[part]))  # fmt: skip
-    files, problems = writer.finish()
-    assert not problems
-    return SpoolReady("here", 0, str(folder), len(labels), files)
+            yield RowBlock(((Cells(rows[part]),), (Cells(labels[part]),)), len(labels[part]))
 
 
 def problem(folder: Path, loss: dict[str, Any], label: Any, dtype: str = "float32") -> Optional[str]:
     name = loss["name"]
     component = Component(name, {key: value for key, value in loss.items() if key != "name"})
-    return losses.problem(component, "y", losses.seen("y", [spooled(folder, label, dtype)]))
+    return losses.problem(component, "y", losses.seen("y", spooled(folder, label, dtype).arrays))
 
 
 def test_every_named_loss_with_every_meaning_has_its_row() -> None:
@@ -119,21 +125,20 @@ def test_every_dtype_of_a_label_is_judged(tmp_path: Path, dtype: str) -> None:
 
 def test_a_loss_of_the_users_takes_what_it_takes(tmp_path: Path) -> None:
     mine = Component("mine", function=Function("mine", path="a:mine"))
-    assert losses.problem(mine, "y", losses.seen("y", [spooled(tmp_path, AMOUNTS)])) is None
+    assert losses.problem(mine, "y", losses.seen("y", spooled(tmp_path, AMOUNTS).arrays)) is None
     assert losses.too_many_labels(mine, ["y", "w"]) is None
 
 
-def file(low: float, high: float, content: Content) -> SpoolReady:
-    return SpoolReady("here", 0, "/x", 3, (SpoolFile("y", "float32", (), 0, low, high, content),))
+def test_what_one_partition_holds_is_enough(tmp_path: Path) -> None:
+    def seen(*labels: list[float]) -> Any:
+        parts = [[*_blocks(np.zeros(len(part)), np.array(part))] for part in labels]
+        x, y = (ColumnSpec(name, (name,), None, "float32") for name in "xy")
+        return losses.seen("y", spools.write(tmp_path / str(len(labels)), parts, [x], [y]).arrays)
 
-
-def test_what_one_partition_holds_is_enough() -> None:
-    ones, zero = Content(True, False, (1.0, 1.0)), Content(True, True, (0.0, 0.0))
-    empty = SpoolReady("here", 2, "/x", 0, (SpoolFile("y", "float32", (), 0, None, None),))
     logistic = Component("logistic")
-    assert losses.problem(logistic, "y", losses.seen("y", [file(1, 1, ones), empty])) is None
-    assert losses.problem(logistic, "y", losses.seen("y", [file(1, 1, ones), empty, file(0, 0, zero)])) is not None
-    assert losses.seen("y", [empty]) is None
+    assert losses.problem(logistic, "y", seen([1, 1], [])) is None
+    assert losses.problem(logistic, "y", seen([1, 1], [], [0])) is not None
+    assert seen([]) is None
 
 
 def test_a_second_label_of_a_named_loss_is_refused_by_name() -> None:
@@ -154,7 +159,7 @@ def test_a_second_label_of_a_named_loss_is_refused_by_name() -> None:
 
 def against(loss: dict[str, Any], label: Any, output: tuple[int, ...], folder: Path) -> Optional[str]:
     component = Component(loss["name"], {key: value for key, value in loss.items() if key != "name"})
-    return losses.against_output(component, "y", losses.seen("y", [spooled(folder, label)]), output)
+    return losses.against_output(component, "y", losses.seen("y", spooled(folder, label).arrays), output)
 
 
 def test_labels_are_held_against_the_outputs_of_the_network(tmp_path: Path) -> None:
@@ -191,7 +196,7 @@ IDS = [16_777_217, 16_777_219, 5]
     ],
 )  # fmt: skip
 def test_whole_numbers_that_the_default_dtype_rounds_are_refused(tmp_path: Path, feature: Any) -> None:
-    (line,) = meaning.problems(job(), [spooled(tmp_path, AMOUNTS, feature=feature)], None)
+    (line,) = meaning.problems(job(), spooled(tmp_path, AMOUNTS, feature=feature), None)
     said = r"column x: \d rows? ha(s|ve) whole numbers \(from .* to .*\) that float32 rounds to others: set "
     assert re.match(
         said + "data.features.x.dtype: int32, or data.features.x.dtype: float32 where that does no harm", line
@@ -207,27 +212,21 @@ def test_whole_numbers_that_the_default_dtype_rounds_are_refused(tmp_path: Path,
     ],
 )  # fmt: skip
 def test_numbers_that_float32_holds_and_measurements_pass(tmp_path: Path, feature: Any) -> None:
-    assert not meaning.problems(job(), [spooled(tmp_path, AMOUNTS, feature=feature)], None)
+    assert not meaning.problems(job(), spooled(tmp_path, AMOUNTS, feature=feature), None)
 
 
 def test_what_one_partition_shows_of_a_column_holds_for_all(tmp_path: Path) -> None:
     whole, fractions = np.array([20_000_001.0, 30_000_003.0, 4.0]), np.array([0.5, 1.25, 4.0])
-    ready = []
-    for name, rows in (("whole", whole), ("fractions", fractions)):
-        (tmp_path / name).mkdir()
-        ready.append(spooled(tmp_path / name, AMOUNTS, feature=rows))
-    assert meaning.problems(job(), ready[:1], None)
-    assert not meaning.problems(job(), ready, None), (
-        "it is a measurement, of which one partition has whole numbers only"
-    )
+    assert meaning.problems(job(), spooled(tmp_path / "one", AMOUNTS, feature=whole), None)
+    both = spooled(tmp_path / "two", AMOUNTS, feature=whole, others=[fractions])
+    assert not meaning.problems(job(), both, None), "it is a measurement, of which one partition has whole numbers only"
 
 
 def test_a_column_is_a_measurement_whether_training_or_validation_rows_show_it(tmp_path: Path) -> None:
     whole, fractions = np.array([20_000_001.0, 30_000_003.0, 4.0]), np.array([0.5, 1.25, 4.0])
     ready = []
     for name, rows in (("whole", whole), ("fractions", fractions), ("ids", whole + 2)):
-        (tmp_path / name).mkdir()
-        ready.append([spooled(tmp_path / name, AMOUNTS, feature=rows)])
+        ready.append(spooled(tmp_path / name, AMOUNTS, feature=rows))
     assert not meaning.problems(job(), ready[0], ready[1]) and not meaning.problems(job(), ready[1], ready[0])
     assert [line[:15] for line in meaning.problems(job(), ready[0], ready[2])] == ["column x: 2 row", "validation data"]
     declared = job(features={"x": {"dtype": "float32"}})
@@ -240,32 +239,28 @@ def test_a_column_is_a_measurement_whether_training_or_validation_rows_show_it(t
 
 def test_a_column_that_is_0_only_for_want_of_range_is_refused_and_a_scale_mends_it(tmp_path: Path) -> None:
     tiny = np.array([1e-50, 0.0, 3e-47])
-    for name in ("tiny", "some", "scaled", "zeros"):
-        (tmp_path / name).mkdir()
     ready = spooled(tmp_path / "tiny", AMOUNTS, feature=tiny)
-    (line,) = meaning.problems(job(), [ready], None)
+    (line,) = meaning.problems(job(), ready, None)
     assert line == (
         "column x: every number is too small for float32, which makes it 0; set a data.features.x.scale that makes "
         "them larger"
     )
-    some = spooled(tmp_path / "some", AMOUNTS, feature=np.array([1e-50, 0.25, 1.0]))
-    assert not meaning.problems(job(), [some], None) and not meaning.problems(job(), [ready, some], None)
-    assert not meaning.problems(job(), [spooled(tmp_path / "zeros", AMOUNTS)], None)
-    features, labels = job(features={"x": {"scale": 1e47}}).spooled()
-    writer = PartitionWriter(tmp_path / "scaled", features, labels)
-    writer.add([[Cells(tiny)], [Cells(np.array(AMOUNTS))]], 3)
-    files, _ = writer.finish()
-    assert not files[0].has_vanished and files[0].maximum == pytest.approx(3.0)
+    some = np.array([1e-50, 0.25, 1.0])
+    assert not meaning.problems(job(), spooled(tmp_path / "some", AMOUNTS, feature=some), None)
+    assert not meaning.problems(job(), spooled(tmp_path / "both", AMOUNTS, feature=tiny, others=[some]), None)
+    assert not meaning.problems(job(), spooled(tmp_path / "zeros", AMOUNTS), None)
+    specs = job(features={"x": {"scale": 1e47}}).spooled()
+    found = spools.write(tmp_path / "scaled", [[*_blocks(tiny, np.array(AMOUNTS))]], *specs).arrays[0]
+    assert not found.has_vanished and found.maximum == pytest.approx(3.0)
 
 
 def test_rows_that_begin_with_whole_numbers_are_measurements_all_the_same(tmp_path: Path) -> None:
     rows = np.concatenate([np.zeros(200), np.full(200, 0.5)])
     x, y = ColumnSpec("x", ("x",), None, "float32"), ColumnSpec("y", ("y",), None, "float32")
-    writer = PartitionWriter(tmp_path, [x], [y])
-    for part in (rows, np.array([20_000_001.0])):
-        writer.add([[Cells(part)], [Cells(np.zeros(len(part)))]], len(part))
-    files, _ = writer.finish()
-    assert files[0].has_fractions
+    blocks = [
+        RowBlock(((Cells(part),), (Cells(np.zeros(len(part))),)), len(part)) for part in (rows, np.array([2e7 + 1]))
+    ]
+    assert spools.write(tmp_path, [blocks], [x], [y]).arrays[0].has_fractions
 
 
 def test_rounded_probabilities_of_many_classes_add_up(tmp_path: Path) -> None:
@@ -277,8 +272,8 @@ def test_rounded_probabilities_of_many_classes_add_up(tmp_path: Path) -> None:
 def test_a_declared_dtype_rounds_with_a_warning(tmp_path: Path) -> None:
     declared = job(features={"x": {"dtype": "float16"}})
     part = spooled(tmp_path, AMOUNTS, feature=np.array([2049, 1, 2]), feature_dtype="float16")
-    assert not meaning.problems(declared, [part], None)
-    (line,) = meaning.warnings(declared, [part], None)
+    assert not meaning.problems(declared, part, None)
+    (line,) = meaning.warnings(declared, part, None)
     assert line == (
         "column x: 1 row has whole numbers (from 1 to 2,048) that float16 rounds to others, as data.features.x.dtype "
         "says; set data.features.x.dtype: int32 where each number counts"
@@ -287,74 +282,59 @@ def test_a_declared_dtype_rounds_with_a_warning(tmp_path: Path) -> None:
 
 def test_the_advised_dtype_holds_every_number(tmp_path: Path) -> None:
     for dtype, ids in (("int32", IDS), ("int64", [2**40 + 1, 2**53 + 1, 3])):
-        folder = tmp_path / dtype
-        folder.mkdir()
-        part = spooled(folder, AMOUNTS, feature=np.array(ids), feature_dtype=dtype)
+        part = spooled(tmp_path / dtype, AMOUNTS, feature=np.array(ids), feature_dtype=dtype)
         advised = job(features={"x": {"dtype": dtype}})
-        assert not meaning.problems(advised, [part], None) and not meaning.warnings(advised, [part], None)
-        assert np.fromfile(folder / "x.bin", dtype=dtype).tolist() == ids
-    (line,) = meaning.problems(job(), [spooled(tmp_path, AMOUNTS, feature=np.array([2**40 + 1, 1, 2]))], None)
+        assert not meaning.problems(advised, part, None) and not meaning.warnings(advised, part, None)
+        assert spools.whole(part, "x") == ids
+    (line,) = meaning.problems(job(), spooled(tmp_path, AMOUNTS, feature=np.array([2**40 + 1, 1, 2])), None)
     assert "set data.features.x.dtype: int64" in line
 
 
 @pytest.mark.parametrize("beside", [np.array([0.5, 1.5, 2.5]), np.array([0.5, 1.5, 2.5], dtype=np.float32)])
 def test_ids_of_64_bits_beside_a_column_of_fractions_are_seen_as_the_ids_they_are(tmp_path: Path, beside: Any) -> None:
     ids = np.array([2**62 + 1, 2**53 + 1, 7])
-    (tmp_path / "float").mkdir()
-    features, labels = job(features={"x": {"columns": ["id", "amount"]}}).spooled()
-    writer = PartitionWriter(tmp_path / "float", features, labels)
-    writer.add([[Cells(ids), Cells(beside)], [Cells(np.array(AMOUNTS))]], 3)
-    files, _ = writer.finish()
-    assert (files[0].rounded, files[0].has_fractions) == (2, False), (
-        "a double that large shows no fraction, an id is one"
-    )
-    (tmp_path / "whole").mkdir()
-    features, labels = job(features={"x": {"columns": ["id", "amount"], "dtype": "int64"}}).spooled()
-    writer = PartitionWriter(tmp_path / "whole", features, labels)
-    writer.add([[Cells(ids), Cells(np.rint(beside))], [Cells(np.array(AMOUNTS))]], 3)
-    writer.finish()
-    assert np.fromfile(tmp_path / "whole/x.bin", dtype="int64").reshape(3, 2)[:, 0].tolist() == ids.tolist()
+    specs = job(features={"x": {"columns": ["id", "amount"]}}).spooled()
+    block = RowBlock(((Cells(ids), Cells(beside)), (Cells(np.array(AMOUNTS)),)), 3)
+    found = spools.write(tmp_path / "float", [[block]], *specs).arrays[0]
+    assert (found.rounded, found.has_fractions) == (2, False), "a double that large shows no fraction, an id is one"
+    specs = job(features={"x": {"columns": ["id", "amount"], "dtype": "int64"}}).spooled()
+    block = RowBlock(((Cells(ids), Cells(np.rint(beside))), (Cells(np.array(AMOUNTS)),)), 3)
+    survey = spools.write(tmp_path / "whole", [[block]], *specs)
+    assert spools.read(survey, "x")[0][:, 0].tolist() == ids.tolist()
 
 
 def test_whole_numbers_beyond_a_double_are_scaled_as_what_they_are(tmp_path: Path) -> None:
     def made(values: Any, scale: float) -> Any:
-        (tmp_path / f"{scale}{values[0]}").mkdir()
-        features, labels = job(features={"x": {"dtype": "int64", "scale": scale}}).spooled()
-        writer = PartitionWriter(tmp_path / f"{scale}{values[0]}", features, labels)
-        writer.add([[Cells(np.array(values))], [Cells(np.array(AMOUNTS))]], 3)
-        _, problems = writer.finish()
-        return [one.detail for one in problems] or np.fromfile(tmp_path / f"{scale}{values[0]}/x.bin", "int64").tolist()
+        specs = job(features={"x": {"dtype": "int64", "scale": scale}}).spooled()
+        block = RowBlock(((Cells(np.array(values)),), (Cells(np.array(AMOUNTS)),)), 3)
+        survey = spools.write(tmp_path / f"{scale}{values[0]}", [[block]], *specs)
+        return [problem.first.detail for problem in survey.problems] or spools.whole(survey, "x")
 
     assert made([2**60 + 1, 2, 3], 2.0) == [2**61 + 2, 4, 6]
     assert made([2**60 + 1, 2, 4], 0.5) == ["not a whole number"]
     assert made([300, 10, 20], 0.1) == [30, 1, 2], "cents are rounded as people expect"
-    (tmp_path / "mixed").mkdir()
-    features, labels = job(features={"x": {"dtype": "int64"}}).spooled()
-    writer = PartitionWriter(tmp_path / "mixed", features, labels)
-    for batch in ElementReader(features, labels).read([(2**60 + 1, 1.0), (3.0, 2.0)]):
-        writer.add(batch.cells, batch.rows, batch.bad)
-    writer.finish()
-    assert np.fromfile(tmp_path / "mixed/x.bin", "int64").tolist() == [2**60 + 1, 3]
+    specs = job(features={"x": {"dtype": "int64"}}).spooled()
+    survey = spools.write(tmp_path / "mixed", [ElementReader(*specs).read([(2**60 + 1, 1.0), (3.0, 2.0)])], *specs)
+    assert spools.whole(survey, "x") == [2**60 + 1, 3]
 
 
 def test_labels_that_never_change_and_validation_rows_that_were_trained_on_are_warned_of(tmp_path: Path) -> None:
-    for name in ("ones", "good", "other"):
-        (tmp_path / name).mkdir()
     ones, good = spooled(tmp_path / "ones", [1.0, 1.0]), spooled(tmp_path / "good", BINARY)
-    (line,) = meaning.warnings(job(), [ones], None)
+    (line,) = meaning.warnings(job(), ones, None)
     assert line.startswith("label 'y' is 1 in every training row, so that nothing can be learnt; check the filters")
-    assert not meaning.warnings(job("my.module:loss"), [ones], None), "it need not look at it"
-    assert not meaning.warnings(job(), [ones, good], None)
-    (line,) = meaning.warnings(job(), [good], [good])
+    assert not meaning.warnings(job("my.module:loss"), ones, None), "it need not look at it"
+    x, y = (ColumnSpec(name, (name,), None, "float32") for name in "xy")
+    parts = [[*_blocks(np.zeros(len(part)), np.array(part))] for part in ([1.0, 1.0], BINARY)]
+    assert not meaning.warnings(job(), spools.write(tmp_path / "both", parts, [x], [y]), None)
+    (line,) = meaning.warnings(job(), good, good)
     assert line.startswith("the validation rows are the training rows, number for number")
-    assert not meaning.warnings(job(), [good], [spooled(tmp_path / "other", SIGNED)])
+    assert not meaning.warnings(job(), good, spooled(tmp_path / "other", SIGNED))
 
 
 def test_labels_beyond_float32_are_refused_and_a_scale_mends_them(tmp_path: Path) -> None:
-    (line,) = meaning.problems(job(), [spooled(tmp_path, IDS)], None)
+    (line,) = meaning.problems(job(), spooled(tmp_path, IDS), None)
     assert "column y: 2 rows have" in line and "set a data.label.y.scale that makes them small" in line
-    (tmp_path / "scaled").mkdir()
-    assert not meaning.problems(job(), [spooled(tmp_path / "scaled", IDS, scale=1e-6)], None)
+    assert not meaning.problems(job(), spooled(tmp_path / "scaled", IDS, scale=1e-6), None)
 
 
 @pytest.mark.parametrize(
@@ -398,24 +378,22 @@ def test_labels_that_a_metric_cannot_mean_are_refused(
     sections = {"features": {"x": {}}, "label": {"y": {}}}
     training = {"network": "a:b", "loss": "l2", "metrics": [metric]}
     judged = JobConfig.from_dict({"data": sections, "training": training})
-    found = meaning.problems(judged, [spooled(tmp_path, label)], None)
+    found = meaning.problems(judged, spooled(tmp_path, label), None)
     assert not found if refused is None else (len(found) == 1 and re.search(refused, found[0])), found
 
 
 def test_a_declared_int_label_that_the_loss_rounds_is_a_warning(tmp_path: Path) -> None:
     declared = job(label={"y": {"dtype": "int32"}})
     part = spooled(tmp_path, IDS, "int32")
-    assert not meaning.problems(declared, [part], None)
-    (line,) = meaning.warnings(declared, [part], None)
+    assert not meaning.problems(declared, part, None)
+    (line,) = meaning.warnings(declared, part, None)
     assert "label 'y' has whole numbers to 16,777,219, and training.loss l2 computes in the type of the network" in line
-    assert not meaning.warnings(job("softmax_cross_entropy", label={"y": {"dtype": "int32"}}), [part], None)
+    assert not meaning.warnings(job("softmax_cross_entropy", label={"y": {"dtype": "int32"}}), part, None)
 
 
 def test_validation_rows_are_judged_too(tmp_path: Path) -> None:
-    for name in ("a", "b"):
-        (tmp_path / name).mkdir()
     good, bad = spooled(tmp_path / "a", SIGNED), spooled(tmp_path / "b", BINARY)
-    (line,) = meaning.problems(job("hinge"), [good], [bad])
+    (line,) = meaning.problems(job("hinge"), good, bad)
     assert line.startswith("validation data: label 'y' has values from 0 to 1, but training.loss hinge takes -1 and 1")
 
 

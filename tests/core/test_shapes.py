@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import spools
 
 from mxspark.data.rows import ElementReader
-from mxspark.data.spool import ColumnSpec, SpoolReady
-from mxspark.data.spool_writer import PartitionWriter
+from mxspark.data.spool import ColumnSpec
+from mxspark.data.survey import Survey
 from mxspark.spark.spool import stage
 
 LABEL = ColumnSpec("y", ("y",), None, "float32")
@@ -22,23 +23,20 @@ def picture(shape: Any) -> ColumnSpec:
     return ColumnSpec("x", ("x",), shape, "float32")
 
 
-def spool(folder: Path, elements: Sequence[Any], feature: ColumnSpec, label: ColumnSpec = LABEL) -> SpoolReady:
-    folder.mkdir(exist_ok=True)
-    writer = PartitionWriter(folder, [feature], [label])
-    for batch in ElementReader([feature], [label]).read(elements):
-        writer.add(batch.cells, batch.rows, batch.bad)
-    files, problems = writer.finish()
-    return SpoolReady("here", 0, str(folder), writer.rows, files, problems)
+def spool(folder: Path, feature: ColumnSpec, *parts: Sequence[Any]) -> Survey:
+    """Spool the elements of each partition."""
+    blocks = [ElementReader([feature], [LABEL]).read(elements) for elements in parts]
+    return spools.write(folder, blocks, [feature], [LABEL])
 
 
-def problems(ready: Sequence[SpoolReady], feature: ColumnSpec) -> list[str]:
-    return stage.problems(ready, [feature], [LABEL])
+def problems(survey: Survey, feature: ColumnSpec) -> list[str]:
+    return stage.problems(survey, [feature], [LABEL])
 
 
 @pytest.mark.parametrize("other", [(2, 5, 3), (3, 5, 2), (3, 10), (30, 1), (6, 5), (1, 2, 3, 5)])
 def test_an_array_in_another_shape_than_declared_is_refused(tmp_path: Path, other: tuple[int, ...]) -> None:
     spec = picture((3, 2, 5))
-    (line,) = problems([spool(tmp_path, [(row.reshape(other), 1.0) for row in PICTURES], spec)], spec)
+    (line,) = problems(spool(tmp_path, spec, [(row.reshape(other), 1.0) for row in PICTURES]), spec)
     assert (
         f"column x: 4 rows are of another shape (4 in partition 0; first at partition 0, row 0: shape {list(other)} "
         in line
@@ -58,26 +56,25 @@ def test_an_array_in_another_shape_than_declared_is_refused(tmp_path: Path, othe
 )
 def test_the_declared_shape_and_flat_rows_are_taken_in_order(tmp_path: Path, make: Any) -> None:
     spec = picture((3, 2, 5))
-    ready = spool(tmp_path, [(make(row), 1.0) for row in PICTURES], spec)
-    assert not ready.problems and ready.files[0].shape == (3, 2, 5)
-    assert (np.fromfile(tmp_path / "x.bin", np.float32).reshape(PICTURES.shape) == PICTURES).all()
+    survey = spool(tmp_path, spec, [(make(row), 1.0) for row in PICTURES])
+    assert not survey.problems and survey.arrays[0].shape == (3, 2, 5)
+    assert (spools.read(survey, "x")[0] == PICTURES).all()
 
 
 def test_axes_that_are_not_declared_are_kept(tmp_path: Path) -> None:
     spec = picture(None)
-    ready = spool(tmp_path, [(row, 1.0) for row in PICTURES.transpose(0, 2, 3, 1)], spec)
-    assert ready.files[0].shape == (2, 5, 3)
-    assert (np.fromfile(tmp_path / "x.bin", np.float32).reshape(4, 2, 5, 3).transpose(0, 3, 1, 2) == PICTURES).all()
+    survey = spool(tmp_path, spec, [(row, 1.0) for row in PICTURES.transpose(0, 2, 3, 1)])
+    assert survey.arrays[0].shape == (2, 5, 3)
+    assert (spools.read(survey, "x")[0].transpose(0, 3, 1, 2) == PICTURES).all()
 
 
 @pytest.mark.parametrize("shapes", [((2, 15), (15, 2)), ((2, 15), (30,)), ((30,), (2, 15))])
 def test_mixed_shapes_are_refused_within_a_partition_and_between(tmp_path: Path, shapes: Any) -> None:
     spec, row = picture(None), np.arange(30.0)
     first, second = ((row.reshape(shape), 1.0) for shape in shapes)
-    (line,) = problems([spool(tmp_path / "a", [first, second], spec)], spec)
+    (line,) = problems(spool(tmp_path / "a", spec, [first, second]), spec)
     assert f"1 row is of another shape (1 in partition 0; first at partition 0, row 1: shape {list(shapes[1])}" in line
-    one, two = spool(tmp_path / "b", [first], spec), spool(tmp_path / "c", [second], spec)
-    (line,) = problems([one, two], spec)
+    (line,) = problems(spool(tmp_path / "b", spec, [first], [second]), spec)
     assert "column x: rows have different shapes" in line
 
 
@@ -90,19 +87,19 @@ def test_mixed_shapes_are_refused_within_a_partition_and_between(tmp_path: Path,
 )
 def test_masked_numbers_are_missing_ones(tmp_path: Path, masked: Any) -> None:
     spec = picture(None)
-    (line,) = problems([spool(tmp_path, [(masked, 1.0)], spec)], spec)
+    (line,) = problems(spool(tmp_path, spec, [(masked, 1.0)]), spec)
     assert "column x: 1 row is null (1 in partition 0; first at partition 0, row 0: masked, or masked inside)" in line
 
 
 def test_a_masked_row_and_a_masked_label_are_missing_too(tmp_path: Path) -> None:
     spec = picture((2,))
     flat = np.ma.array([1.0, 2.0, 3.0], mask=[False, False, True])
-    (line,) = problems([spool(tmp_path / "flat", [flat], spec)], spec)
+    (line,) = problems(spool(tmp_path / "flat", spec, [flat]), spec)
     assert "column y: 1 row is null" in line
-    (line,) = problems([spool(tmp_path / "tuple", [([1.0, 2.0], np.ma.masked)], spec)], spec)
+    (line,) = problems(spool(tmp_path / "tuple", spec, [([1.0, 2.0], np.ma.masked)]), spec)
     assert "column y: 1 row is null" in line
     nothing = np.ma.array([1.0, 2.0, 3.0])
-    assert not problems([spool(tmp_path / "nothing", [nothing], spec)], spec)
+    assert not problems(spool(tmp_path / "nothing", spec, [nothing]), spec)
 
 
 @pytest.mark.parametrize(
@@ -116,9 +113,9 @@ def test_a_masked_row_and_a_masked_label_are_missing_too(tmp_path: Path) -> None
 )  # fmt: skip
 def test_arrays_of_objects_are_their_numbers_or_named(tmp_path: Path, values: list[Any], expected: Any) -> None:
     spec = picture(None)
-    ready = spool(tmp_path, [(np.array(values, dtype=object), 1.0)], spec)
+    survey = spool(tmp_path, spec, [(np.array(values, dtype=object), 1.0)])
     if isinstance(expected, str):
-        assert [problem.detail for problem in ready.problems] == [expected]
+        assert [problem.first.detail for problem in survey.problems] == [expected]
     else:
-        assert not ready.problems
-        assert np.fromfile(tmp_path / "x.bin", np.float32).tolist() == expected
+        assert not survey.problems
+        assert spools.read(survey, "x")[0].reshape(-1).tolist() == expected

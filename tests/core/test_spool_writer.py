@@ -1,9 +1,9 @@
-"""Arrow batches and RDD elements to files, without Spark."""
+"""Arrow batches and RDD elements to a file of rows, without Spark."""
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Optional, Union
 
@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mxspark.data.rows import ArrowReader, ElementReader
-from mxspark.data.spool import ColumnSpec, RowProblem, SpoolFile, remove_run_folder, run_folder
+from mxspark.data.row_layout import RowLayout
+from mxspark.data.rows import ArrowReader, ElementReader, RowBlock
+from mxspark.data.spool import ColumnSpec, RowProblem, remove_run_folder, run_folder
+from mxspark.data.spool_facts import PartFacts
+from mxspark.data.spool_file import SpoolFile
 from mxspark.data.spool_writer import PartitionWriter
-from mxspark.errors import ClusterError
-
-Outcome = tuple[tuple[SpoolFile, ...], tuple[RowProblem, ...]]
 
 
 def spec(**changes: Any) -> ColumnSpec:
@@ -26,33 +26,39 @@ def spec(**changes: Any) -> ColumnSpec:
     return ColumnSpec(**{"name": "x", "columns": ("x",), "shape": None, "dtype": "float32", **changes})
 
 
+def write(folder: Path, blocks: Iterable[RowBlock], *specs: Sequence[ColumnSpec]) -> PartFacts:
+    """Write blocks of rows to the file that :func:`content` reads."""
+    folder.mkdir(exist_ok=True)
+    with SpoolFile(folder) as file:
+        writer = PartitionWriter(file, *specs)
+        for block in blocks:
+            writer.add(block.cells, block.rows, block.bad)
+        return writer.finish()
+
+
 def write_arrow(
     folder: Path, arrays: Sequence[pa.Array], features: Sequence[ColumnSpec], labels: Sequence[ColumnSpec] = ()
-) -> Outcome:
+) -> PartFacts:
     """Write batches of one column ``x``."""
-    writer = PartitionWriter(folder, features, labels)
     reader = ArrowReader((*features, *labels), {"x": 0})
-    for array in arrays:
-        batch = reader.read(pa.record_batch([array], names=["c0"]))
-        writer.add(batch.cells, batch.rows, batch.bad)
-    return writer.finish()
+    return write(folder, [reader.read(pa.record_batch([array], names=["c0"])) for array in arrays], features, labels)
 
 
-def write_elements(folder: Path, elements: Sequence[Any], features: Sequence[ColumnSpec], labels: Any = ()) -> Outcome:
+def write_elements(
+    folder: Path, elements: Sequence[Any], features: Sequence[ColumnSpec], labels: Sequence[ColumnSpec] = ()
+) -> PartFacts:
     """Write RDD elements."""
-    writer = PartitionWriter(folder, features, labels)
-    for batch in ElementReader(features, labels).read(elements):
-        writer.add(batch.cells, batch.rows, batch.bad)
-    return writer.finish()
+    return write(folder, ElementReader(features, labels).read(elements), features, labels)
 
 
-def content(folder: Path, file: SpoolFile) -> np.ndarray[Any, Any]:
-    """Read a file back and hold it against what is said of it."""
-    data = (folder / f"{file.name}.bin").read_bytes()
-    assert zlib.crc32(data) == file.crc32
-    array = np.frombuffer(data, dtype=file.dtype).reshape((-1, *file.shape))
+def content(folder: Path, facts: PartFacts, place: int = 0) -> np.ndarray[Any, Any]:
+    """Read an array back and hold it against what is said of it."""
+    layout, said = RowLayout.of(facts.arrays), facts.arrays[place]
+    rows = np.fromfile(folder / "000.rows", dtype=np.uint8).reshape(-1, layout.row_bytes)
+    array = np.ascontiguousarray(layout.view(rows, said.name))
+    assert zlib.crc32(array.tobytes()) == facts.checksums[place]
     if array.size:
-        assert (array.min(), array.max()) == (file.minimum, file.maximum)
+        assert (array.min(), array.max()) == (said.minimum, said.maximum)
     return array
 
 
@@ -69,15 +75,12 @@ def content(folder: Path, file: SpoolFile) -> np.ndarray[Any, Any]:
 def test_whole_numbers_are_known_where_types_tell(
     tmp_path: Path, array: pa.Array, changes: dict[str, Any], is_whole: bool
 ) -> None:
-    ((file,), _) = write_arrow(tmp_path, [array], [spec(**changes)])
-    assert file.is_whole == is_whole
+    assert write_arrow(tmp_path, [array], [spec(**changes)]).arrays[0].is_whole == is_whole
 
 
 def test_whole_numbers_of_a_label_are_known_from_its_rows(tmp_path: Path) -> None:
     for kind, values, is_whole in (("whole", [1.0, 2.0], True), ("not", [1.0, 2.5], False)):
-        (tmp_path / kind).mkdir()
-        ((file,), _) = write_arrow(tmp_path / kind, [pa.array(values)], [], [spec()])
-        assert file.is_whole == is_whole
+        assert write_arrow(tmp_path / kind, [pa.array(values)], [], [spec()]).arrays[0].is_whole == is_whole
 
 
 VALUES = np.arange(24, dtype=np.float64).reshape(6, 4)
@@ -99,10 +102,10 @@ LISTS = pa.array(VALUES.tolist(), pa.list_(pa.float64()))
 )
 @pytest.mark.parametrize("scale", [1.0, 0.25])
 def test_every_kind_of_list_arrives_in_order(tmp_path: Path, array: pa.Array, scale: float) -> None:
-    (file,), problems = write_arrow(tmp_path, [array[:2], array[2:2], array[2:]], [spec(scale=scale)])
-    assert problems == ()
-    assert file.shape == (4,)
-    np.testing.assert_array_equal(content(tmp_path, file), (VALUES * scale).astype(np.float32))
+    facts = write_arrow(tmp_path, [array[:2], array[2:2], array[2:]], [spec(scale=scale)])
+    assert facts.problems == ()
+    assert facts.arrays[0].shape == (4,)
+    np.testing.assert_array_equal(content(tmp_path, facts), (VALUES * scale).astype(np.float32))
 
 
 @pytest.mark.parametrize(
@@ -116,16 +119,16 @@ def test_every_kind_of_list_arrives_in_order(tmp_path: Path, array: pa.Array, sc
     ],
 )
 def test_scalars_keep_their_value(tmp_path: Path, array: pa.Array, dtype: str) -> None:
-    (file,), problems = write_arrow(tmp_path, [array], [spec(dtype=dtype)])
-    assert problems == ()
-    assert file.shape == ()
-    assert content(tmp_path, file).tolist() == [float(v) if "float" in dtype else int(v) for v in array.to_pylist()]
+    facts = write_arrow(tmp_path, [array], [spec(dtype=dtype)])
+    assert facts.problems == ()
+    assert facts.arrays[0].shape == ()
+    assert content(tmp_path, facts).tolist() == [float(v) if "float" in dtype else int(v) for v in array.to_pylist()]
 
 
-def one(outcome: Outcome) -> RowProblem:
+def one(facts: PartFacts) -> RowProblem:
     """Return the only problem."""
-    files, (problem,) = outcome
-    assert files == ()
+    (problem,) = facts.problems
+    assert facts.arrays == facts.checksums == ()
     return problem
 
 
@@ -162,11 +165,10 @@ F64, F32, I64 = pa.float64(), pa.float32(), pa.int64()
 def test_bad_rows_are_counted_with_the_first_and_no_value(
     tmp_path: Path, rows: list[Any], kind: pa.DataType, target: dict[str, Any], label: bool, expected: tuple[Any, ...]
 ) -> None:
-    (tmp_path / "p").mkdir()
     specs = [spec(**target)]
-    found = one(write_arrow(tmp_path / "p", [pa.array(rows, kind)], *(([], specs) if label else (specs,))))
+    found = one(write_arrow(tmp_path, [pa.array(rows, kind)], *(([], specs) if label else (specs,))))
     assert found == RowProblem("x", *expected)
-    assert not (tmp_path / "p").exists(), "files of a partition with problems are removed"
+    assert not (tmp_path / "000.rows").stat().st_size, "the rows of a partition with problems are removed"
 
 
 #: What Spark's numbers and booleans are in Arrow; as arrays in each of Arrow's kinds of lists.
@@ -233,7 +235,7 @@ def test_bad_rows_of_every_type_have_the_same_counts(
     cut = data.draw(st.integers(0, len(rows)))
     folder = tmp_path_factory.mktemp("p")
     target = spec(shape=(width,) if declared else None)
-    _, problems = write_arrow(folder, [array[:cut], array[cut:]], [target])
+    problems = write_arrow(folder, [array[:cut], array[cut:]], [target]).problems
     found = {problem.kind: (problem.count, problem.first_row) for problem in problems}
     assert {problem.column for problem in problems} <= {"x"} and len(found) == len({p.kind for p in problems})
     assert found == expected(rows, width if declared else None)
@@ -242,8 +244,8 @@ def test_bad_rows_of_every_type_have_the_same_counts(
 def test_counting_goes_on_after_the_first_problem(tmp_path: Path) -> None:
     good = pa.array([[1.0, 2.0]] * 3, pa.list_(F64))
     bad = pa.array([[1.0, 2.0], None, [1.0], [float("nan"), 1.0], [None, 1.0]], pa.list_(F64))
-    _, problems = write_arrow(tmp_path, [good, bad, good, bad], [spec()])
-    found = [(problem.kind, problem.count, problem.first_row) for problem in problems]
+    facts = write_arrow(tmp_path, [good, bad, good, bad], [spec()])
+    found = [(problem.kind, problem.count, problem.first_row) for problem in facts.problems]
     assert found == [("null", 4, 4), ("ragged", 2, 5), ("not finite", 2, 6)]
 
 
@@ -262,15 +264,12 @@ def test_several_scalars_become_one_vector_and_name_the_bad_one(tmp_path: Path) 
     pair = spec(columns=("a", "b"), scale=2.0)
     reader = ArrowReader([pair], {"a": 0, "b": 1})
     for name, second in (("good", [3.0, 4.0]), ("bad", [3.0, None])):
-        (tmp_path / name).mkdir()
-        writer = PartitionWriter(tmp_path / name, [pair], [])
         batch = reader.read(pa.record_batch([pa.array([1, 2], pa.int32()), pa.array(second, F64)], names=["c0", "c1"]))
-        writer.add(batch.cells, batch.rows)
-        files, problems = writer.finish()
+        facts = write(tmp_path / name, [batch], [pair], [])
         if name == "good":
-            assert content(tmp_path / name, files[0]).tolist() == [[2.0, 6.0], [4.0, 8.0]]
+            assert content(tmp_path / name, facts).tolist() == [[2.0, 6.0], [4.0, 8.0]]
         else:
-            assert problems == (RowProblem("b", "null", 1, 1, "no value"),)
+            assert facts.problems == (RowProblem("b", "null", 1, 1, "no value"),)
 
 
 @settings(max_examples=30, deadline=None)
@@ -286,16 +285,15 @@ def test_checksums_do_not_depend_on_batches(
     array = pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), width)
     edges = [0, *sorted(cuts), 3000]
     batches = [array[start:stop] for start, stop in zip(edges, edges[1:])]
-    (file,), _ = write_arrow(tmp_path_factory.mktemp("p"), batches, [spec()])
-    assert file.crc32 == zlib.crc32(values.astype(np.float32).tobytes())
+    facts = write_arrow(tmp_path_factory.mktemp("p"), batches, [spec()])
+    assert facts.checksums[0] == zlib.crc32(values.astype(np.float32).tobytes())
 
 
 def test_rows_that_change_places_change_the_checksum(tmp_path: Path) -> None:
     sums = set()
     for name, rows in (("a", VALUES), ("b", VALUES[::-1])):
-        (tmp_path / name).mkdir()
-        (file,), _ = write_arrow(tmp_path / name, [pa.array(rows.tolist(), LISTS.type)], [spec()])
-        sums.add(file.crc32)
+        facts = write_arrow(tmp_path / name, [pa.array(rows.tolist(), LISTS.type)], [spec()])
+        sums.add(facts.checksums[0])
     assert len(sums) == 2
 
 
@@ -333,13 +331,14 @@ def test_odd_elements_are_named(tmp_path: Path, element: Any, column: str, expec
 @pytest.mark.parametrize("rows", [0, 1, 4096, 4097])
 def test_elements_are_written_in_order(tmp_path: Path, rows: int) -> None:
     elements = [([index, index + 0.5], index % 3) for index in range(rows)]
-    files, problems = write_elements(tmp_path, elements, [ONES], [LABEL])
-    assert problems == ()
+    facts = write_elements(tmp_path, elements, [ONES], [LABEL])
+    assert facts.problems == ()
     if not rows:
-        assert [(file.shape, file.crc32, file.minimum) for file in files] == [((0,), 0, None)] * 2
+        assert [(array.shape, array.minimum) for array in facts.arrays] == [((0,), None)] * 2
+        assert facts.checksums == (0, 0)
         return
-    assert content(tmp_path, files[1]).tolist() == [index % 3 for index in range(rows)]
-    assert content(tmp_path, files[0])[:, 0].tolist() == list(range(rows))
+    assert content(tmp_path, facts, 1).tolist() == [index % 3 for index in range(rows)]
+    assert content(tmp_path, facts)[:, 0].tolist() == list(range(rows))
 
 
 def test_large_elements_are_not_held_back(tmp_path: Path) -> None:
@@ -348,16 +347,11 @@ def test_large_elements_are_not_held_back(tmp_path: Path) -> None:
     assert [batch.rows for batch in batches] == [2, 2, 2]
 
 
-def test_a_disk_that_refuses_is_a_cluster_error(tmp_path: Path) -> None:
-    with pytest.raises(ClusterError, match=r"the spool cannot be written: No such file .*; free or enlarge that disk"):
-        PartitionWriter(tmp_path / "absent", [ONES], [])
-
-
 def test_only_the_folder_of_the_run_is_removed(tmp_path: Path) -> None:
-    mine, other = (tmp_path / name / "training" / "p00000-7" for name in ("mxspark-r1", "mxspark-r12"))
-    for folder in (mine, other):
-        folder.mkdir(parents=True)
-        (folder / "x.bin").write_bytes(b"1")
+    mine, other = (tmp_path / name / "training" / "000.rows" for name in ("mxspark-r1", "mxspark-r12"))
+    for file in (mine, other):
+        file.parent.mkdir(parents=True)
+        file.write_bytes(b"1")
     assert run_folder(str(mine), "r1") == tmp_path / "mxspark-r1"
     for path in (str(other), str(tmp_path), "mxspark-r1/training/p", "/", f"{tmp_path}/a/../mxspark-r1/training/p"):
         with pytest.raises(ValueError, match="is not a spool of run 'r1'"):

@@ -8,17 +8,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+import spools
 
 from mxspark.config import resolve
 from mxspark.config.job_config import JobConfig
 from mxspark.data import columns
 from mxspark.data.rows import ElementReader
-from mxspark.data.spool import Content, SpoolReady
-from mxspark.data.spool_writer import PartitionWriter
+from mxspark.data.spool import Content
+from mxspark.data.survey import Survey
 from mxspark.errors import ConfigError
 from mxspark.job import class_weights
+from mxspark.job.data_record import DataRecord
 from mxspark.job.losses import Seen
-from mxspark.job.record import DataRecord, JobRecord, differences
+from mxspark.job.record import JobRecord, differences
 from mxspark.spark.spool import meaning, stage
 
 
@@ -31,15 +33,11 @@ def job(weight: Any = "w", **training: Any) -> JobConfig:
     )
 
 
-def spooled(folder: Path, weights: Any, weight: Any = "w") -> SpoolReady:
+def spooled(folder: Path, weights: Any, weight: Any = "w") -> Survey:
     """Spool elements of an RDD: a feature, a label, a weight."""
-    folder.mkdir(parents=True)
-    features, labels = job(weight).spooled()
-    writer = PartitionWriter(folder, features, labels)
-    for batch in ElementReader(features, labels).read(([1.0, 2.0], 0.5 * n, w) for n, w in enumerate(weights)):
-        writer.add(batch.cells, batch.rows, batch.bad)
-    files, problems = writer.finish()
-    return SpoolReady("here", 0, str(folder), len(weights), files, problems)
+    specs = job(weight).spooled()
+    elements = [([1.0, 2.0], 0.5 * number, one) for number, one in enumerate(weights)]
+    return spools.write(folder, [ElementReader(*specs).read(elements)], *specs)
 
 
 def test_a_weight_is_declared_by_name_with_a_dtype_or_not_at_all() -> None:
@@ -110,10 +108,10 @@ def test_a_column_that_is_no_number_a_row_is_refused_before_rows_are_read() -> N
     ],
 )  # fmt: skip
 def test_rows_whose_weight_cannot_be_meant_are_counted(tmp_path: Path, weights: Any, weight: Any, message: str) -> None:
-    ready = [spooled(tmp_path / "p", weights, weight)]
+    ready = spooled(tmp_path / "p", weights, weight)
     with pytest.raises(AssertionError, match=message):
         raise AssertionError("\n".join(meaning.problems(job(weight), ready, None)))
-    (line,) = meaning.problems(job(weight), [spooled(tmp_path / "good", [1, 2], weight)], ready)
+    (line,) = meaning.problems(job(weight), spooled(tmp_path / "good", [1, 2], weight), ready)
     assert line.startswith("validation data: column w: ")
 
 
@@ -132,7 +130,7 @@ def test_the_advice_for_weights_that_are_rounded_or_too_small_works(tmp_path: Pa
             ([w * 1e50 for w in small], "w", []),
         ]
     ):
-        ready = [spooled(tmp_path / str(number), weights, weight)]
+        ready = spooled(tmp_path / str(number), weights, weight)
         assert meaning.problems(job(weight), ready, None) == []
         warned = meaning.warnings(job(weight), ready, None)
         assert len(warned) == len(found) and all(line.endswith(end) for line, end in zip(warned, found)), warned
@@ -140,13 +138,13 @@ def test_the_advice_for_weights_that_are_rounded_or_too_small_works(tmp_path: Pa
 
 def test_weights_are_spooled_as_they_are(tmp_path: Path) -> None:
     ready = spooled(tmp_path / "p", [0, 0.1, np.float32(3), True, [2.5]])
-    assert meaning.problems(job(), [ready], None) == []
-    found = np.fromfile(Path(ready.path) / "w.bin", dtype=np.float32)
+    assert meaning.problems(job(), ready, None) == []
+    (found,) = spools.read(ready, "w")
     np.testing.assert_array_equal(found, np.array([0, 0.1, 3, 1, 2.5], np.float32))
 
 
 def test_a_weight_is_part_of_what_a_job_is(tmp_path: Path) -> None:
-    ready = [spooled(tmp_path / "p", [1, 2])]
+    ready = spooled(tmp_path / "p", [1, 2])
     features, labels = job().spooled()
     assert not stage.problems(ready, features, labels)
     with_weight = JobRecord(resolve.settings(job()), DataRecord.of(ready))
@@ -158,7 +156,7 @@ def test_a_weight_is_part_of_what_a_job_is(tmp_path: Path) -> None:
 
 
 def test_a_job_without_a_weight_is_the_one_that_an_earlier_version_recorded() -> None:
-    record = JobRecord(resolve.settings(job(None)), DataRecord((2,), {}))
+    record = JobRecord(resolve.settings(job(None)), DataRecord((2,), {}, ()))
     found = json.loads(record.to_bytes("id"))
     settings = found["record"]["settings"]
     del settings["weight"]

@@ -127,7 +127,7 @@ def _plan(case: Case, part: str = TRAINING) -> Plan:
     data, training = case.job["data"], case.job["training"]
     fraction = data["validation"]["fraction"]
     return Plan(
-        counts=case.counts,
+        rows_in_all=sum(case.counts),
         batch_size=training["batch_size"],
         seed=training["seed"],
         part=part if fraction else EVERY,

@@ -11,18 +11,17 @@ import socket
 import subprocess
 import sys
 import time
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Optional
 
 import numpy as np
+from spools import write_arrays
 
 from mxspark.agent import host_group
 from mxspark.config import resolve
 from mxspark.config.job_config import JobConfig
-from mxspark.data.spool import SpoolFile, SpoolReady
 from mxspark.job.spec import Component, Restore, WorkerSpec
 from mxspark.protocol import codec, commands, events
 from mxspark.protocol.channel import Channel
@@ -33,20 +32,6 @@ from mxspark.topology.hosts import Groups
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 DEADLINE_S = 400.0
-
-
-def write_spool(folder: Path, partition: int, arrays: dict[str, np.ndarray]) -> SpoolReady:
-    """Write one partition as a task would."""
-    path = folder / f"p{partition:05d}"
-    path.mkdir(parents=True)
-    rows = len(next(iter(arrays.values())))
-    files = []
-    for name, array in arrays.items():
-        data = np.ascontiguousarray(array).tobytes()
-        (path / f"{name}.bin").write_bytes(data)
-        low, high = (float(array.min()), float(array.max())) if rows else (None, None)
-        files.append(SpoolFile(name, array.dtype.name, array.shape[1:], zlib.crc32(data), low, high))
-    return SpoolReady("here", partition, str(path), rows, tuple(files))
 
 
 def digits(rows: int, seed: int = 3, shape: tuple[int, ...] = (1, 8, 8), classes: int = 10) -> dict[str, np.ndarray]:
@@ -87,7 +72,7 @@ def make_spec(
 ) -> WorkerSpec:
     """Write spools below `folder` and describe a job over them; `size` is filled in by `run_group`."""
     arrays = digits(sum(counts)) if arrays is None else arrays
-    spools = tuple(write_spool(folder / "spool", i, part) for i, part in enumerate(split(arrays, counts)))
+    spool = write_arrays(folder / "spool", split(arrays, counts))
     job = JobConfig.from_dict(
         {
             "data": {
@@ -119,7 +104,7 @@ def make_spec(
         job,
         run_id="run",
         columns=(job.features(), job.labels()),
-        data=resolve.data_sets(job, spools, None),
+        data=resolve.data_sets(job, spool, None),
         restore=None,
         staging=str(staging),
     )
@@ -196,7 +181,7 @@ class Group:
         self.sockets.append(role.socket)
         entry = self.entry if role.role == "worker" else ENTRIES[role.role]
         module, _, function = entry.partition(":")
-        path = f"{self._path}{ROOT}:{HERE}:{ROOT / 'bench'}"
+        path = f"{self._path}{ROOT}:{HERE}:{HERE.parent}:{ROOT / 'bench'}"
         environment = {**role.environment, **self.environment, "PATH": os.environ["PATH"], "PYTHONPATH": path}
         if given is not None:
             environment[INHERITED] = json.dumps(codec.encode(given))

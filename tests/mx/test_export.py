@@ -17,7 +17,7 @@ from mxnet.gluon import nn
 import mxspark
 from mxspark.data.dataset import DataSet
 from mxspark.data.plan import Plan
-from mxspark.data.spool import ColumnSpec
+from mxspark.data.spool import ColumnSpec, Spool
 from mxspark.errors import TrainingCodeError
 from mxspark.job.spec import BestBy, CheckpointSpec, Component, Function, TrainingSpec, WorkerSpec
 from mxspark.mx.model.export import stage_model, trace
@@ -91,7 +91,7 @@ def spec(features: tuple[ColumnSpec, ...]) -> WorkerSpec:
         size=1,
         features=features,
         labels=(LABEL,),
-        training_data=DataSet((), Plan(counts=(), batch_size=4, seed=7)),
+        training_data=DataSet(Spool(0, (), (), "/nowhere"), Plan(rows_in_all=0, batch_size=4, seed=7)),
         validation_data=None,
         training=training,
         checkpoint=CheckpointSpec(1, None),

@@ -9,7 +9,8 @@ import pytest
 from alone import Alone
 from mxnet import gluon
 from mxnet.gluon import nn
-from role_harness import make_spec
+from role_harness import digits, make_spec
+from spools import write_arrays
 from test_finite import Agent, own
 
 from mxspark.job.spec import Component
@@ -110,14 +111,9 @@ class Ignoring(gluon.HybridBlock):
 def test_an_input_that_no_output_depends_on_is_named_before_the_first_step(tmp_path):
     spec = a_spec(tmp_path, network=Ignoring)
     (pixels,) = spec.features
-    files = [replace(file, name="size") for spool in spec.training_data.spools for file in spool.files[:1]]
-    spools = tuple(replace(spool, files=(*spool.files, *files)) for spool in spec.training_data.spools)
-    for spool in spools:
-        (tmp_path / "spool" / "p00000" / "size.bin").write_bytes(
-            (tmp_path / "spool" / "p00000" / "pixels.bin").read_bytes()
-        )
-        assert spool.rows
-    data = replace(spec.training_data, spools=spools)
+    arrays = digits(96)
+    spool = write_arrays(tmp_path / "two", [{**arrays, "size": arrays["pixels"]}])
+    data = replace(spec.training_data, spool=spool)
     spec = replace(spec, features=(replace(pixels, name="size"), pixels), training_data=data)
     assert notes(spec) == [
         "data.features.size is not used: no output of the network test_first_steps:Ignoring depends on it"

@@ -16,6 +16,7 @@ from typing import Any
 import mxnet as mx
 import pyarrow as pa
 import pytest
+import spools
 from fuzz.cases import LABELS, WHOLE, Case, Rows, cases_with, good_cases
 from fuzz.compare import Outcome, check, refusal
 from fuzz.flaws import FLAWS, Flaw
@@ -28,8 +29,8 @@ from mxspark.config import resolve
 from mxspark.config.job_config import JobConfig
 from mxspark.data import columns
 from mxspark.data.rows import ArrowReader, ElementReader
-from mxspark.data.spool import ColumnSpec, SpoolReady
-from mxspark.data.spool_writer import PartitionWriter
+from mxspark.data.spool import ColumnSpec
+from mxspark.data.survey import Survey
 from mxspark.errors import ConfigError, DataError
 from mxspark.job.spec import Restore, WorkerSpec
 from mxspark.mx.loop import gluon as gluon_loop
@@ -86,7 +87,7 @@ def run(case: Case, folder: Path) -> Outcome:
             job,
             run_id="run",
             columns=settled,
-            data=resolve.data_sets(job, training, others),
+            data=resolve.data_sets(job, training.spool(folder / "t"), others and others.spool(folder / "v")),
             restore=None,
             staging=str(folder / "staging"),
         )
@@ -131,20 +132,14 @@ def outcome_of(said: list[Any]) -> Outcome:
     )
 
 
-def spool(case: Case, rows: Rows, counts: tuple[int, ...], job: JobConfig, folder: Path) -> list[SpoolReady]:
+def spool(case: Case, rows: Rows, counts: tuple[int, ...], job: JobConfig, folder: Path) -> Survey:
     """Write partitions as Spark's tasks do."""
-    ready, start = [], 0
-    for partition, count in enumerate(counts):
+    parts, start = [], 0
+    for count in counts:
         part = {name: values[start : start + count] for name, values in rows.items()}
         start += count
-        path = folder / f"p{partition}"
-        path.mkdir(parents=True)
-        writer = PartitionWriter(path, *job.spooled())
-        for block in blocks(case, part, job):
-            writer.add(block.cells, block.rows, block.bad)
-        files, problems = writer.finish()
-        ready.append(SpoolReady("here", partition, str(path), writer.rows, files, problems))
-    return ready
+        parts.append(blocks(case, part, job))
+    return spools.write(folder, parts, *job.spooled())
 
 
 def blocks(case: Case, part: Rows, job: JobConfig) -> Any:

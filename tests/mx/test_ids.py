@@ -10,7 +10,8 @@ import pytest
 from alone import Alone
 from mxnet import gluon
 from mxnet.gluon import nn
-from role_harness import run_group, split, write_spool
+from role_harness import run_group, split
+from spools import write_arrays
 
 from mxspark.config import resolve
 from mxspark.config.job_config import JobConfig
@@ -49,12 +50,12 @@ def spec_of(folder, network, columns, *, dtypes=None, loss="l2", label=None, cou
     dtypes = dtypes or {}
     label = np.zeros(ROWS, np.float32) if label is None else label
     arrays = {name: array.astype(dtypes.get(name, "float32")) for name, array in columns.items()} | {"y": label}
-    spools = tuple(write_spool(folder / "spool", i, part) for i, part in enumerate(split(arrays, counts)))
+    spool = write_arrays(folder / "spool", split(arrays, counts))
     others = None
     if validation is not None:
         rows = {name: array.astype(dtypes.get(name, "float32")) for name, array in validation.items()}
         count = len(next(iter(rows.values())))
-        others = (write_spool(folder / "validation", 0, {**rows, "y": np.zeros(count, label.dtype)}),)
+        others = write_arrays(folder / "validation", [{**rows, "y": np.zeros(count, label.dtype)}])
     features = {name: {"shape": list(a.shape[1:]), "dtype": a.dtype.name} for name, a in arrays.items() if name != "y"}
     job = JobConfig.from_dict(
         {
@@ -67,7 +68,7 @@ def spec_of(folder, network, columns, *, dtypes=None, loss="l2", label=None, cou
         job,
         run_id="run",
         columns=(job.features(), job.labels()),
-        data=resolve.data_sets(job, spools, others),
+        data=resolve.data_sets(job, spool, others),
         restore=None,
         staging=str(folder / "staging"),
     )
@@ -454,9 +455,9 @@ def test_extremes_tell_of_a_column_whose_numbers_are_known_to_be_whole(tmp_path,
 
     monkeypatch.setattr(module, "SpooledRows", None)  # no row is looked at
     spec = spec_of(tmp_path / "right", EMBEDDED, {"x": ids(9)})
-    (spool,) = spec.training_data.spools
-    whole = replace(spool, files=tuple(replace(file, is_whole=True) for file in spool.files))
-    GluonTrainable(replace(spec, training_data=replace(spec.training_data, spools=(whole,))), Alone())
+    spool = spec.training_data.spool
+    whole = replace(spool, arrays=tuple(replace(array, is_whole=True) for array in spool.arrays))
+    GluonTrainable(replace(spec, training_data=replace(spec.training_data, spool=whole)), Alone())
     assert not refused(tmp_path / "int", EMBEDDED, {"x": ids(9)}, dtypes={"x": "int32"})
     with pytest.raises(TypeError):
         GluonTrainable(spec, Alone())

@@ -9,7 +9,7 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from mxspark.data.spool import Content, SpoolFile, SpoolReady
+from mxspark.data.spool import Content, Spool, SpooledArray
 from mxspark.errors import DataError
 from mxspark.job.spec import Component, Function
 from mxspark.mx.loop.metrics import Metrics
@@ -86,11 +86,11 @@ def test_the_advice_gives_the_right_number(advised: Any, right: Any, refused: An
 
 def test_a_worker_refuses_one_hot_labels_of_a_sparse_loss() -> None:
     content = Content(True, True, (1.0, 1.0))
-    spool = SpoolReady("here", 0, "/x", 4, (SpoolFile("y", "float32", (3,), 0, 0.0, 1.0, content),))
+    spool = Spool(4, (SpooledArray("y", "float32", (3,), 0.0, 1.0, content),), (), "/x")
     training: Any = SimpleNamespace(loss=Component("softmax_cross_entropy"), network=SimpleNamespace(label="net"))
     labels: Any = [SimpleNamespace(name="y")]
     with pytest.raises(DataError, match=r"label 'y' has 3 values in a row.*set its sparse_label: false"):
-        network.check_labels(training, (4, 3), labels, SimpleNamespace(spools=(spool,)))  # type: ignore[arg-type]
+        network.check_labels(training, (4, 3), labels, SimpleNamespace(spool=spool))  # type: ignore[arg-type]
 
 
 def test_whole_numbers_declared_as_int32_reach_an_embedding_as_they_are() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import resource
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -10,11 +12,15 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from role_harness import digits, make_spec
+from role_harness import digits, make_spec, split
+from spools import write_arrays
 
 from mxspark.data.dataset import DataSet
+from mxspark.data.dtypes import DTYPES
+from mxspark.data.plan import TRAINING, VALIDATION, Plan
 from mxspark.data.prefetch import Prefetch
 from mxspark.data.reader import Reader, SpooledRows, shared_bytes
+from mxspark.data.spool import ColumnSpec
 from mxspark.errors import DataError, InternalError
 
 
@@ -82,25 +88,89 @@ def test_mapped_pages_are_let_go_before_they_count_as_much_memory(tmp_path):
     assert most < 16 * 2**20
 
 
+def test_any_number_of_partitions_and_arrays_is_read_through_a_few_maps(tmp_path):
+    """As many open files and maps as partitions times arrays, and again for validation rows, were too many."""
+    arrays = {f"c{number}": np.arange(number, number + 3000, dtype=np.float32) for number in range(40)}
+    spool = write_arrays(tmp_path / "spool", split(arrays, [1, 0, 2] * 1000))
+    plan = Plan(3000, 256, seed=7, part=TRAINING, fraction=0.25)
+    features = [ColumnSpec(name, (name,), (), "float32") for name in arrays]
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    files, maps = len(os.listdir("/proc/self/fd")), mapped_files(tmp_path)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files + 20, hard))
+    try:
+        readers = [
+            Reader(DataSet(spool, replace(plan, part=part)), features, [], 0, 1) for part in (TRAINING, VALIDATION)
+        ]
+        seen = [batch.ids for reader in readers for batch in reader.batches(0) if holds(batch, arrays)]
+        assert len(os.listdir("/proc/self/fd")) <= files + 4
+        assert (maps, mapped_files(tmp_path)) == (0, 2), "one of the file for each reader"
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert sorted(np.concatenate(seen)) == list(range(3000))
+
+
+def mapped_files(folder: Path) -> int:
+    return sum(str(folder) in line for line in Path("/proc/self/maps").read_text().splitlines())
+
+
+def holds(batch, arrays) -> bool:
+    """Tell whether a batch has the rows it is said to have."""
+    for found, array in zip(batch.inputs, arrays.values()):
+        np.testing.assert_array_equal(found[: batch.real_rows], array[batch.ids])
+    return True
+
+
+NAMES = [f"a{number}" for number in range(9)]
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_some_arrays_of_rows_are_what_they_are_alone(tmp_path_factory, data):
+    """Rows have all arrays side by side, of any type and width; those asked for may lie far apart."""
+    shapes = st.sampled_from([(), (1,), (3,), (2, 5), (700,)])
+    rng = np.random.default_rng(data.draw(st.integers(0, 99)))
+    counts = data.draw(st.lists(st.integers(0, 7), min_size=1, max_size=4).filter(any))
+    arrays = {
+        name: (rng.random((sum(counts), *data.draw(shapes))) * 100).astype(data.draw(st.sampled_from(DTYPES)))
+        for name in NAMES
+    }
+    spool = write_arrays(tmp_path_factory.mktemp("p"), split(arrays, counts))
+    rows = SpooledRows(DataSet(spool, Plan(sum(counts), 4, seed=1)), NAMES)
+    names = data.draw(st.lists(st.sampled_from(NAMES), min_size=1, max_size=5, unique=True))
+    ids = np.array(data.draw(st.lists(st.integers(0, sum(counts) - 1), max_size=9)), dtype=np.int64)
+    found = rows.gather(ids, names)
+    assert found.keys() == set(names)
+    for name, array in found.items():
+        assert array.dtype == arrays[name].dtype and array.flags.c_contiguous and array.flags.aligned
+        np.testing.assert_array_equal(array, arrays[name][ids])
+
+
 def test_a_truncated_file_is_named(tmp_path):
     spec = make_spec(tmp_path, counts=(10, 20))
-    path = Path(spec.training_data.spools[1].path) / "pixels.bin"
+    path = Path(spec.training_data.spool.files[0])
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(DataError, match=r"partition 1 are damaged: .*pixels.bin has 5119 bytes, 20 rows need 5120"):
+    with pytest.raises(DataError, match=r"of 2 partitions are damaged: .*000.rows has 7799 bytes, they need 7800"):
         reader_of(spec)
 
 
 def test_a_missing_file_is_named(tmp_path):
     spec = make_spec(tmp_path, counts=(10, 20))
-    (Path(spec.training_data.spools[0].path) / "digit.bin").unlink()
-    with pytest.raises(DataError, match=r"partition 0 cannot be read: .*digit.bin: No such file.*spark.local.dir"):
+    Path(spec.training_data.spool.files[0]).unlink()
+    with pytest.raises(DataError, match=r"of 2 partitions cannot be read: .*000.rows: No such file.*spark.local.dir"):
         reader_of(spec)
 
 
-def test_a_plan_of_other_counts_is_refused(uneven):
-    other = replace(uneven.training_data.plan, counts=(95,))
-    with pytest.raises(InternalError, match="the plan counts"):
-        Reader(DataSet(uneven.training_data.spools, other), uneven.features, uneven.labels, 0, 1)
+def test_a_missing_table_is_named(tmp_path):
+    spec = make_spec(tmp_path, counts=(10, 20))
+    Path(spec.training_data.spool.table).unlink()
+    with pytest.raises(DataError, match=r"list of the spooled partitions cannot be read: .*: No such file.*TMPDIR"):
+        reader_of(spec)
+
+
+def test_a_plan_of_other_rows_is_refused(uneven):
+    other = replace(uneven.training_data.plan, rows_in_all=96)
+    with pytest.raises(InternalError, match="the plan counts 96 rows, the spool holds 95"):
+        Reader(DataSet(uneven.training_data.spool, other), uneven.features, uneven.labels, 0, 1)
 
 
 def test_rows_are_mapped_not_loaded(tmp_path):

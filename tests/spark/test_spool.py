@@ -7,8 +7,8 @@ import subprocess
 import sys
 import textwrap
 import threading
-import zlib
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,11 @@ from pyspark.mllib.linalg import Vectors as OldVectors
 from pyspark.mllib.regression import LabeledPoint
 from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
+from spools import read, whole
 
 from mxspark.data import columns
 from mxspark.data.spool import ColumnSpec, SpoolReady
+from mxspark.data.survey import Survey
 from mxspark.errors import ClusterError, DataError
 from mxspark.spark.session import compat
 from mxspark.spark.spool import stage
@@ -42,10 +44,10 @@ class Spools:
         self.made: list[SpoolReady] = []
 
     def __call__(self, data: Any, features: Sequence[ColumnSpec] = (X,), labels: Sequence[ColumnSpec] = (Y,)) -> Any:
-        """Spool and remember."""
+        """Spool, remember, and say what was spooled."""
         ready = stage.spool(data, features, labels, RUN, f"t{len(self.made)}")
         self.made += ready
-        return ready
+        return Survey.of(ready, (*features, *labels))
 
     def problem(self, data: Any, features: Sequence[ColumnSpec] = (X,), labels: Sequence[ColumnSpec] = (Y,)) -> str:
         """Return the only problem of the data."""
@@ -61,26 +63,6 @@ def spool() -> Iterator[Spools]:
     stage.remove(spools.made, RUN)
     for part in spools.made:
         assert not Path(part.path).parents[1].exists()
-
-
-def arrays(ready: Sequence[SpoolReady], name: str) -> list[np.ndarray[Any, Any]]:
-    """Read one array of every partition back and hold it against what was said of it."""
-    found = []
-    for part in ready:
-        file = next(file for file in part.files if file.name == name)
-        data = (Path(part.path) / f"{name}.bin").read_bytes()
-        assert zlib.crc32(data) == file.crc32
-        shape = file.shape if part.rows else ()
-        array = np.frombuffer(data, dtype=file.dtype).reshape((part.rows, *shape))
-        if part.rows:
-            assert (file.minimum, file.maximum) == (array.min(), array.max())
-        found.append(array)
-    return found
-
-
-def whole(ready: Sequence[SpoolReady], name: str) -> list[Any]:
-    """Return all rows of an array, in order of partition and offset."""
-    return [row for array in arrays(ready, name) for row in array.tolist()]
 
 
 def values_of(row: int) -> list[float]:
@@ -119,8 +101,8 @@ def test_every_row_arrives_once_in_order(spark: SparkSession, spool: Spools, kin
     assert columns.check([X, Y], stage.fields(data)) == []
     ready = spool(data)
     assert stage.problems(ready, [X], [Y]) == []
-    assert [part.partition for part in ready] == list(range(data.rdd.getNumPartitions()))
-    assert {part.host for part in ready} == {host_identity()}
+    assert [part.partition for part in ready.ready] == list(range(data.rdd.getNumPartitions()))
+    assert {part.host for part in ready.ready} == {host_identity()}
     assert whole(ready, "x") == VALUES
     assert whole(ready, "y") == [row % 10 for row in range(ROWS)]
     assert [spec.shape for spec in stage.settle([X, Y], ready)] == [(3,), ()]
@@ -149,7 +131,7 @@ def test_scaled_vectors_have_the_bits_that_jobs_began_with(spark: SparkSession, 
     ready = spool(data, [ColumnSpec("x", ("x",), None, "float32", scale=1 / 255)])
     expected = pixels.astype(np.float32) * np.float32(1 / 255)
     assert (expected != (pixels / 255).astype(np.float32)).any(), "in doubles it would be others"
-    assert np.concatenate(arrays(ready, "x")).tobytes() == expected.tobytes()
+    assert np.concatenate(read(ready, "x")).tobytes() == expected.tobytes()
 
 
 def by_position(row: int) -> Any:
@@ -171,7 +153,7 @@ ELEMENTS: dict[str, Callable[[int], Any]] = {
 def test_every_rdd_element_arrives_once_in_order(spark: SparkSession, spool: Spools, kind: str) -> None:
     ready = spool(spark.sparkContext.parallelize([ELEMENTS[kind](row) for row in range(ROWS)], 3))
     assert stage.problems(ready, [X], [Y]) == []
-    assert [part.rows for part in ready] == [16, 16, 18]
+    assert [part.rows for part in ready.ready] == [16, 16, 18]
     assert whole(ready, "x") == VALUES
     assert whole(ready, "y") == [row % 10 for row in range(ROWS)]
 
@@ -187,7 +169,7 @@ def test_rdd_and_frame_with_batches_of_any_size_have_the_same_checksums(spark: S
     finally:
         spark.conf.set(key, before)
     found.append(spool(spark.sparkContext.parallelize([by_position(row) for row in range(ROWS)], 3)))
-    sums = [[[file.crc32 for file in part.files] for part in ready] for ready in found]
+    sums = [ready.checksums.tolist() for ready in found]
     assert sums[0] == sums[1] == sums[2] == sums[3]
     assert len({crc for part in sums[0] for crc in part}) == 6
 
@@ -198,7 +180,7 @@ def test_empty_partitions_answer_too(spark: SparkSession, spool: Spools) -> None
         spark.sparkContext.parallelize([([1.0], 1), ([2.0], 2)], 5),
     ):
         ready = spool(data)
-        assert [part.rows for part in ready] == [0, 0, 1, 0, 1]
+        assert [part.rows for part in ready.ready] == [0, 0, 1, 0, 1]
         assert stage.problems(ready, [X], [Y]) == []
         assert whole(ready, "x") == [[1.0], [2.0]]
         assert stage.settle([X], ready)[0].shape == (1,)
@@ -221,7 +203,7 @@ def test_partitions_that_only_a_running_query_knows_all_answer(spark: SparkSessi
     grouped = spark.range(0, 100, 1, 3).groupBy(F.col("id").alias("x")).agg(F.lit(1).alias("y"))
     united = grouped.union(spark.range(5).select(F.col("id").alias("x"), F.lit(1).alias("y")))
     for data, rows in ((grouped, 100), (united, 105), (grouped.orderBy("x").cache(), 100)):
-        assert sum(part.rows for part in spool(data)) == rows
+        assert spool(data).rows == rows
         data.unpersist()
 
 
@@ -351,13 +333,12 @@ def test_cancelling_is_not_an_error_of_the_data(spark: SparkSession, spool: Spoo
 
 
 def test_files_are_private_and_of_this_attempt(spark: SparkSession, spool: Spools) -> None:
-    ready = spool(FRAMES["array<float>"](spark))
+    ready = spool(FRAMES["array<float>"](spark)).ready
     for part in ready:
-        path = Path(part.path)
-        assert path.name.startswith(f"p{part.partition:05d}-")
-        assert path.parents[1].name == f"mxspark-{RUN}"
-        assert {folder.stat().st_mode & 0o777 for folder in (path, *list(path.parents)[:2])} == {0o700}
-        assert {file.stat().st_mode & 0o777 for file in path.iterdir()} == {0o600}
+        folder = Path(part.path).parent
+        assert folder.parent.name == f"mxspark-{RUN}"
+        assert {each.stat().st_mode & 0o777 for each in (folder, folder.parent)} == {0o700}
+        assert {file.stat().st_mode & 0o777 for file in folder.iterdir()} == {0o600}
 
 
 def make_link(path: Path) -> None:
@@ -377,7 +358,7 @@ def make_file(path: Path) -> None:
 def test_a_local_folder_that_is_not_ours_is_refused(
     spark: SparkSession, spool: Spools, make: Callable[[Path], None]
 ) -> None:
-    taken = Path(spool(FRAMES["array<float>"](spark))[0].path).parents[2] / f"mxspark-{make.__name__}"
+    taken = Path(spool(FRAMES["array<float>"](spark)).ready[0].path).parents[2] / f"mxspark-{make.__name__}"
     make(taken)
     with pytest.raises(ClusterError, match=rf"no local folder takes the spool \(.*{taken.name}.*not a private folder"):
         stage.spool(FRAMES["array<float>"](spark), [X], [Y], make.__name__, "training")
@@ -386,7 +367,7 @@ def test_a_local_folder_that_is_not_ours_is_refused(
 
 def test_only_this_hosts_spools_are_removed(spark: SparkSession, spool: Spools) -> None:
     ready = spool(FRAMES["array<float>"](spark))
-    elsewhere = [SpoolReady("other", part.partition, part.path, part.rows, part.files) for part in ready]
+    elsewhere = [replace(part, host="other") for part in ready.ready]
     stage.remove(elsewhere, RUN)
     assert whole(ready, "x") == VALUES
 
@@ -398,6 +379,7 @@ RETRY = """
     from pyspark.sql import SparkSession
     from mxspark.spark.spool import stage as spool_stage
     from mxspark.data.spool import ColumnSpec
+    from mxspark.data.survey import Survey
 
     def dies_once(rows):
         context = TaskContext.get()
@@ -418,10 +400,9 @@ RETRY = """
         specs = [ColumnSpec(name, (name,), None, "int32") for name in "xy"]
         ready = spool_stage.spool(rdd, specs[:1], specs[1:], "retry", kind)
         folder = Path(ready[0].path).parent
-        names = sorted(path.name[:6] for path in folder.iterdir())
+        last = [int(Survey.of([part], specs).arrays[0].maximum) for part in ready]
         spool_stage.remove(ready, "retry")
-        last = [int(part.files[0].maximum) for part in ready]
-        print(kind, [part.rows for part in ready], last, names, folder.exists())
+        print(kind, [part.rows for part in ready], last, folder.exists())
     spark.stop()
 """
 
@@ -439,9 +420,8 @@ def test_a_retried_task_counts_once(tmp_path: Path) -> None:
         [sys.executable, "-c", textwrap.dedent(RETRY)], env=environment, capture_output=True, text=True, timeout=600
     )
     assert done.stdout.splitlines() == [
-        "raise [10, 10] [9, 19] ['p00000', 'p00001'] False",
-        # the folder of the killed attempt stays until the run's spools are removed, and does not count
-        "kill [10, 10] [9, 19] ['p00000', 'p00001', 'p00001'] False",
+        "raise [10, 10] [9, 19] False",
+        "kill [10, 10] [9, 19] False",
     ], done.stderr[-3000:]
     assert TaskContext.get() is None
 

@@ -83,7 +83,7 @@ def check(network: Network, spec: WorkerSpec, rank: int, size: int, get_on: GetO
 def _data_sets(spec: WorkerSpec) -> Iterator[DataSet]:
     """Yield the rows there are; a share of the same for validation is looked at once."""
     yield spec.training_data
-    if spec.validation_data is not None and spec.validation_data.spools != spec.training_data.spools:
+    if spec.validation_data is not None and spec.validation_data.spool != spec.training_data.spool:
         yield spec.validation_data
 
 

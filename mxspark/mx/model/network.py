@@ -15,7 +15,7 @@ from mxnet import gluon
 from mxspark.data import plan as plans
 from mxspark.data.dataset import DataSet
 from mxspark.data.signature import input_names
-from mxspark.data.spool import ColumnSpec
+from mxspark.data.spool import ColumnSpec, SpooledArray
 from mxspark.errors import DataError, InputError, TrainingCodeError
 from mxspark.job import class_weights, label_shapes, losses
 from mxspark.job.spec import TrainingSpec
@@ -245,7 +245,7 @@ def check_labels(training: TrainingSpec, output: Sequence[int], labels: Sequence
         row_axis.refuse_rows(f"training.loss {loss.name}", int(loss.options["axis"]), output)
     if labels:
         name = labels[0].name
-        unmeant = losses.against_output(loss, name, losses.seen(name, data.spools), output)
+        unmeant = losses.against_output(loss, name, losses.seen(name, data.spool.arrays), output)
         if unmeant is not None:
             raise DataError(unmeant)
     by_index = loss.options.get("sparse_label", True) and loss.function is None
@@ -263,15 +263,14 @@ def check_labels(training: TrainingSpec, output: Sequence[int], labels: Sequence
 
 def extremes(data: DataSet, name: str) -> tuple[Optional[float], Optional[float]]:
     """Return the smallest and largest value of an array over all its rows; None where there is no row."""
-    files = [file for spool in data.spools if spool.rows for file in spool.files if file.name == name]
-    lows = [file.minimum for file in files if file.minimum is not None]
-    highs = [file.maximum for file in files if file.maximum is not None]
-    return min(lows, default=None), max(highs, default=None)
+    found = _array(data, name)
+    return found.minimum, found.maximum
 
 
 def is_whole(data: DataSet, column: ColumnSpec) -> bool:
     """Tell whether all numbers of an array are known to be whole ones."""
-    if np.dtype(column.dtype).kind in "iu":
-        return True
-    files = [file for spool in data.spools if spool.rows for file in spool.files if file.name == column.name]
-    return all(file.is_whole for file in files)
+    return np.dtype(column.dtype).kind in "iu" or _array(data, column.name).is_whole
+
+
+def _array(data: DataSet, name: str) -> SpooledArray:
+    return next(array for array in data.spool.arrays if array.name == name)

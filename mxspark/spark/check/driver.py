@@ -22,6 +22,7 @@ from mxspark.config import resolve
 from mxspark.config.job_config import JobConfig
 from mxspark.data.plan import rows_of_share
 from mxspark.data.spool import ColumnSpec
+from mxspark.data.survey import Survey
 from mxspark.errors import ClusterError, InputError, MXSparkError
 from mxspark.job import fixed
 from mxspark.jobdir import fixed_file, layout, record_file
@@ -131,14 +132,15 @@ class _Checkup:
             return None
         run = run_id()
         columns = job.spooled()
-        ready = spool_stage.spool(data.limit(1), *columns, run, "check")
+        ready = spool_stage.spool(data.limit(1), *columns, run, "check", tells_all=True)
         try:
-            troubles = spool_stage.problems(ready, *columns)
+            survey = Survey.of(ready, (*columns[0], *columns[1]))
+            troubles = spool_stage.problems(survey, *columns)
             if troubles:
                 self._note("data", "; ".join(troubles), PROBLEM, by=INPUT)
                 return None
             self._note("data", f"{job.data.path} can be read, and its first row is as declared")
-            return spool_stage.settle(columns[0], ready), spool_stage.settle(columns[1], ready)
+            return spool_stage.settle(columns[0], survey), spool_stage.settle(columns[1], survey)
         finally:
             spool_stage.remove(ready, run)
             session.remove_spools(self._facts, run)

@@ -10,9 +10,13 @@ from typing import Any, Callable, Optional
 from mxspark.config import resolve
 from mxspark.data.columns import sources
 from mxspark.data.dataset import DataSet
-from mxspark.data.spool import ColumnSpec, SpoolReady
+from mxspark.data.partitions import Partitions
+from mxspark.data.row_layout import RowLayout
+from mxspark.data.spool import ColumnSpec, Spool
+from mxspark.data.survey import Survey
 from mxspark.errors import DataError
-from mxspark.job.record import DataRecord, JobRecord
+from mxspark.job.data_record import DataRecord
+from mxspark.job.record import JobRecord
 from mxspark.spark.run.context import RunContext
 from mxspark.spark.session import session
 from mxspark.spark.session.call import SparkCall
@@ -34,11 +38,11 @@ class Frames:
 
 
 @dataclass(frozen=True)
-class _Spools:
-    training: list[SpoolReady]
-    validation: Optional[list[SpoolReady]]
+class _Surveys:
+    training: Survey
+    validation: Optional[Survey]
 
-    def by_name(self) -> dict[str, list[SpoolReady]]:
+    def by_name(self) -> dict[str, Survey]:
         spools = {"training": self.training}
         return spools if self.validation is None else {**spools, "validation": self.validation}
 
@@ -87,20 +91,20 @@ class Spooled:
         self.packing = None if recorded is None else recorded.packing
         # runs last of all that is registered: it finds what tasks have left that never answered
         at_end.callback(_forgive, session.remove_spools, context.facts, context.run_id)
-        self._spools = self._spool()
-        self.columns = self._settle(self._spools)
-        self.data = resolve.data_sets(context.job, self._spools.training, self._spools.validation)
+        self._surveys = self._spool()
+        self.columns = self._settle()
+        self.data = self._data()
 
     @property
     def record(self) -> tuple[DataRecord, Optional[DataRecord]]:
         """What the job's record says of the training and of the validation rows."""
-        validation = self._spools.validation
-        return DataRecord.of(self._spools.training), None if validation is None else DataRecord.of(validation)
+        validation = self._surveys.validation
+        return DataRecord.of(self._surveys.training), None if validation is None else DataRecord.of(validation)
 
     @property
     def warnings(self) -> list[str]:
         """What the job has wanted to be done to the rows, and may not have meant."""
-        return meaning.warnings(self._context.job, self._spools.training, self._spools.validation)
+        return meaning.warnings(self._context.job, self._surveys.training, self._surveys.validation)
 
     def ensure_there(self) -> Data:
         """Return the data for a new stage; what was lost with an executor is read once more.
@@ -113,28 +117,28 @@ class Spooled:
         DataError
             If other rows are read than before.
         """
-        before = self._spools
-        if all(stage.is_there(part) for parts in before.by_name().values() for part in parts):
+        if all(_is_there(data.spool) for data in self.data if data is not None):
             return self.data
+        before = self._surveys
         self._context.display.phase("spooled rows were lost with an executor; spooling again")
-        self._spools = self._spool()
-        self._settle(self._spools)
-        for name, parts in self._spools.by_name().items():
-            _check_same(name, DataRecord.of(before.by_name()[name]), DataRecord.of(parts))
-        self.data = resolve.data_sets(self._context.job, self._spools.training, self._spools.validation)
+        self._surveys = self._spool()
+        self._settle()
+        for name, survey in self._surveys.by_name().items():
+            _check_same(name, DataRecord.of(before.by_name()[name]), DataRecord.of(survey))
+        self.data = self._data()
         return self.data
 
-    def _spool(self) -> _Spools:
+    def _spool(self) -> _Surveys:
         with packing.packed_by(self._context.facts.spark, self.packing) as of_session:
             if self._partitions is None:  # a new job
                 self.packing = of_session
             training = self._spool_one(self._frames.training, "training")
-            self._partitions = len(training)
+            self._partitions = len(training.ready)
             if self._frames.validation is None:
-                return _Spools(training, None)
-            return _Spools(training, self._spool_one(self._frames.validation, "validation"))
+                return _Surveys(training, None)
+            return _Surveys(training, self._spool_one(self._frames.validation, "validation"))
 
-    def _spool_one(self, data: Any, name: str) -> list[SpoolReady]:
+    def _spool_one(self, data: Any, name: str) -> Survey:
         job, run_id = self._context.job, self._context.run_id
         spark = self._context.facts.spark.sparkContext
         # validation rows have no order to be shuffled for, and keep their partitions
@@ -149,7 +153,9 @@ class Spooled:
         # of what a spool that fails has written its tasks remove what they can; the rest is found by the run's name
         ready = call.result(watch.look)
         self._at_end.callback(_forgive, stage.remove, ready, run_id)
-        return ready
+        inputs.check_one_host(ready)
+        features, labels = job.spooled()
+        return Survey.of(ready, (*features, *labels))
 
     def _shuffled(self, data: Any) -> Any:
         job = self._context.job
@@ -159,17 +165,22 @@ class Spooled:
         features, labels = job.spooled()
         return packing.shuffled(data, sources((*features, *labels)), partitions)
 
-    def _settle(self, spools: _Spools) -> Columns:
+    def _settle(self) -> Columns:
         """Return the columns with the shapes of the rows; raise what is wrong with any row of both."""
         features, labels = self._context.job.features(), self._context.job.labels()
-        problems = meaning.problems(self._context.job, spools.training, spools.validation)
+        training, validation = self._surveys.training, self._surveys.validation
+        problems = meaning.problems(self._context.job, training, validation)
         if problems:
             raise DataError("the data cannot be trained on:\n" + "\n".join(f"  - {line}" for line in problems))
-        inputs.check_one_host([*spools.training, *(spools.validation or [])])
-        settled = (stage.settle(features, spools.training), stage.settle(labels, spools.training))
-        if spools.validation is not None:
-            inputs.check_same_shapes(settled, spools.validation)
+        settled = (stage.settle(features, training), stage.settle(labels, training))
+        if validation is not None:
+            inputs.check_same_shapes(settled, validation)
         return settled
+
+    def _data(self) -> Data:
+        folder = self._context.folder("partitions")
+        spools = {name: survey.spool(folder / name) for name, survey in self._surveys.by_name().items()}
+        return resolve.data_sets(self._context.job, spools["training"], spools.get("validation"))
 
 
 def data_partitions(data: Any) -> int:
@@ -177,13 +188,26 @@ def data_partitions(data: Any) -> int:
     return int(getattr(data, "rdd", data).getNumPartitions())
 
 
+def _is_there(spool: Spool) -> bool:
+    """Tell whether the files of all partitions are still there, each of its size."""
+    try:
+        Partitions.open(spool).check(RowLayout.of(spool.arrays).row_bytes)
+    except DataError:
+        return False
+    return True
+
+
 def _check_same(name: str, before: DataRecord, now: DataRecord) -> None:
     if before != now:
         raise DataError(
             f"the {name} rows had to be read again after an executor was lost, and they are others than before "
-            f"({now.rows} rows a partition where there were {before.rows}, or other values), so the run cannot go on "
-            "exactly; make the data frame deterministic, or write it to storage first"
+            f"({_size(now)} where there were {_size(before)}, or other values), so the run cannot go on exactly; make "
+            "the data frame deterministic, or write it to storage first"
         )
+
+
+def _size(rows: DataRecord) -> str:
+    return f"{sum(rows.rows):,} rows in {len(rows.rows):,} partitions"
 
 
 def _forgive(remove: Callable[..., None], *arguments: Any) -> None:

@@ -11,6 +11,7 @@ from pyspark.sql import DataFrame, SparkSession
 from mxspark.config.job_config import JobConfig
 from mxspark.data import columns
 from mxspark.data.spool import ColumnSpec, SpoolReady
+from mxspark.data.survey import Survey
 from mxspark.errors import ClusterError, ConfigError, DataError
 from mxspark.job import metric
 from mxspark.job.spec import Component
@@ -102,7 +103,7 @@ def check_one_host(spools: Sequence[SpoolReady]) -> None:
         )
 
 
-def check_same_shapes(columns: Iterable[Sequence[ColumnSpec]], validation: Sequence[SpoolReady]) -> None:
+def check_same_shapes(columns: Iterable[Sequence[ColumnSpec]], validation: Survey) -> None:
     """Prove that the validation rows have the shapes of the training rows.
 
     Raises

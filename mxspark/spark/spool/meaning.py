@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Optional
 
 from mxspark.config.job_config import JobConfig
-from mxspark.data.spool import ColumnSpec, SpoolFile, SpoolReady
+from mxspark.data.spool import ColumnSpec, SpooledArray
+from mxspark.data.survey import Survey
 from mxspark.job import class_weights, losses
-from mxspark.job.record import DataRecord
+from mxspark.job.data_record import DataRecord
 from mxspark.spark.spool import stage
 
 _INT32 = 2**31
@@ -17,62 +18,62 @@ _FLOAT32 = 2**24
 """Up to here it holds every whole number."""
 
 
-def problems(job: JobConfig, training: Sequence[SpoolReady], validation: Optional[Sequence[SpoolReady]]) -> list[str]:
+def problems(job: JobConfig, training: Survey, validation: Optional[Survey]) -> list[str]:
     """Return why the spooled rows cannot be trained on, one line each; empty where they can."""
-    every = [*training, *(validation or ())]
+    every = [part for part in (training, validation) if part is not None]
     found = _of(job, training, every)
     if validation is not None:
         found += [f"validation data: {line}" for line in _of(job, validation, every)]
     return found
 
 
-def warnings(job: JobConfig, training: Sequence[SpoolReady], validation: Optional[Sequence[SpoolReady]]) -> list[str]:
+def warnings(job: JobConfig, training: Survey, validation: Optional[Survey]) -> list[str]:
     """Return what the user may have wanted, and may not: rounded numbers, rows that teach or show nothing."""
-    every = [*training, *(validation or ())]
+    every = [part for part in (training, validation) if part is not None]
     rounded = [
         f"{part}{text}, as {key}.dtype says; set {advice} where each number counts"
-        for part, ready in (("", training), ("validation data: ", validation or ()))
-        for key, text, advice, is_declared in _rounded(job, ready, every)
+        for part, survey in zip(("", "validation data: "), every)
+        for key, text, advice, is_declared in _rounded(job, survey, every)
         if is_declared
     ]
     return rounded + _rounded_by_the_loss(job, training) + _constant(job, training) + _same_rows(training, validation)
 
 
-def _of(job: JobConfig, ready: Sequence[SpoolReady], every: Sequence[SpoolReady]) -> list[str]:
-    """Return what is wrong with the rows of `ready`; those of `every` tell what a column is."""
-    found = stage.problems(ready, *job.spooled())
+def _of(job: JobConfig, survey: Survey, every: list[Survey]) -> list[str]:
+    """Return what is wrong with the rows of `survey`; those of `every` tell what a column is."""
+    found = stage.problems(survey, *job.spooled())
     if found:  # what was not spooled has no extremes
         return found
     return (
-        _unmeant(job, ready)
-        + _weightless(job, ready)
-        + _vanished(job, ready)
+        _unmeant(job, survey)
+        + _weightless(job, survey)
+        + _vanished(job, survey)
         + [
             f"{text}: set {advice}, or {key}.dtype: float32 where that does no harm"
-            for key, text, advice, is_declared in _rounded(job, ready, every)
+            for key, text, advice, is_declared in _rounded(job, survey, every)
             if not is_declared
         ]
     )
 
 
-def _unmeant(job: JobConfig, ready: Sequence[SpoolReady]) -> list[str]:
+def _unmeant(job: JobConfig, survey: Survey) -> list[str]:
     """Return why the loss and the metrics cannot mean their labels."""
     labels = [label.name for label in job.labels()]
-    seen = losses.seen(labels[0], ready)
+    seen = losses.seen(labels[0], survey.arrays)
     found = [losses.problem(job.training.loss, labels[0], seen)]
     if job.training.class_weights:
         found.append(class_weights.label_problem(labels[0], seen))
     for metric in job.training.metrics:
         label = metric.options.get("label", 0)
         if label < len(labels):  # the worker refuses one that is not there
-            found.append(losses.metric_problem(metric, labels[label], losses.seen(labels[label], ready)))
+            found.append(losses.metric_problem(metric, labels[label], losses.seen(labels[label], survey.arrays)))
     return [line for line in found if line is not None]
 
 
-def _constant(job: JobConfig, ready: Sequence[SpoolReady]) -> list[str]:
+def _constant(job: JobConfig, survey: Survey) -> list[str]:
     """Say that the label is the same in every row: a network learns to answer that, whatever it is given."""
     name = job.labels()[0].name
-    seen = losses.seen(name, ready)
+    seen = losses.seen(name, survey.arrays)
     # a loss of the user's need not look at it
     if seen is None or seen.low != seen.high or losses.takes(job.training.loss) is None:
         return []
@@ -82,7 +83,7 @@ def _constant(job: JobConfig, ready: Sequence[SpoolReady]) -> list[str]:
     ]
 
 
-def _same_rows(training: Sequence[SpoolReady], validation: Optional[Sequence[SpoolReady]]) -> list[str]:
+def _same_rows(training: Survey, validation: Optional[Survey]) -> list[str]:
     """Say that what is validated on is what is trained on."""
     if validation is None or DataRecord.of(training) != DataRecord.of(validation):
         return []
@@ -92,18 +93,18 @@ def _same_rows(training: Sequence[SpoolReady], validation: Optional[Sequence[Spo
     ]
 
 
-def _weightless(job: JobConfig, ready: Sequence[SpoolReady]) -> list[str]:
+def _weightless(job: JobConfig, survey: Survey) -> list[str]:
     """Say that no row counts, where that is so."""
     weight = job.weight()
-    if weight is None or any(file.maximum for file in _files(weight.name, ready)):
+    if weight is None or _array(weight.name, survey).maximum:
         return []
     return [f"column {weight.name}: the weight of every row is 0, so that none counts; correct data.weight or the rows"]
 
 
-def _rounded_by_the_loss(job: JobConfig, ready: Sequence[SpoolReady]) -> list[str]:
+def _rounded_by_the_loss(job: JobConfig, survey: Survey) -> list[str]:
     """Return what becomes of a label of whole numbers when a loss brings it into the type of the network."""
     label = job.labels()[0]
-    found = losses.seen(label.name, ready)
+    found = losses.seen(label.name, survey.arrays)
     if found is None or not label.dtype.startswith("int") or losses.takes(job.training.loss) is not losses.ANY:
         return []
     if max(-found.low, found.high) <= _FLOAT32:
@@ -129,17 +130,16 @@ def _arrays(job: JobConfig) -> Iterator[tuple[str, ColumnSpec, bool]]:
             yield section, spec, "dtype" in declared[spec.name].model_fields_set
 
 
-def _files(name: str, ready: Sequence[SpoolReady]) -> list[SpoolFile]:
-    """Return the files of an array, of partitions that have rows."""
-    return [file for part in ready if part.rows for file in part.files if file.name == name]
+def _array(name: str, survey: Survey) -> SpooledArray:
+    return next(array for array in survey.arrays if array.name == name)
 
 
-def _vanished(job: JobConfig, ready: Sequence[SpoolReady]) -> list[str]:
+def _vanished(job: JobConfig, survey: Survey) -> list[str]:
     """Return which arrays are all 0 only because their dtype holds no number as small as theirs."""
     found = []
     for section, spec, _ in _arrays(job):
-        files = _files(spec.name, ready)
-        if any(file.has_vanished for file in files) and all(file.minimum == file.maximum == 0 for file in files):
+        array = _array(spec.name, survey)
+        if array.has_vanished and array.minimum == array.maximum == 0:
             found.append(
                 f"column {', '.join(spec.columns)}: every number is too small for {spec.dtype}, which makes it 0; set "
                 f"a data.{section}.{spec.name}.scale that makes them larger"
@@ -147,18 +147,17 @@ def _vanished(job: JobConfig, ready: Sequence[SpoolReady]) -> list[str]:
     return found
 
 
-def _rounded(
-    job: JobConfig, ready: Sequence[SpoolReady], every: Sequence[SpoolReady]
-) -> Iterator[tuple[str, str, str, bool]]:
+def _rounded(job: JobConfig, survey: Survey, every: list[Survey]) -> Iterator[tuple[str, str, str, bool]]:
     """Yield for each array whose dtype cannot hold its numbers: key, what is seen, what to set, if it is declared."""
     for section, spec, is_declared in _arrays(job):
-        files = _files(spec.name, ready)
-        rows = sum(file.rounded for file in files)
-        # one partition may hold whole numbers only, and another show that the column is a measurement
-        if not rows or any(file.has_fractions for file in _files(spec.name, every)):
+        array = _array(spec.name, survey)
+        rows = array.rounded
+        low, high = array.minimum, array.maximum
+        if not rows or low is None or high is None:
             continue
-        low = min(file.minimum for file in files if file.minimum is not None)
-        high = max(file.maximum for file in files if file.maximum is not None)
+        # one part of the rows may hold whole numbers only, and another show that the column is a measurement
+        if any(other.has_fractions for part in every for other in part.arrays if other.name == spec.name):
+            continue
         key = f"data.{section}.{spec.name}"
         # a loss computes in the type of the network, whatever that of the label is
         is_label = section == "label"

@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Union
 
-import numpy as np
 from pyspark import RDD
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import DataType
 
 from mxspark.data.columns import sources
-from mxspark.data.spool import (
-    ColumnSpec,
-    RowProblem,
-    SpoolReady,
-    file_of,
-    remove_run_folder,
-    run_folder,
-    run_folder_name,
-)
+from mxspark.data.spool import ColumnSpec, SpoolReady, remove_run_folder, run_folder, run_folder_name
+from mxspark.data.survey import Problem, Survey
 from mxspark.errors import ClusterError, DataError, InternalError, MXSparkError
 from mxspark.protocol import codec
 from mxspark.spark.session import compat
@@ -36,7 +27,6 @@ from mxspark.topology.identity import host_identity
 _OURS = re.compile(r"^mxspark\.errors\.ClusterError: (.*)$", re.MULTILINE)
 _MISSING = re.compile(r"ModuleNotFoundError: No module named '(mxspark|numpy|pyarrow)\b[^']*'")
 _LOST = re.compile(r"ExecutorLostFailure|Python worker exited unexpectedly|Python worker failed to connect back")
-_NAMED_PARTITIONS = 5
 
 
 def describe(kind: DataType) -> str:
@@ -65,6 +55,8 @@ def spool(
     labels: Sequence[ColumnSpec],
     run_id: str,
     folder_name: str,
+    *,
+    tells_all: bool = False,
 ) -> list[SpoolReady]:
     """Write every partition to local disk where it is read, without moving rows.
 
@@ -77,11 +69,14 @@ def spool(
         Arrays to write; those without a shape take it from the first row. A weight is the last of the labels.
     run_id, folder_name : str
         The files lie in ``<local dir>/mxspark-<run_id>/<folder_name>``.
+    tells_all : bool
+        Whether answers hold what is known of the rows, for `Survey.of` on another host than that of the files.
 
     Returns
     -------
     list of SpoolReady
-        One a partition, in order of partition id, also of those that `problems` has something to say about.
+        One a partition, in order of partition id, also of those that `problems` has something to say about. What they
+        hold is told by `Survey.of`.
 
     Raises
     ------
@@ -91,7 +86,7 @@ def spool(
         If a local disk is full, an executor was lost, or executors lack a package.
     """
     run_folder_name(run_id)
-    task = SpoolTask(tuple(features), tuple(labels), run_id, folder_name)
+    task = SpoolTask(tuple(features), tuple(labels), run_id, folder_name, tells_all)
     try:
         answers, partitions = _run_frame(data, task) if isinstance(data, DataFrame) else _run_rdd(data, task)
     except compat.SPARK_ERRORS as error:
@@ -106,27 +101,18 @@ def spool(
     return ready
 
 
-def problems(ready: Sequence[SpoolReady], features: Sequence[ColumnSpec], labels: Sequence[ColumnSpec]) -> list[str]:
+def problems(survey: Survey, features: Sequence[ColumnSpec], labels: Sequence[ColumnSpec]) -> list[str]:
     """Return why the spooled rows cannot be trained on, one line a column and kind; empty where they can."""
-    if not sum(part.rows for part in ready):
+    if not survey.rows:
         return ["the data has no rows; check the path and the filters that lead to it"]
-    found: dict[tuple[str, str], list[tuple[int, RowProblem]]] = {}
-    for part in sorted(ready, key=lambda part: part.partition):
-        for problem in part.problems:
-            found.setdefault((problem.column, problem.kind), []).append((part.partition, problem))
-    lines = [_line(column, kind, parts) for (column, kind), parts in found.items()]
-    return lines + [line for spec in (*features, *labels) for line in _different_shapes(spec, ready)]
+    lines = [_line(problem) for problem in survey.problems]
+    return lines + [line for spec in (*features, *labels) for line in _different_shapes(spec, survey)]
 
 
-def settle(specs: Sequence[ColumnSpec], ready: Sequence[SpoolReady]) -> tuple[ColumnSpec, ...]:
-    """Return the specs with every shape filled in from the data.
-
-    Raises
-    ------
-    InternalError
-        If no partition with rows holds the array; `problems` would have said so.
-    """
-    return tuple(spec if spec.shape is not None else replace(spec, shape=_shape(spec, ready)) for spec in specs)
+def settle(specs: Sequence[ColumnSpec], survey: Survey) -> tuple[ColumnSpec, ...]:
+    """Return the specs with every shape filled in from rows in which `problems` has found none."""
+    shapes = {array.name: array.shape for array in survey.arrays}
+    return tuple(spec if spec.shape is not None else replace(spec, shape=shapes[spec.name]) for spec in specs)
 
 
 def remove(ready: Sequence[SpoolReady], run_id: str) -> None:
@@ -138,7 +124,7 @@ def remove(ready: Sequence[SpoolReady], run_id: str) -> None:
         If something cannot be removed; the rest is.
     """
     here = host_identity()
-    paths = {run_folder(part.path, run_id): part.path for part in ready if part.host == here}
+    paths = {run_folder(path, run_id): path for path in {part.path for part in ready if part.host == here}}
     left: list[OSError] = []
     for path in paths.values():
         try:
@@ -147,18 +133,6 @@ def remove(ready: Sequence[SpoolReady], run_id: str) -> None:
             left.append(error)
     if left:
         raise left[0]
-
-
-def is_there(part: SpoolReady) -> bool:
-    """Tell whether this host's files of a spooled partition are still there, each of its size."""
-    for file in part.files:
-        wanted = part.rows * math.prod(file.shape) * np.dtype(file.dtype).itemsize
-        try:
-            if file_of(part.path, file.name).stat().st_size != wanted:
-                return False
-        except OSError:
-            return False
-    return True
 
 
 def _run_frame(frame: DataFrame, task: SpoolTask) -> tuple[list[str], int]:
@@ -242,41 +216,25 @@ _WHAT = {
 }
 
 
-def _line(column: str, kind: str, parts: Sequence[tuple[int, RowProblem]]) -> str:
-    count = sum(problem.count for _, problem in parts)
-    first_partition, first = parts[0]
-    what = _WHAT.get(kind, "not usable")
-    shown = ", ".join(f"{problem.count:,} in partition {partition}" for partition, problem in parts[:_NAMED_PARTITIONS])
-    more = f", and more in {len(parts) - _NAMED_PARTITIONS} other partitions" if len(parts) > _NAMED_PARTITIONS else ""
-    rows = "1 row is" if count == 1 else f"{count:,} rows are"
+def _line(problem: Problem) -> str:
+    first = problem.first
+    what = _WHAT.get(first.kind, "not usable")
+    shown = ", ".join(f"{count:,} in partition {partition}" for partition, count in problem.named)
+    others = problem.partitions - len(problem.named)
+    more = f", and more in {others} other partitions" if others else ""
+    rows = "1 row is" if problem.count == 1 else f"{problem.count:,} rows are"
     return (
-        f"{f'column {column}' if column else 'RDD elements'}: {rows} {what} ({shown}{more}; first at partition "
-        f"{first_partition}, row {first.first_row:,}: {first.detail}); {_REMEDIES[kind]}"
+        f"{f'column {first.column}' if first.column else 'RDD elements'}: {rows} {what} ({shown}{more}; first at "
+        f"partition {problem.named[0][0]}, row {first.first_row:,}: {first.detail}); {_REMEDIES[first.kind]}"
     )
 
 
-def _shapes(spec: ColumnSpec, ready: Sequence[SpoolReady]) -> dict[tuple[int, ...], list[int]]:
-    """Return the shapes an array has and the partitions that have each."""
-    shapes: dict[tuple[int, ...], list[int]] = {}
-    for part in ready:
-        for file in part.files if part.rows else ():
-            if file.name == spec.name:
-                shapes.setdefault(file.shape, []).append(part.partition)
-    return shapes
-
-
-def _different_shapes(spec: ColumnSpec, ready: Sequence[SpoolReady]) -> list[str]:
-    shapes = _shapes(spec, ready)
+def _different_shapes(spec: ColumnSpec, survey: Survey) -> list[str]:
+    shapes = survey.shapes[spec.name]
     if len(shapes) < 2:
         return []
     seen = ", ".join(
-        f"{list(shape)} in {len(where)} partition{'s' * (len(where) > 1)} (first partition {min(where)})"
-        for shape, where in sorted(shapes.items(), key=lambda item: min(item[1]))
+        f"{list(shape)} in {same.partitions} partition{'s' * (same.partitions > 1)} (first partition {same.first})"
+        for shape, same in sorted(shapes.items(), key=lambda item: item[1].first)
     )
     return [f"column {', '.join(spec.columns)}: rows have different shapes: {seen}; {_REMEDIES['ragged']}"]
-
-
-def _shape(spec: ColumnSpec, ready: Sequence[SpoolReady]) -> tuple[int, ...]:
-    for shape in _shapes(spec, ready):
-        return shape
-    raise InternalError(f"no spooled partition holds array {spec.name!r}")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
-import shutil
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -16,6 +16,7 @@ from pyspark import TaskContext
 from mxspark.data.columns import sources
 from mxspark.data.rows import ArrowReader, ElementReader, RowBlock
 from mxspark.data.spool import ColumnSpec, SpoolReady, run_folder_name
+from mxspark.data.spool_file import SpoolFile
 from mxspark.data.spool_writer import PartitionWriter
 from mxspark.errors import ClusterError
 from mxspark.protocol import codec
@@ -40,12 +41,15 @@ class SpoolTask:
         Run that owns the files.
     folder : str
         Name that tells the spools of one run apart: ``training``, ``validation``.
+    tells_all : bool
+        Whether answers hold what is known of the rows, in place of a file: for a driver on another host.
     """
 
     features: tuple[ColumnSpec, ...]
     labels: tuple[ColumnSpec, ...]
     run_id: str
     folder: str
+    tells_all: bool = False
 
     def arrow(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """For ``mapInArrow``; the columns are `columns.sources` of the arrays, in that order."""
@@ -64,27 +68,31 @@ class SpoolTask:
         context = TaskContext.get()
         assert context is not None
         partition = context.partitionId()
-        path = self._make_folder(partition, context.taskAttemptId())
-        try:
-            writer = PartitionWriter(path, self.features, self.labels)
+        with SpoolFile(self._make_folder(partition)) as file:
+            writer = PartitionWriter(file, self.features, self.labels)
             for batch in read():
                 writer.add(batch.cells, batch.rows, batch.bad)
-            files, problems = writer.finish()
-        except BaseException:
-            shutil.rmtree(path, ignore_errors=True)
-            raise
-        ready = SpoolReady(host_identity(), partition, str(path), writer.rows, files, problems)
+            facts = writer.finish().to_bytes()
+            ready = SpoolReady(
+                host=host_identity(),
+                partition=partition,
+                rows=writer.rows,
+                path=str(file.path),
+                first=writer.first,
+                facts=(0, 0) if self.tells_all else (file.add_facts(facts), len(facts)),
+                told=base64.b64encode(facts).decode() if self.tells_all else None,
+            )
         return json.dumps(codec.encode(ready))
 
-    def _make_folder(self, partition: int, attempt: int) -> Path:
-        """Make this attempt's own folder; partitions go round the local disks."""
+    def _make_folder(self, partition: int) -> Path:
+        """Return the folder for a partition, made if need be; partitions go round the local disks."""
         folders = [Path(folder) for folder in local_folders.of_task()]
         tried = []
         for turn in range(len(folders)):
             base = folders[(partition + turn) % len(folders)]
             path = base / run_folder_name(self.run_id)
             try:
-                for part in ("", self.folder, f"p{partition:05d}-{attempt}"):
+                for part in ("", self.folder):
                     path = path / part
                     _own_folder(path)
                 return path
