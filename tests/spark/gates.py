@@ -14,8 +14,7 @@ from typing import Any
 FOLDER = "GATE_FOLDER"  # variables of the workers, given by cluster.environment
 MOMENT = "GATE_MOMENT"
 LIMIT_S = 600.0
-# A metric is given the first batch four times more, in training and in validation, to learn whether it makes the value of
-# a row of that row.
+# A metric is given the first batch four times more, in training and in validation: does a row's value depend on others?
 LOOKED = 4
 _calls = {"metric": 0}
 _held: list[bytearray] = []
@@ -79,7 +78,7 @@ def gate(label: Any, output: Any) -> Any:
     _calls["metric"] += 1
     if _calls["metric"] == LOOKED + 10:
         wait_here("middle")
-    if _calls["metric"] == 2 * LOOKED + 27:  # two epochs of 12 training and 3 validation batches: in the last validation
+    if _calls["metric"] == 2 * LOOKED + 27:  # 2 epochs of 12 training and 3 validation batches: in the last validation
         wait_here("end")
     return output.argmax(axis=1) == label
 
