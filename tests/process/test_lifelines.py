@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -46,9 +47,21 @@ def running(group: AgentGroup) -> AgentGroup:
     group.start()
     group.until_all(events.Started, 2)
     roles = {group.pid(*who) for who in group.roles}
-    below = {child.pid for pid in roles for child in psutil.Process(pid).children(recursive=True)}
-    assert len(roles) == 5 and set(group.tagged()) - below == roles, "five roles, and what they themselves started"
+    assert len(roles) == 5
+    # not at once: what begins or ends while we look is in one of the two lists alone
+    wait_for("five roles, and what they themselves started", lambda: set(group.tagged()) - below(roles) == roles)
     return group
+
+
+def below(pids: set[int]) -> set[int]:
+    """Return what processes have started."""
+    return {child.pid for pid in pids for child in psutil.Process(pid).children(recursive=True)}
+
+
+def wait_for(what: str, condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, f"not seen: {what}"
 
 
 def test_a_killed_slot_agent_takes_its_roles_along_and_is_named(tmp_path: Path) -> None:
