@@ -10,6 +10,7 @@ from typing import Any, Optional
 import numpy as np
 
 from mxspark.data import spool_facts
+from mxspark.data.label_content import content_of
 from mxspark.data.row_layout import RowLayout
 from mxspark.data.rows import RowBlock
 from mxspark.data.spool import ColumnSpec, Spool, SpooledArray, SpoolReady
@@ -41,16 +42,13 @@ def write(
     return Survey.of(ready, (*features, *labels))
 
 
-def write_arrays(folder: Path, parts: Sequence[Mapping[str, Array]]) -> Spool:
-    """Spool arrays as they are, whatever numbers they hold."""
+def write_arrays(folder: Path, parts: Sequence[Mapping[str, Array]], labels: Sequence[str] = ()) -> Spool:
+    """Spool arrays as they are, whatever numbers they hold; of labels is known what the loss asks for."""
     folder.mkdir(parents=True, exist_ok=True)
     ready = []
     for partition, arrays in enumerate(parts):
         rows = len(next(iter(arrays.values())))
-        facts = tuple(
-            SpooledArray(name, array.dtype.name, array.shape[1:], _float(array, "min"), _float(array, "max"))
-            for name, array in arrays.items()
-        )
+        facts = tuple(_known(name, array, name in labels) for name, array in arrays.items())
         layout = RowLayout.of(facts)
         records = np.empty((rows, layout.row_bytes), dtype=np.uint8)
         for name, array in arrays.items():
@@ -64,6 +62,11 @@ def write_arrays(folder: Path, parts: Sequence[Mapping[str, Array]]) -> Spool:
         ready.append(SpoolReady("here", partition, rows, str(file.path), file.start // layout.row_bytes, at))
     specs = [ColumnSpec(name, (name,), array.shape[1:], array.dtype.name) for name, array in parts[0].items()]
     return Survey.of(ready, specs).spool(folder / "table")
+
+
+def _known(name: str, array: Array, is_label: bool) -> SpooledArray:
+    content = content_of(array.reshape(len(array), -1)) if is_label and len(array) else None
+    return SpooledArray(name, array.dtype.name, array.shape[1:], _float(array, "min"), _float(array, "max"), content)
 
 
 def _float(array: Array, which: str) -> Optional[float]:

@@ -13,7 +13,7 @@ from mxspark.data.dataset import DataSet
 from mxspark.data.plan import EVERY, TRAINING, VALIDATION, Plan
 from mxspark.data.spool import ColumnSpec, Spool
 from mxspark.errors import DataError, InputError
-from mxspark.job import loops, metric
+from mxspark.job import loops, losses, metric
 from mxspark.job.record import JobSettings
 from mxspark.job.spec import BestBy, CheckpointSpec, Restore, TrainingSpec, WorkerSpec
 
@@ -154,7 +154,15 @@ def unsaid(job: JobConfig, has_validation: bool) -> list[str]:
 
 def given_away(job: JobConfig) -> list[str]:
     """Return which features are made of columns that are labels too: the network is given the answer."""
-    return [
+    answers = [label for label in job.labels() if losses.is_class_index(job.training.loss)]
+    found = [
+        f"data.features.{feature.name} is the label {label.name!r} itself, so that the network is given the answer; "
+        "where it is to say what follows in a sequence, the label is the column moved by one place"
+        for feature in job.features()
+        for label in answers
+        if feature.columns == label.columns
+    ]
+    return found + [
         f"data.features.{feature.name} has the label {label.name!r} among its columns, so that the network is given "
         "the answer; remove it from them"
         for feature in job.features()

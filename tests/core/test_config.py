@@ -482,3 +482,13 @@ def test_a_label_among_the_columns_of_a_feature_is_told() -> None:
         "data.features.x has the label 'y' among its columns, so that the network is given the answer"
     )
     assert told(x={"columns": ["a", "b"]}, same={"columns": ["y"]}) == [], "an autoencoder says so"
+
+
+def test_a_class_that_is_the_feature_itself_is_told() -> None:
+    def told(loss: str, **data: Any) -> list[str]:
+        raw = {"data": {"features": ["a"], "label": "y", **data}, "training": {"network": "a:b", "loss": loss}}
+        return resolve.given_away(JobConfig.from_dict(raw))
+
+    (line,) = told("softmax_cross_entropy", features={"tokens": {"columns": ["y"]}})
+    assert line.startswith("data.features.tokens is the label 'y' itself, so that the network is given the answer")
+    assert told("l2", features={"same": {"columns": ["y"]}}) == told("softmax_cross_entropy") == []

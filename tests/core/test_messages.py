@@ -28,6 +28,8 @@ EXCEPTIONS = {
     "spark/run/given.py: on_event: {}": "the same",
     "mx/model/components.py: training.network {} returned {} where a gluon HybridBlock is needed: {}": "it follows",
     "mx/model/network.py: {}": "losses.against_output, label_shapes, class_weights, which say what to change",
+    "mx/model/fit.py: {}": "ends, which says what to set; see test_ends.py",
+    "mx/loop/eval_metrics.py: {}": "the same",
     "jobdir/fixed_file.py: {}": "fixed.refusal, which names --fresh",
     "launch/environment.py: {}": "users.nameless, which says how to get a name",
     "spark/session/session.py: {}": "the same",

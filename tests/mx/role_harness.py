@@ -60,7 +60,8 @@ def make_spec(
     dtype: Optional[str] = None,
     loss: Optional[Component] = None,
     optimizer: Optional[Component] = None,
-    schedule: Optional[Component] = None,
+    schedule: Any = None,
+    initializer: Any = "xavier",
     metrics: Sequence[Any] = ("accuracy",),
     best_by: Any = None,
     epochs: int = 2,
@@ -72,7 +73,7 @@ def make_spec(
 ) -> WorkerSpec:
     """Write spools below `folder` and describe a job over them; `size` is filled in by `run_group`."""
     arrays = digits(sum(counts)) if arrays is None else arrays
-    spool = write_arrays(folder / "spool", split(arrays, counts))
+    spool = write_arrays(folder / "spool", split(arrays, counts), ["digit"])
     job = JobConfig.from_dict(
         {
             "data": {
@@ -89,6 +90,7 @@ def make_spec(
                 "class_weights": class_weights,
                 "optimizer": optimizer or {"name": "sgd", "learning_rate": 0.1, "momentum": 0.9, "wd": 1e-4},
                 "schedule": schedule,
+                "initializer": initializer,
                 "metrics": list(metrics),
                 "best_by": best_by,
                 "epochs": epochs,

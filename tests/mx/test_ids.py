@@ -387,6 +387,9 @@ def test_labels_of_a_loss_of_ones_own_are_held_against_its_scores(tmp_path):
         right, wrong = ids(2).astype("int32"), ids(3).astype("int32")
         assert not refused(tmp_path / name / "right", three_classes, {"x": ids(9)}, loss=loss, label=right)
         message = refused(tmp_path / name / "wrong", three_classes, {"x": ids(9)}, loss=loss, label=wrong)
+        if name == "block":  # one of MXNet's: held against the network as the loss of its name is
+            assert "label 'y' has values from 0 to 3, but the network" in message
+            continue
         assert "ids from 'y' are from 0 to 3, but pick " in message and " of the loss " in message, name
     halves = np.linspace(0, 2, ROWS, dtype=np.float32)
     message = refused(tmp_path / "halves", three_classes, {"x": ids(9)}, loss=of_class_as_int, label=halves)

@@ -11,7 +11,7 @@ from alone import Alone
 from mxnet import gluon
 from role_harness import make_spec
 
-from mxspark.errors import DataError, TrainingCodeError
+from mxspark.errors import DataError, InputError, TrainingCodeError
 from mxspark.job.spec import Component, Function, Restore
 from mxspark.mx.loop.gluon import GluonTrainable
 from mxspark.mx.loop.rowwise import RowwiseLoss
@@ -90,6 +90,46 @@ def test_what_the_message_advises_trains_what_is_meant(tmp_path):
     losses = (right, also_right, lambda output, label: 2 * gluon.loss.L2Loss()(output, label))
     digests = {trained(tmp_path / str(number), loss) for number, loss in enumerate(losses)}
     assert len(digests) == 1
+
+
+def of_the_output_alone(output, label):
+    return (output**2).mean(axis=1) + 0 * label
+
+
+def of_little_weight(output, label):
+    return (output**2).mean(axis=1) + 1e-4 * label**2
+
+
+@pytest.mark.parametrize(("loss", "is_said"), [(of_the_output_alone, True), (of_little_weight, False), (right, False)])
+def test_a_label_that_a_loss_does_not_depend_on_is_named(tmp_path, loss, is_said):
+    notes = train(tmp_path, loss).notes()
+    assert bool([note for note in notes if "the loss does not depend on the label 'digit'" in note]) == is_said, notes
+
+
+HINGE = gluon.loss.HingeLoss()
+
+
+@pytest.mark.parametrize(
+    ("loss", "labels", "network", "says"),
+    [
+        (HINGE, [0, 1], "linear", "label 'digit' has values from 0 to 1, but training.loss hinge takes -1 and 1"),
+        (HINGE, [-1, 1], "linear", ""),
+        (lambda: gluon.loss.LogisticLoss(label_format="binary"), [0, 1], "linear", ""),
+        (gluon.loss.LogisticLoss(), [0, 1], "linear", "set label_format: binary beside its name"),
+        (gluon.loss.SigmoidBCELoss(), [-1, 1], "linear", "sigmoid_binary_cross_entropy takes 0 and 1, or prob"),
+        (gluon.loss.SigmoidBCELoss(from_sigmoid=True), [0, 1], "linear", "which gives scores: set from_sigmoid: false"),
+        (gluon.loss.SoftmaxCELoss(from_logits=True), [0, 1], "mlp", "which gives scores: set from_logits: false"),
+        (gluon.loss.SoftmaxCELoss(), [0, 1], "mlp", ""),
+        (gluon.loss.L2Loss(weight=2.0), [-3, 5], "linear", ""),
+    ],
+)
+def test_an_object_of_mxnet_is_held_against_labels_and_network_as_its_name_is(tmp_path, loss, labels, network, says):
+    arrays = rows(np.resize(labels, ROWS))
+    if not says:
+        trained(tmp_path, loss, arrays, network)
+        return
+    with pytest.raises((DataError, InputError), match=re.escape(says)):
+        trained(tmp_path, loss, arrays, network)
 
 
 def cox(output, label):
@@ -171,14 +211,14 @@ def test_a_loss_is_looked_at_until_rows_tell_and_then_no_more():
         calls.append(len(label))
         return also_right(output, label)
 
-    loss, label = RowwiseLoss(counted, notes.append), mx.nd.arange(4)
+    loss, label = RowwiseLoss(counted, ["digit"], notes.append), mx.nd.arange(4)
     for _ in range(2):
         loss(mx.nd.ones((4, 1)), label)
     assert len(calls) == 2 and loss.is_random, "the same output in all rows: nothing can be told"
     loss(mx.nd.arange(4).reshape((4, 1)), label)
-    assert len(calls) == 7 and not loss.is_random and not notes
+    assert len(calls) == 9 and not loss.is_random and not notes
     loss(mx.nd.arange(4).reshape((4, 1)), label)
-    assert len(calls) == 8
+    assert len(calls) == 10
 
 
 def test_a_loss_of_class_indices_may_meet_a_shape_that_broadcasts(tmp_path):

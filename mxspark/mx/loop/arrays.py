@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Optional
 
 import numpy as np
 import numpy.typing as npt
 
 from mxspark.errors import InputError
+from mxspark.job.ends import End
 from mxspark.job.label_shapes import are_in_one_order
 from mxspark.job.spec import Component
 
@@ -21,10 +22,15 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Shapes:
-    """What one row of each output of the network and of each label is, in order."""
+    """What one row of each output of the network and of each label is, in order, and what the outputs come out of."""
 
     outputs: tuple[Shape, ...] = ()
     labels: tuple[Shape, ...] = ()
+    ends: tuple[Optional[End], ...] = ()
+
+    def end(self, output: int) -> Optional[End]:
+        """Return the layer that an output comes out of; None where that is not known."""
+        return self.ends[output] if output < len(self.ends) else None
 
     @property
     def values(self) -> int:

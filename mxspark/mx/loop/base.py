@@ -151,7 +151,7 @@ class EpochLoop:
 
     def _tell_notes(self) -> None:
         for text in self._trained.notes():
-            if self._exchange.rank == 0:  # the others have noticed the same
+            if self._exchange.rank == 0:  # the others have noticed no more
                 self._agent.send(events.Noted(text))
 
     def _keep_best(self, metrics: Mapping[str, Mapping[str, float]]) -> None:

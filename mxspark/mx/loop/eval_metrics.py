@@ -14,7 +14,9 @@ from typing import Any, Optional
 import mxnet as mx
 import numpy as np
 
-from mxspark.errors import TrainingCodeError
+from mxspark.errors import InputError, TrainingCodeError
+from mxspark.job import ends
+from mxspark.job.ends import End
 from mxspark.job.metric import BATCH_MEANS, NOTHING, OF_MXNET, OfMXNet
 from mxspark.job.spec import Component
 from mxspark.mx.loop import mxnet_metrics
@@ -42,6 +44,13 @@ def direction(metric: mx.metric.EvalMetric) -> Optional[str]:
 def _known(metric: mx.metric.EvalMetric) -> Optional[OfMXNet]:
     kind = type(metric)
     return OF_MXNET.get(kind.__name__) if kind.__module__ == mx.metric.__name__ else None
+
+
+def refuse_end(metric: mx.metric.EvalMetric, end: Optional[End]) -> None:
+    """Refuse a metric of MXNet's that would take what the network ends in for probabilities."""
+    problem = ends.of_mxnet_refusal(type(metric).__name__, end) if _known(metric) is not None else None
+    if problem is not None:
+        raise InputError(problem)
 
 
 def refuse_composite(component: Component, metric: mx.metric.EvalMetric) -> None:

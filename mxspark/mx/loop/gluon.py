@@ -9,7 +9,6 @@ from dataclasses import replace
 from typing import Any, Callable, Optional
 
 from mxspark.data.reader import Reader
-from mxspark.data.signature import input_names
 from mxspark.errors import InputError
 from mxspark.job import fixed
 from mxspark.job.spec import BestBy, Restore, WorkerSpec
@@ -22,12 +21,13 @@ from mxspark.mx.loop.epoch_metrics import EpochMetrics
 from mxspark.mx.loop.first_steps import FirstSteps
 from mxspark.mx.loop.metrics import Metrics
 from mxspark.mx.loop.notes import Notes
+from mxspark.mx.loop.remarks import remarks
 from mxspark.mx.loop.rows import open_rows
 from mxspark.mx.loop.rowwise import RowwiseLoss
 from mxspark.mx.loop.step import Stepper
 from mxspark.mx.loop.validation import Validation
 from mxspark.mx.loop.whole import WholeMetrics, refuse_without_validation
-from mxspark.mx.model import ids
+from mxspark.mx.model import fit, ids
 from mxspark.mx.model import network as networks
 from mxspark.mx.model.export import stage_model
 from mxspark.mx.model.label_order import ordered
@@ -71,8 +71,8 @@ class GluonTrainable:
         self._batches = open_rows(spec, exchange, spec.training_data)
         if not self.rows_per_epoch:
             raise InputError("there is no row to train on: check data.path and data.validation")
-        # Rows before the network: the shapes of its parameters follow from theirs.
         self._notes = Notes()
+        # Rows before the network: the shapes of its parameters follow from theirs.
         self._network = _build(spec, self._batches.reader, exchange, get_on, self._notes)
         with training_code():
             # All parameters, in the network's own order: the optimizer's state is stored by index.
@@ -80,7 +80,9 @@ class GluonTrainable:
             shapes = _shapes(spec, self._network, self._batches.reader)
             self._metrics = EpochMetrics(spec, exchange, Metrics(spec.training.metrics, shapes, spec.weighed_by))
             self._validation = _validation(spec, exchange, shapes)
-        _note_unused(self._notes, spec, self._network)
+        if exchange.rank == 0:  # who says it
+            for text in remarks(spec, self._network, self._updater.schedule):
+                self._notes.add(text)
         self._first = FirstSteps(self._network.trained_names, self._notes)
         self._stepper = Stepper(
             self._network, exchange, self._updater, self._metrics.own, seed=training.seed, first=self._first
@@ -215,7 +217,8 @@ class GluonTrainable:
 
 def _shapes(spec: WorkerSpec, network: Network, reader: Reader) -> Shapes:
     outputs = tuple(shape[1:] for shape in network.output_shapes)
-    return Shapes(outputs, tuple(reader.rows.layout[label.name][0] for label in spec.labels))
+    labels = tuple(reader.rows.layout[label.name][0] for label in spec.labels)
+    return Shapes(outputs, labels, network.ends)
 
 
 def _validation(spec: WorkerSpec, exchange: Exchange, shapes: Shapes) -> Optional[Validation]:
@@ -239,17 +242,6 @@ def _check_direction(known: Mapping[str, str], best_by: BestBy) -> None:
         )
 
 
-def _note_unused(notes: Notes, spec: WorkerSpec, network: Network) -> None:
-    """Say which features no output depends on."""
-    used = {line.split()[1] for line in network.graph if line.startswith("input ")}
-    for name, feature in zip(input_names(len(spec.features)), spec.features):
-        if name not in used:
-            notes.add(
-                f"data.features.{feature.name} is not used: no output of the network {spec.training.network.label} "
-                "depends on it"
-            )
-
-
 def _build(spec: WorkerSpec, reader: Reader, exchange: Exchange, get_on: ids.GetOn, notes: Notes) -> Network:
     """Build the network for the rows there are, and hold labels and ids against its outputs and tables."""
     # Of a whole batch array, padding included: all steps of a rank have one shape, so that its graph is made once.
@@ -260,11 +252,9 @@ def _build(spec: WorkerSpec, reader: Reader, exchange: Exchange, get_on: ids.Get
         raise InputError(fixed.refusal(spec.training.network.label, other))
     if spec.training.loss.function is not None:
         network = replace(network, loss=ordered(network.loss, [label.name for label in spec.labels]))
-    for data in filter(None, (spec.training_data, spec.validation_data)):
-        networks.check_labels(spec.training, network.output_shapes[0], spec.labels, data)
-    ids.check(network, spec, exchange.rank, exchange.size, get_on)
-    networks.check_outputs(spec.training, network.output_shapes, spec.labels)
+    fit.check(network, spec, exchange.rank, exchange.size, get_on)
     if spec.training.loss.function is None:
         return network
     # last: the graph of a loss that is a block has been looked at by then
-    return replace(network, loss=RowwiseLoss(network.loss, notes.add))
+    names = [label.name for label in spec.labels]
+    return replace(network, loss=RowwiseLoss(network.loss, names, notes.add))

@@ -10,10 +10,11 @@ import mxnet as mx
 import numpy as np
 
 from mxspark.errors import Diverged, InputError, TrainingCodeError
+from mxspark.job import ends
 from mxspark.job.metric import LOSS, NOTHING, cannot_weigh, reported_names
 from mxspark.job.spec import Component
 from mxspark.mx.loop import eval_metrics
-from mxspark.mx.loop.arrays import Array, Arrays, Shapes
+from mxspark.mx.loop.arrays import Array, Arrays, Chosen, Shapes
 from mxspark.mx.loop.confusion import Confusion
 from mxspark.mx.loop.eval_metrics import MetricOfAll, StreamedMetric
 from mxspark.mx.loop.moments import R2, Pearson
@@ -228,10 +229,19 @@ _OF_SHAPES: dict[str, Callable[[Component, Shapes], Union[Summed, Whole]]] = {
 }
 
 
+def _refuse_end(component: Component, shapes: Shapes) -> None:
+    output = Chosen.of(component).output
+    values = math.prod(shapes.outputs[output]) if output < len(shapes.outputs) else 0
+    problem = ends.metric_refusal(component, shapes.end(output), values)
+    if problem is not None:
+        raise InputError(problem)
+
+
 def _build(component: Component, shapes: Shapes, weighed_by: Optional[str]) -> Union[Summed, Whole]:
     """Return the metric of a component."""
     if component.function is None:
         known("metric", component)
+        _refuse_end(component, shapes)
         made = _OF_SHAPES.get(component.name)
         return RowMetric(component) if made is None else made(component, shapes)
     loaded = load("metric", component.function)
@@ -242,6 +252,7 @@ def _build(component: Component, shapes: Shapes, weighed_by: Optional[str]) -> U
         if weighed_by is not None:
             raise InputError(cannot_weigh(component.name, weighed_by))
         eval_metrics.refuse_composite(component, given)
+        eval_metrics.refuse_end(given, shapes.end(0))
         is_whole = eval_metrics.adds_up(given) == NOTHING
         return MetricOfAll(component, given, shapes) if is_whole else StreamedMetric(component, given)
     if callable(given) and not isinstance(given, type):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Callable, Optional
@@ -60,10 +60,10 @@ def flatten(outputs: Any) -> list[Any]:
 
 
 def made_of(function: Callable[[Any, Any], Any], outputs: Any, labels: Any) -> Made:
-    """Return what `function(outputs, labels)` makes the value of each row of.
+    """Return what `function(outputs, labels)` makes the values of each row of.
 
     Each half of the rows is replaced once, by one row of the other half, which is to keep its values. A function that
-    raises for rows that are the same, or returns something else than one value a row, tells nothing.
+    raises for rows that are the same, or does not return an entry a row, tells nothing.
 
     Parameters
     ----------
@@ -85,6 +85,21 @@ def made_of(function: Callable[[Any, Any], Any], outputs: Any, labels: Any) -> M
     return Made.OF_ITS_ROW
 
 
+def depends_on(function: Callable[..., Any], arrays: Sequence[Any], place: int) -> bool:
+    """Tell whether a function of some arrays depends on one of them, by giving it that with its rows turned around.
+
+    One that raises for it, or whose array has one value in all rows, is taken to do so.
+    """
+    rows = len(arrays[place])
+    turned = _each(arrays[place], np.arange(rows)[::-1])
+    with contextlib.suppress(Exception), autograd.pause(train_mode=autograd.is_training()):
+        if not np.array_equal(_numbers(turned), _numbers(arrays[place])):
+            others = [turned if at == place else array for at, array in enumerate(arrays)]
+            values, other = (_values(function(*some), rows) for some in (arrays, others))
+            return not np.array_equal(values, other, equal_nan=True)  # a label may weigh little
+    return True
+
+
 def _halves(rows: int) -> Iterator[tuple[Array, slice]]:
     """Yield an order in which one row stands for a half, and which rows stay where they are."""
     places, middle = np.arange(rows), (rows + 1) // 2
@@ -100,10 +115,8 @@ def _each(arrays: Any, order: Array) -> Any:
 
 
 def _values(returned: Any, rows: int) -> Array:
-    values = np.asarray(_numbers(returned), dtype=np.float64)
-    if values.shape != (rows,):
-        raise ValueError("not one value a row")
-    return values
+    """Return what each row has, shape (rows, n)."""
+    return np.asarray(_numbers(returned), dtype=np.float64).reshape(rows, -1)
 
 
 def _numbers(array: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import Any, Callable
 import mxnet as mx
 
 from mxspark.errors import TrainingCodeError
-from mxspark.mx.loop.other_rows import Made, Mixed, flatten, made_of
+from mxspark.mx.loop.other_rows import Made, Mixed, depends_on, flatten, made_of
 from mxspark.mx.model import recorded
 
 
@@ -40,13 +40,15 @@ class RowwiseLoss:
     ----------
     loss : callable
         From (output, *labels) to one value a row.
+    labels : sequence of str
+        What the labels are called.
     note : callable
         Is told a sentence for the user.
-
     """
 
-    def __init__(self, loss: Callable[..., Any], note: Callable[[str], None]) -> None:
+    def __init__(self, loss: Callable[..., Any], labels: Sequence[str], note: Callable[[str], None]) -> None:
         self._loss = loss
+        self._names = tuple(labels)
         self._note = note
         self._made = Made.UNKNOWN
 
@@ -77,6 +79,16 @@ class RowwiseLoss:
                 "those that only pad them included, and is another one with another number of workers or another "
                 "training.batch_size"
             )
+        elif self._made is Made.OF_ITS_ROW:
+            self._look_for_unused(outputs, labels)
+
+    def _look_for_unused(self, outputs: Any, labels: Sequence[mx.nd.NDArray]) -> None:
+        for place, name in enumerate(self._names):
+            if not depends_on(lambda *some: self._loss(outputs, *some), labels, place):
+                self._note(
+                    f"the loss does not depend on the label {name!r}: whatever the rows of the first step have for it, "
+                    "it is the same"
+                )
 
     def _refuse_broadcast(self, outputs: Any, labels: Sequence[mx.nd.NDArray]) -> None:
         mixed = Mixed.of(outputs, labels)

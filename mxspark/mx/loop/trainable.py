@@ -98,7 +98,7 @@ class Trainable(Stateful, Protocol):
         """Return the metrics of all ranks, ``training`` and ``validation`` (empty without such rows); after gather."""
 
     def notes(self) -> list[str]:
-        """Return what has been noticed since the last call, is no error and should be known; the same on every rank."""
+        """Return what has been noticed since the last call, is no error and should be known; rank 0 has it all."""
 
     def digest(self) -> str:
         """Return a hash of all values: equal on two ranks only if every bit is; raises where one is not finite."""

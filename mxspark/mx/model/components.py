@@ -81,6 +81,19 @@ def build_loss(component: Component) -> Callable[..., mx.nd.NDArray]:
     return made
 
 
+def meant(component: Component, loss: Callable[..., Any]) -> Component:
+    """Return a loss by its name, also where it is given as the object of MXNet's that has one; else as it is given."""
+    for name, entry in catalog.LOSSES.items() if component.function is not None else ():
+        if type(loss) is getattr(gluon.loss, entry.target) and _has_rows_first(loss):
+            options = {option: getattr(loss, f"_{option}", None) for option in entry.options}
+            return Component(name, {option: value for option, value in options.items() if value is not None})
+    return component
+
+
+def _has_rows_first(loss: gluon.loss.Loss) -> bool:
+    return loss._batch_axis == 0 and getattr(loss, "_layout", "NTC") == "NTC"
+
+
 def build_initializer(component: Component) -> mx.init.Initializer:
     """Return the initializer for parameters that bring none of their own."""
     made = _make_initializer(component)
@@ -135,6 +148,15 @@ def build_schedule(component: Optional[Component], base_lr: float) -> Optional[C
             "mxnet.lr_scheduler.LRScheduler or a function from the number of updates to a learning rate"
         )
     return made  # type: ignore[no-any-return]
+
+
+def named_schedule(made: Any) -> Optional[Component]:
+    """Return a schedule of MXNet's by its name; None of any other."""
+    for name, entry in catalog.SCHEDULES.items():
+        if type(made) is getattr(mx.lr_scheduler, entry.target):
+            options = {option: getattr(made, option) for option in entry.options if hasattr(made, option)}
+            return Component(name, options)
+    return None
 
 
 def _is_schedule(function: Callable[..., Any]) -> bool:

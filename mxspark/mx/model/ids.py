@@ -76,11 +76,11 @@ def check(network: Network, spec: WorkerSpec, rank: int, size: int, get_on: GetO
     """
     for traced in graphs(network, spec):
         lookups = list(traced.lookups())
-        for data in _data_sets(spec):
+        for data in data_sets(spec):
             _check_some(_Rows(traced, data, spec.mapped_bytes, get_on), lookups, rank, size)
 
 
-def _data_sets(spec: WorkerSpec) -> Iterator[DataSet]:
+def data_sets(spec: WorkerSpec) -> Iterator[DataSet]:
     """Yield the rows there are; a share of the same for validation is looked at once."""
     yield spec.training_data
     if spec.validation_data is not None and spec.validation_data.spool != spec.training_data.spool:

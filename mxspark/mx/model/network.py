@@ -18,8 +18,9 @@ from mxspark.data.signature import input_names
 from mxspark.data.spool import ColumnSpec, SpooledArray
 from mxspark.errors import DataError, InputError, TrainingCodeError
 from mxspark.job import class_weights, label_shapes, losses
-from mxspark.job.spec import TrainingSpec
-from mxspark.mx.model import components, export, row_axis
+from mxspark.job.ends import End
+from mxspark.job.spec import Component, TrainingSpec
+from mxspark.mx.model import components, export, output_end, row_axis
 from mxspark.mx.model import graph as graphs
 from mxspark.mx.model import inputs as model_inputs
 from mxspark.mx.runtime import attribution
@@ -43,6 +44,8 @@ class Network:
         Initialised; every parameter of its graph has its shape.
     loss : callable
         From (output, *labels) to one value a row.
+    meant : Component
+        The loss by its name, also where it is given as the object of MXNet's that has one; else as the job has it.
     parameters : dict of str to gluon.Parameter
         Those of the graph, by structural name, in the block's own order.
     trained : tuple of gluon.Parameter
@@ -55,6 +58,8 @@ class Network:
         Of one batch, by the name of the graph's input.
     output_shapes : tuple of tuple of int
         Of one batch.
+    ends : tuple of End or None
+        The layer that each output comes out of.
     is_random : bool
         Whether the graph has operators that draw random numbers.
     graph : tuple of str
@@ -63,12 +68,14 @@ class Network:
 
     block: gluon.HybridBlock
     loss: Callable[..., mx.nd.NDArray]
+    meant: Component
     parameters: dict[str, gluon.Parameter]
     trained: tuple[gluon.Parameter, ...]
     statistics: tuple[gluon.Parameter, ...]
     symbol: mx.sym.Symbol
     input_shapes: dict[str, tuple[int, ...]]
     output_shapes: tuple[tuple[int, ...], ...]
+    ends: tuple[Optional[End], ...]
     is_random: bool
     graph: tuple[str, ...]
 
@@ -111,12 +118,14 @@ def prepare(training: TrainingSpec, inputs: Sequence[tuple[int, ...]], features:
     return Network(
         block=block,
         loss=loss,
+        meant=components.meant(training.loss, loss),
         parameters=parameters,
         trained=tuple(p for p in parameters.values() if p.grad_req != "null"),
         statistics=tuple(p for p in parameters.values() if p.name in auxiliary),
         symbol=graph,
         input_shapes=dict(zip(input_names(len(inputs)), inputs)),
         output_shapes=tuple(shapes[name] for name in graph.list_outputs()),
+        ends=output_end.ends(graph),
         is_random=is_random(graph),
         graph=graphs.describe(graph, input_names(len(inputs))),
     )
@@ -245,7 +254,9 @@ def check_labels(training: TrainingSpec, output: Sequence[int], labels: Sequence
         row_axis.refuse_rows(f"training.loss {loss.name}", int(loss.options["axis"]), output)
     if labels:
         name = labels[0].name
-        unmeant = losses.against_output(loss, name, losses.seen(name, data.spool.arrays), output)
+        seen = losses.seen(name, data.spool.arrays)
+        # the first of them the driver has seen, but for an object of MXNet's, of which only a worker knows the name
+        unmeant = losses.problem(loss, name, seen) or losses.against_output(loss, name, seen, output)
         if unmeant is not None:
             raise DataError(unmeant)
     by_index = loss.options.get("sparse_label", True) and loss.function is None

@@ -129,6 +129,12 @@ class Updater:
             self._optimizer.lr_scheduler(self._optimizer.num_update)  # AdaDelta never asks, and the end would be missed
 
     @property
+    def schedule(self) -> Optional[Callable[[int], float]]:
+        """What says the learning rate of an update, if something does."""
+        schedule: Optional[Callable[[int], float]] = self._schedule
+        return schedule
+
+    @property
     def learning_rate(self) -> float:
         """The rate of the update done last, before it of the first; the schedule's, without a parameter's factor."""
         return float(self._optimizer.learning_rate)
