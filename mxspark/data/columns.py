@@ -116,24 +116,44 @@ def _usable(kind: str) -> bool:
     return kind == "vector" or inner in SCALARS
 
 
+_IDS = "lambda word: F.pmod(F.hash(word), F.lit(10000))"
+"""What turns a word into one of so many ids, without a table of words."""
+
+#: What to make of a type that holds no numbers, the first that matches; `column` stands for the column.
+_REMEDIES = (
+    (r"array<array<", "flatten it, F.flatten(column), and declare its 'shape'"),
+    # an id or an amount in cents: double holds 15 digits of it
+    (r"decimal\(\d+,0\)", "cast it, column.cast('bigint'), and declare dtype: int64"),
+    (r"decimal", "cast it, column.cast('double')"),
+    (r"array<decimal", "cast it, column.cast('array<double>')"),
+    (
+        r"string|char|varchar",
+        "turn it into numbers: column.cast('double') for numbers, StringIndexer for categories, for text the ids of "
+        f"its words, F.transform(F.split(column, ' '), {_IDS}), padded to one length",
+    ),
+    (
+        r"array<(string|char|varchar)",
+        f"turn it into numbers: column.cast('array<double>') for numbers, for words F.transform(column, {_IDS}), padded to "
+        "one length",
+    ),
+    (
+        r"binary",
+        "turn it into numbers with a function of yours, F.udf(lambda data: decode(data), 'array<smallint>'), where "
+        "decode is numpy.frombuffer(data, 'uint8').tolist() for raw bytes, and for images a list of what "
+        "PIL.Image.open(io.BytesIO(data)) holds; declare its 'shape'",
+    ),
+    (r"timestamp|date", "turn it into a number, for instance F.unix_timestamp(column)"),
+    (r"struct", "select the numeric fields as columns of their own"),
+    (r"map", "select the numeric values as columns of their own, column['key']"),
+    (r"void", "leave it out: it has no value in any row, as F.lit(None) has none"),
+    (r"interval", "turn it into a number, for instance the difference of two F.unix_timestamp(column)"),
+    (r"ambiguous", "rename the columns so that each name is there once"),
+    (r"", "turn it into numbers or leave it out"),
+)
+
+
 def _remedy(kind: str) -> str:
-    if kind.startswith("array<array<"):
-        return "flatten it, F.flatten(column), and declare its 'shape'"
-    if re.fullmatch(r"decimal\(\d+,0\)", kind):  # an id or an amount in cents: double holds 15 digits of it
-        return "cast it, column.cast('bigint'), and declare dtype: int64"
-    if kind.startswith("decimal"):
-        return "cast it, column.cast('double')"
-    if re.fullmatch(r"array<(decimal.*|string)>", kind):
-        return "cast it, column.cast('array<double>')"
-    if kind == "string":
-        return "turn it into numbers, for instance with StringIndexer or a cast"
-    if kind.startswith(("timestamp", "date")):
-        return "turn it into a number, for instance F.unix_timestamp(column)"
-    if kind.startswith("struct"):
-        return "select the numeric fields as columns of their own"
-    if kind.startswith("ambiguous"):
-        return "rename the columns so that each name is there once"
-    return "turn it into numbers or leave it out"
+    return next(text for pattern, text in _REMEDIES if re.match(pattern, kind))
 
 
 def _hint(column: str, fields: Mapping[str, str]) -> str:

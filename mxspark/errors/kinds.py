@@ -174,6 +174,15 @@ _ROWS = (
         why_hopeless="it would run out of memory again",
     ),
     Kind(
+        "heap",
+        ClusterError,
+        "a JVM of Spark's ran out of heap",
+        "give it more heap (spark.driver.memory where the master is local, else spark.executor.memory), or let it hold "
+        "fewer rows at once (spark.sql.parquet.columnarReaderBatchSize, spark.sql.execution.arrow.maxRecordsPerBatch), "
+        f"then {_AGAIN}",
+        why_hopeless="it would run out of heap again",
+    ),
+    Kind(
         "disk",
         ClusterError,
         "a local disk is full",

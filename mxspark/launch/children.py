@@ -125,6 +125,7 @@ class SparkSubmit:
         while time.monotonic() < self._deadline:
             status = _reap().get(child)
             if status is not None:
+                launcher_line.leave_jvm_code(folder, os.waitstatus_to_exitcode(status))
                 return status
             # a second at most: that a driver stands still comes with no signal
             got = signal.sigtimedwait(watched, max(0.0, min(1.0, self._deadline - time.monotonic())))

@@ -27,6 +27,8 @@ DRIVER = "driver"
 """Pid of the driver."""
 EXIT = "exit"
 """Exit code of the driver."""
+JVM = "jvm"
+"""Exit code of the driver's JVM, minus a signal, as the launcher has found it."""
 GRACE = "grace"
 """``failure.grace_s``, rounded up."""
 LEASE = "lease"
@@ -71,10 +73,24 @@ def report_uncaught() -> None:
 
 
 def read(folder: Path, name: str) -> Optional[float]:
-    """In the launcher: return the number that the driver has left, None if none."""
+    """Return the number that the other side has left, None if none."""
     with contextlib.suppress(OSError, ValueError):
         return float((folder / name).read_text())
     return None
+
+
+def leave_jvm_code(folder: Path, code: int) -> None:
+    """In the launcher: leave how the driver's JVM has ended, which is not the driver's child."""
+    part = folder / f"{JVM}.new"
+    part.write_text(json.dumps(code))
+    part.replace(folder / JVM)
+
+
+def jvm_code() -> Optional[int]:
+    """In the driver: return what the launcher has left of the JVM's end, None if nothing."""
+    folder = _launcher()[1]
+    code = None if folder is None else read(folder, JVM)
+    return None if code is None else int(code)
 
 
 def read_progress(folder: Path) -> dict[str, Any]:
@@ -88,6 +104,11 @@ def ended_pid() -> Optional[int]:
     """In the driver: return the pid of the launcher that started this process, if it has ended since."""
     pid = _launcher()[0]
     return pid if pid is not None and not procfs.is_alive(pid) else None
+
+
+def is_there() -> bool:
+    """In the driver: tell whether a launcher has started this process."""
+    return _launcher()[1] is not None
 
 
 def take_terminal() -> None:

@@ -56,8 +56,8 @@ def test_a_killed_jvm_is_named(tmp_path: Path, program: Optional[str]) -> None:
         assert run.popen.wait(LIMIT_S) == 4, run.log
         assert_nothing_left(run, family, sockets=None)
     cause = run.outcome()["cause"]
-    assert (cause["kind"], cause["role"], cause["pid"]) == ("killed", "jvm", jvm)
-    assert f"the driver's JVM on {cause['host']} (pid {jvm}): it is gone" in run.log
+    assert (cause["kind"], cause["role"], cause["pid"], cause["signal"]) == ("killed", "jvm", jvm, "SIGKILL")
+    assert f"the driver's JVM on {cause['host']} (pid {jvm}): it is gone: killed by SIGKILL" in run.log
     assert "Traceback" not in run.log.split("failed:")[-1]
 
 

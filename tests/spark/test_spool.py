@@ -241,8 +241,51 @@ def test_bad_rows_of_every_type_of_array_are_told_alike(spark: SparkSession, spo
             f"column {kind}: 3 rows are null (2 in partition 0, 1 in partition 1; first at partition 0, row 1: null "
             "inside); drop or fill them before training",
             f"column {kind}: 2 rows are of another length (2 in partition 1; first at partition 1, row 0: length 0 "
-            "where 1 was expected); make all rows of one length, or drop those",
+            f"where 1 was expected); make all rows of one length n, or drop those: F.slice(F.concat('{kind}', "
+            "F.array_repeat(F.lit(0), n)), 1, n) pads short ones and cuts long ones",
         ]
+
+
+@pytest.mark.parametrize("kind", ["tinyint", "int", "bigint", "float", "double"])
+def test_ragged_rows_are_padded_and_cut_as_advised(spark: SparkSession, spool: Spools, kind: str) -> None:
+    ragged = frame(spark, [([1] * length,) for length in (2, 1, 0, 5)], "x array<int>", 1)
+    data = ragged.select(F.col("x").cast(f"array<{kind}>"), F.lit(1).alias("y"))
+    line = spool.problem(data)
+    advice = "F.slice(F.concat('x', F.array_repeat(F.lit(0), n)), 1, n)"
+    assert f"; make all rows of one length n, or drop those: {advice} pads" in line
+    padded = data.withColumn("x", eval(advice, {"F": F, "n": 3}))
+    assert whole(spool(padded), "x") == [[1, 1, 0], [1, 0, 0], [0, 0, 0], [1, 1, 1]]
+
+
+def test_bytes_and_words_become_numbers_as_advised(spark: SparkSession, spool: Spools) -> None:
+    data = frame(spark, [(b"\x01\xff", "a b"), (b"\x00\x80", "b a")], "data binary, words string", 1)
+    specs = [ColumnSpec(name, (name,), None, "float32") for name in ("data", "words")]
+    binary, text = columns.check(specs, stage.fields(data))
+    as_numbers, decode, as_ids = (
+        "F.udf(lambda data: decode(data), 'array<smallint>')",
+        "numpy.frombuffer(data, 'uint8').tolist()",
+        "F.transform(F.split(column, ' '), lambda word: F.pmod(F.hash(word), F.lit(10000)))",
+    )
+    assert as_numbers in binary and decode in binary and as_ids in text
+    decoding = eval(as_numbers, {"F": F, "decode": eval(f"lambda data: {decode}", {"numpy": np})})
+    numbers = data.select(
+        decoding("data").alias("data"), eval(as_ids, {"F": F, "column": F.col("words")}).alias("words")
+    )
+    ready = spool(numbers.withColumn("y", F.lit(1)), specs)
+    assert whole(ready, "data") == [[1, 255], [0, 128]]
+    (one, other), swapped = whole(ready, "words")
+    assert swapped == [other, one] and one != other and 0 <= min(one, other) < max(one, other) < 10_000
+
+
+def test_columns_that_differ_in_case_alone_are_told_apart(spark: SparkSession, spool: Spools) -> None:
+    data = frame(spark, [(1.0, 2.0, 3.0, 1)], "x double, X double, `x.` double, y int", 1).select(
+        "*", F.lit(0).alias("z")
+    )
+    same = data.toDF("x", "X", "other", "y", "y2").select("*", F.lit(1).alias("twice"), F.lit(2).alias("twice"))
+    specs = [ColumnSpec("x", ("x",), None, "float32"), ColumnSpec("big", ("X",), None, "float32")]
+    assert columns.check(specs, stage.fields(same)) == []
+    ready = spool(same, specs)
+    assert (whole(ready, "x"), whole(ready, "big")) == ([1.0], [2.0])
 
 
 def test_null_vectors_are_rows_like_others(spark: SparkSession, spool: Spools) -> None:

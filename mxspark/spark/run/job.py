@@ -32,6 +32,7 @@ from mxspark.spark.run.spooled import Frames, Spooled
 from mxspark.spark.run.timing import Phases, run_id
 from mxspark.spark.session import session
 from mxspark.spark.session.jvm import Jvm
+from mxspark.spark.spool import batches
 from mxspark.topology.memory import MAPPED_BYTES
 
 
@@ -131,7 +132,7 @@ def _train(context: RunContext, frames: Frames, on_event: Optional[Hook] = None)
             checked = preflight.check(context, frames)
         # before the rows are spooled: the driver's agent comes up meanwhile
         gang = stack.enter_context(Gang(context, job.cluster.num_workers, 1))
-        with phases("spool"):
+        with phases("spool"), jvm.at_work(batches.described(context.facts.spark)):
             display.phase("spooling")
             spooled = Spooled(context, checked.frames, jvm.pid, stack, checked.recorded)
         with phases("resume"):

@@ -7,6 +7,8 @@ import logging
 from dataclasses import dataclass
 from typing import Any, Callable, Optional
 
+from pyspark.sql import DataFrame
+
 from mxspark.config import resolve
 from mxspark.data.columns import sources
 from mxspark.data.dataset import DataSet
@@ -20,7 +22,8 @@ from mxspark.job.record import JobRecord
 from mxspark.spark.run.context import RunContext
 from mxspark.spark.session import session
 from mxspark.spark.session.call import SparkCall
-from mxspark.spark.spool import inputs, meaning, packing, stage
+from mxspark.spark.spool import dense, inputs, meaning, packing, stage
+from mxspark.spark.spool.dense import Dense
 from mxspark.spark.spool.watch import SpoolWatch
 
 log = logging.getLogger(__name__)
@@ -86,6 +89,7 @@ class Spooled:
         self._frames = frames
         self._jvm_pid = jvm_pid
         self._at_end = at_end
+        self._sizes: list[str] = []
         self._partitions = None if recorded is None else len(recorded.data.rows)
         # those of a job that did not keep it can only be cut as the session does
         self.packing = None if recorded is None else recorded.packing
@@ -104,7 +108,8 @@ class Spooled:
     @property
     def warnings(self) -> list[str]:
         """What the job has wanted to be done to the rows, and may not have meant."""
-        return meaning.warnings(self._context.job, self._surveys.training, self._surveys.validation)
+        of_rows = meaning.warnings(self._context.job, self._surveys.training, self._surveys.validation)
+        return [*dict.fromkeys(self._sizes), *of_rows]
 
     def ensure_there(self) -> Data:
         """Return the data for a new stage; what was lost with an executor is read once more.
@@ -146,16 +151,25 @@ class Spooled:
             data = self._shuffled(data)
         group = f"mxspark-{run_id}-spool-{name}"
         description = f"mxspark {job.job.name}: spool of the {name} rows"
-        call = SparkCall(
-            spark, group, description, lambda: stage.spool(data, *job.spooled(), run_id, name)
-        )  # fmt: skip
         watch = SpoolWatch(spark, group, self._jvm_pid, job.failure.hang_s, self._context.display.phase)
+        features, labels = job.spooled()
+        if isinstance(data, DataFrame):
+            self._say_size(SparkCall(spark, group, description, lambda: dense.look(data, features)).result(watch.look))
+        call = SparkCall(spark, group, description, lambda: stage.spool(data, features, labels, run_id, name))
         # of what a spool that fails has written its tasks remove what they can; the rest is found by the run's name
         ready = call.result(watch.look)
         self._at_end.callback(_forgive, stage.remove, ready, run_id)
         inputs.check_one_host(ready)
-        features, labels = job.spooled()
         return Survey.of(ready, (*features, *labels))
+
+    def _say_size(self, found: list[Dense]) -> None:
+        """Say how much sparse vectors are on disk, before they are; refuse what is known not to fit."""
+        facts = self._context.facts
+        if facts.one_machine:
+            dense.require_room(found, facts.local_folders)
+        for one in found:
+            self._context.display.phase(f"warning: {one}")
+            self._sizes.append(str(one))
 
     def _shuffled(self, data: Any) -> Any:
         job = self._context.job

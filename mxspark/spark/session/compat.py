@@ -7,7 +7,7 @@ from typing import Any
 
 from py4j.protocol import Py4JJavaError
 from pyspark.errors.exceptions.captured import CapturedException
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, SparkSession
 
 SPARK_ERRORS = (Py4JJavaError, CapturedException)
 """What a failed Spark job raises. 3.5 wraps less of it in exceptions of its own than 4.x."""
@@ -54,3 +54,9 @@ def partitions_of(frame: DataFrame) -> int:
     """
     query: Any = frame._jdf
     return int(query.queryExecution().toRdd().getNumPartitions())
+
+
+def jvm_process(spark: SparkSession) -> Any:
+    """Return the JVM of a session, a Popen, where this process has started it; None where spark-submit did."""
+    context: Any = spark.sparkContext
+    return getattr(context._gateway, "proc", None)

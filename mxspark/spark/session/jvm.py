@@ -15,14 +15,19 @@ from typing import Any, Optional
 from pyspark.sql import SparkSession
 
 from mxspark.errors import ClusterError, InputError, MXSparkError, TrainingCodeError
-from mxspark.errors.cause import Cause
+from mxspark.errors.cause import Cause, describe_exit
 from mxspark.protocol import launcher as launcher_line
+from mxspark.spark.session import compat
 from mxspark.system import procfs
 from mxspark.system.procfs import Stillness
 
 LOOK_S = 1.0
 _END_S = 1.0
 """A killed JVM closes its connections first, and is gone a moment later."""
+_CODE_S = 3.0
+"""Whoever started it knows how it has ended only when the last of its threads has."""
+_OUT_OF_HEAP = 52
+"""``SparkExitCode.OOM``: a task or the driver's own code met an OutOfMemoryError."""
 
 
 class Jvm:
@@ -43,6 +48,8 @@ class Jvm:
         jvm: Any = spark._jvm
         self.pid = int(jvm.java.lang.ProcessHandle.current().pid())
         self._lease_s = lease_s
+        self._process = compat.jvm_process(spark)
+        self._work = ""
         self._closed = threading.Event()
         self._stopped: Optional[str] = None
         self._error: Optional[ClusterError] = None  # that named it
@@ -75,6 +82,15 @@ class Jvm:
                 return
 
     @contextmanager
+    def at_work(self, words: str) -> Iterator[None]:
+        """Say what fills its heap inside the ``with``."""
+        self._work = words
+        try:
+            yield
+        finally:
+            self._work = ""
+
+    @contextmanager
     def explaining_errors(self) -> Iterator[None]:
         """Turn what is raised inside the ``with`` into an error that names the JVM, if its end is the reason.
 
@@ -94,7 +110,8 @@ class Jvm:
             if cause is None:
                 raise
             echo = f"\nthen: {known.describe().splitlines()[0]}" if known else ""
-            self._error = ClusterError(cause.describe() + echo, cause)
+            told = f"{cause.describe()}; {cause.traits.remedy}" if cause.kind == "heap" else cause.describe()
+            self._error = ClusterError(told + echo, cause)
             raise self._error from error
 
     def _end(self, known: Optional[Cause]) -> Optional[Cause]:
@@ -107,9 +124,33 @@ class Jvm:
                 words = f"the command line that had started it (pid {launcher}) was killed, and Spark ended with that"
                 return Cause.here("interrupted", "driver", words)
             if not procfs.is_alive(self.pid):
-                words = self._stopped or "it is gone: another process has ended it, or the kernel when memory ran out"
-                kind, name = ("stopped", "SIGSTOP") if self._stopped else ("killed", None)
-                return Cause.here(kind, "jvm", words, pid=self.pid, signal=name)
+                return self._gone()
             if time.monotonic() > deadline:
                 return None
+            time.sleep(0.05)
+
+    def _gone(self) -> Cause:
+        """Return the cause when it has ended."""
+        if self._stopped:
+            return Cause.here("stopped", "jvm", self._stopped, pid=self.pid, signal="SIGSTOP")
+        code = self._exit_code()
+        if code == _OUT_OF_HEAP:
+            during = f" while {self._work}" if self._work else ""
+            words = f"its heap was full (java.lang.OutOfMemoryError){during}"
+            return Cause.here("heap", "jvm", words, pid=self.pid, exit_code=code)
+        words, name = "another process has ended it, or the kernel when memory ran out", None
+        if code is not None:
+            _, name, words = describe_exit(code)
+        return Cause.here(
+            "killed", "jvm", f"it is gone: {words}", pid=self.pid, exit_code=code if name is None else None, signal=name
+        )
+
+    def _exit_code(self) -> Optional[int]:
+        """Return what it has ended with, minus a signal; None where nobody tells."""
+        deadline = time.monotonic() + _CODE_S
+        while True:
+            code = launcher_line.jvm_code() if self._process is None else self._process.poll()
+            may_come = self._process is not None or launcher_line.is_there()
+            if code is not None or not may_come or time.monotonic() > deadline:
+                return code
             time.sleep(0.05)

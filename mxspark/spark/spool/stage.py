@@ -3,30 +3,26 @@
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Union
 
 from pyspark import RDD
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import DataType
 
 from mxspark.data.columns import sources
 from mxspark.data.spool import ColumnSpec, SpoolReady, remove_run_folder, run_folder, run_folder_name
 from mxspark.data.survey import Problem, Survey
-from mxspark.errors import ClusterError, DataError, InternalError, MXSparkError
+from mxspark.errors import InternalError
 from mxspark.protocol import codec
 from mxspark.spark.session import compat
 from mxspark.spark.spool import unreadable
 from mxspark.spark.spool.task import ANSWER, SpoolTask
 from mxspark.topology.identity import host_identity
 
-_OURS = re.compile(r"^mxspark\.errors\.ClusterError: (.*)$", re.MULTILINE)
-_MISSING = re.compile(r"ModuleNotFoundError: No module named '(mxspark|numpy|pyarrow)\b[^']*'")
-_LOST = re.compile(r"ExecutorLostFailure|Python worker exited unexpectedly|Python worker failed to connect back")
 
 
 def describe(kind: DataType) -> str:
@@ -92,7 +88,7 @@ def spool(
     except compat.SPARK_ERRORS as error:
         if compat.is_cancelled(error):
             raise
-        raise _as_our_error(error) from error
+        raise unreadable.of_stage(_session(data), error) from error
     ready = sorted((codec.decode(SpoolReady, json.loads(line)) for line in answers), key=lambda part: part.partition)
     if [part.partition for part in ready] != list(range(partitions)):
         raise InternalError(
@@ -138,12 +134,27 @@ def remove(ready: Sequence[SpoolReady], run_id: str) -> None:
 def _run_frame(frame: DataFrame, task: SpoolTask) -> tuple[list[str], int]:
     kinds = fields(frame)
     specs = (*task.features, *task.labels)
+    placed, places = by_place(frame)
     columns = [
-        _column(name, kinds.get(name, ""), [spec for spec in specs if name in spec.columns]).alias(f"c{index}")
-        for index, name in enumerate(sources(specs))
+        # a column that is gone has no place, and Spark says so
+        _column(places.get(name, name), kinds.get(name, ""), [spec for spec in specs if name in spec.columns])
+        for name in sources(specs)
     ]
-    answers = frame.select(*columns).mapInArrow(task.arrow, ANSWER)
+    answers = placed.select(*columns).mapInArrow(task.arrow, ANSWER)
     return [row[0] for row in answers.collect()], compat.partitions_of(answers)
+
+
+def by_place(frame: DataFrame) -> tuple[DataFrame, dict[str, str]]:
+    """Return a DataFrame with names by place, and what its columns are called there.
+
+    For Spark names that differ in case alone are one.
+    """
+    places = [f"c{place}" for place in range(len(frame.columns))]
+    return frame.toDF(*places), dict(zip(frame.columns, places))
+
+
+def _session(data: Union[DataFrame, RDD[Any]]) -> SparkSession:
+    return data.sparkSession if isinstance(data, DataFrame) else SparkSession(data.context)
 
 
 def _run_rdd(rdd: RDD[Any], task: SpoolTask) -> tuple[list[str], int]:
@@ -163,47 +174,23 @@ def _column(name: str, kind: str, specs: Sequence[ColumnSpec]) -> Column:
     return F.when(column.isNotNull(), vector_to_array(column, "float32" if is_measured else "float64"))
 
 
-def _as_our_error(error: BaseException) -> MXSparkError:
-    """Return a failed stage as our error: the user's data or code, unless the machines are at fault."""
-    text, said = compat.all_text_of(error), compat.message_of(error)
-    ours = _OURS.search(text)
-    if ours:
-        return ClusterError(ours.group(1))
-    missing = _MISSING.search(text)
-    if missing:
-        return ClusterError(
-            f"the executors' Python has no module {missing.group(1)!r}; give them the driver's environment: set "
-            "PYSPARK_PYTHON to an interpreter that has mxspark (under spark-submit spark.pyspark.python, and of "
-            "DataFrames spark.sql.execution.pyspark.python, win over it), or ship one with --archives"
-        )
-    if _LOST.search(text):
-        return ClusterError(
-            f"an executor or its Python was lost while the data was spooled: {said}\n"
-            "look into the executor's log; too little memory is the usual cause (spark.executor.memoryOverhead)"
-        )
-    trace = compat.python_traceback_of(error)
-    if not trace and unreadable.is_of_cluster(error):
-        return ClusterError(
-            f"the data could not be read while it was spooled: {said}; see whether that service is up, then start again"
-        )
-    start = "the data could not be read while it was spooled"
-    if trace:
-        return DataError(
-            f"{start}: the code that makes the data raised:\n{trace.rstrip()}\nmend it, or the rows it is given"
-        )
-    return DataError(f"{start}: {said}; look at the file or the rows that are named")
-
-
 _REMEDIES = {
     "null": "drop or fill them before training",
     "not finite": "drop or replace them before training",
-    "ragged": "make all rows of one length, or drop those",
+    "ragged": (
+        "make all rows of one length n, or drop those: F.slice(F.concat('{column}', F.array_repeat(F.lit(0), n)), 1, n)"
+        " pads short ones and cuts long ones"
+    ),
     "shape": "transpose or reshape them, or correct the declared shape; flat rows are taken in its order",
     "label": "map the labels to what is declared, or correct dtype and classes of the label",
     "weight": "make them 0 or more, for 0 a row counts for nothing, multiply all of them where some are too small, or "
     "correct data.weight",
     "type": "turn them into numbers, or correct the declared columns",
 }
+
+
+def _remedy(kind: str, column: str) -> str:
+    return _REMEDIES[kind].replace("{column}", column)
 
 
 _WHAT = {
@@ -225,7 +212,8 @@ def _line(problem: Problem) -> str:
     rows = "1 row is" if problem.count == 1 else f"{problem.count:,} rows are"
     return (
         f"{f'column {first.column}' if first.column else 'RDD elements'}: {rows} {what} ({shown}{more}; first at "
-        f"partition {problem.named[0][0]}, row {first.first_row:,}: {first.detail}); {_REMEDIES[first.kind]}"
+        f"partition {problem.named[0][0]}, row {first.first_row:,}: {first.detail}); "
+        f"{_remedy(first.kind, first.column)}"
     )
 
 
@@ -237,4 +225,4 @@ def _different_shapes(spec: ColumnSpec, survey: Survey) -> list[str]:
         f"{list(shape)} in {same.partitions} partition{'s' * (same.partitions > 1)} (first partition {same.first})"
         for shape, same in sorted(shapes.items(), key=lambda item: item[1].first)
     )
-    return [f"column {', '.join(spec.columns)}: rows have different shapes: {seen}; {_REMEDIES['ragged']}"]
+    return [f"column {', '.join(spec.columns)}: rows have different shapes: {seen}; {_remedy('ragged', spec.name)}"]

@@ -15,7 +15,11 @@ from pyspark.sql import SparkSession
 from mxspark.errors import ClusterError, DataError, MXSparkError
 from mxspark.errors.spelling import closest
 from mxspark.spark.session import compat
+from mxspark.spark.spool import batches
 
+_OURS = re.compile(r"^mxspark\.errors\.ClusterError: (.*)$", re.MULTILINE)
+_MISSING = re.compile(r"ModuleNotFoundError: No module named '(mxspark|numpy|pyarrow)\b[^']*'")
+_LOST = re.compile(r"ExecutorLostFailure|Python worker exited unexpectedly|Python worker failed to connect back")
 _BUILT_IN = ("csv", "jdbc", "json", "orc", "parquet", "text", "binaryFile")
 
 #: Where formats come from that Spark does not bring; {scala} and {spark} are those of the session.
@@ -85,6 +89,40 @@ def explain(asked: Asked, error: BaseException) -> MXSparkError:
     if row.is_of_cluster:
         return ClusterError(f"{words}; see {row.advice(asked)}")
     return DataError(f"{words}; check {row.advice(asked)}")
+
+
+def of_stage(spark: SparkSession, error: BaseException) -> MXSparkError:
+    """Return a failed spool stage as our error: the user's data or code, unless the machines are at fault."""
+    text, said = compat.all_text_of(error), compat.message_of(error)
+    ours = _OURS.search(text)
+    if ours:
+        return ClusterError(ours.group(1))
+    missing = _MISSING.search(text)
+    if missing:
+        return ClusterError(
+            f"the executors' Python has no module {missing.group(1)!r}; give them the driver's environment: set "
+            "PYSPARK_PYTHON to an interpreter that has mxspark (under spark-submit spark.pyspark.python, and of "
+            "DataFrames spark.sql.execution.pyspark.python, win over it), or ship one with --archives"
+        )
+    full = batches.out_of_heap(spark, text)
+    if full is not None:
+        return full
+    if _LOST.search(text):
+        return ClusterError(
+            f"an executor or its Python was lost while the data was spooled: {said}\n"
+            "look into the executor's log; too little memory is the usual cause (spark.executor.memoryOverhead)"
+        )
+    trace = compat.python_traceback_of(error)
+    if not trace and is_of_cluster(error):
+        return ClusterError(
+            f"the data could not be read while it was spooled: {said}; see whether that service is up, then start again"
+        )
+    start = "the data could not be read while it was spooled"
+    if trace:
+        return DataError(
+            f"{start}: the code that makes the data raised:\n{trace.rstrip()}\nmend it, or the rows it is given"
+        )
+    return DataError(f"{start}: {said}; look at the file or the rows that are named")
 
 
 def is_of_cluster(error: BaseException) -> bool:
