@@ -133,8 +133,8 @@ _REMEDIES = (
     ),
     (
         r"array<(string|char|varchar)",
-        f"turn it into numbers: column.cast('array<double>') for numbers, for words F.transform(column, {_IDS}), padded to "
-        "one length",
+        f"turn it into numbers: column.cast('array<double>') for numbers, for words F.transform(column, {_IDS}), "
+        "padded to one length",
     ),
     (
         r"binary",
@@ -147,7 +147,7 @@ _REMEDIES = (
     (r"map", "select the numeric values as columns of their own, column['key']"),
     (r"void", "leave it out: it has no value in any row, as F.lit(None) has none"),
     (r"interval", "turn it into a number, for instance the difference of two F.unix_timestamp(column)"),
-    (r"ambiguous", "rename the columns so that each name is there once"),
+    (r"ambiguous", "rename the columns, df.toDF(...), so that each name is there once, whatever its case"),
     (r"", "turn it into numbers or leave it out"),
 )
 

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Optional
@@ -18,20 +19,21 @@ from mxspark.protocol import launcher
 from mxspark.spark.session.jvm import Jvm
 from mxspark.spark.spool import batches
 
+SETTINGS = {batches.READER: "4096", batches.PYTHON: "10000"}
+Process = subprocess.Popen[bytes]
+Ended = Callable[[str], Process]
 
-def session(process: subprocess.Popen[bytes], is_ours: bool = True, **settings: str) -> Any:
+
+def session(process: Optional[Process] = None, is_ours: bool = True) -> Any:
     """Return what stands in for a session whose JVM is a process, started by this one or by spark-submit."""
-    handle = SimpleNamespace(pid=lambda: process.pid)
+    handle = SimpleNamespace(pid=lambda: process.pid if process is not None else 0)
     java = SimpleNamespace(lang=SimpleNamespace(ProcessHandle=SimpleNamespace(current=lambda: handle)))
     context = SimpleNamespace(
         _gateway=SimpleNamespace(proc=process) if is_ours else SimpleNamespace(),
         master="local[2]",
         getConf=lambda: {"spark.driver.memory": "600m"},
     )
-    return SimpleNamespace(_jvm=SimpleNamespace(java=java), sparkContext=context, conf=settings)
-
-
-SETTINGS = {batches.READER: "4096", batches.PYTHON: "10000"}
+    return SimpleNamespace(_jvm=SimpleNamespace(java=java), sparkContext=context, conf=SETTINGS)
 
 
 def told(jvm: Jvm) -> ClusterError:
@@ -41,22 +43,31 @@ def told(jvm: Jvm) -> ClusterError:
     return caught.value
 
 
-def ended(code: str) -> subprocess.Popen[bytes]:
-    process = subprocess.Popen([sys.executable, "-c", f"import os, signal; {code}"])
-    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # a zombie, as it is when its last words have come
-    return process
+@pytest.fixture
+def ended() -> Iterator[Ended]:
+    """Return what starts a process and waits until it is a zombie, as a JVM is when its last words have come."""
+    started: list[Process] = []
+
+    def start(code: str) -> Process:
+        started.append(subprocess.Popen([sys.executable, "-c", f"import os, signal; {code}"]))
+        os.waitid(os.P_PID, started[-1].pid, os.WEXITED | os.WNOWAIT)
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.wait()
 
 
-def test_a_full_heap_is_named_with_what_filled_it_and_the_settings() -> None:
+def test_a_full_heap_is_named_with_what_filled_it_and_the_settings(ended: Ended) -> None:
     process = ended("os._exit(52)")
-    spark = session(process, **SETTINGS)
+    spark = session(process)
     jvm = Jvm(spark, 30.0)
     with jvm.at_work(batches.described(spark)):
         error = told(jvm)
     for words in (
-        "its heap was full (java.lang.OutOfMemoryError) while rows were read 4096 at a time (spark.sql.parquet.columnarRea",
-        "and given to Python 10000 at a time (spark.sql.execution.arrow.maxRecordsPerBatch), however wide they are, with ",
-        "spark.driver.memory = 600m; give it more heap (spark.driver.memory where the master is local, else spark.executor",
+        "its heap was full (java.lang.OutOfMemoryError) while rows were read 4096 at a time (spark.sql.parquet.",
+        "and given to Python 10000 at a time (spark.sql.execution.arrow.maxRecordsPerBatch), however wide they are",
+        "spark.driver.memory = 600m; give it more heap (spark.driver.memory where the master is local, else spark.exec",
     ):
         assert words in str(error)
     assert error.cause is not None
@@ -74,14 +85,14 @@ def test_a_full_heap_is_named_with_what_filled_it_and_the_settings() -> None:
         ("os._exit(1)", "it is gone: ended with exit code 1", None),
     ],
 )
-def test_another_end_is_told_as_it_was(code: str, words: str, name: Optional[str]) -> None:
+def test_another_end_is_told_as_it_was(ended: Ended, code: str, words: str, name: Optional[str]) -> None:
     error = told(Jvm(session(ended(code)), 30.0))
     assert words in str(error) and error.cause is not None
     assert (error.cause.kind, error.cause.signal) == ("killed", name)
 
 
 def test_the_launcher_tells_how_a_jvm_has_ended_that_it_has_started(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ended: Ended, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(launcher.VARIABLE, launcher.variable(os.getpid(), tmp_path))
     launcher.leave_jvm_code(tmp_path, 52)
@@ -91,13 +102,12 @@ def test_the_launcher_tells_how_a_jvm_has_ended_that_it_has_started(
     assert launcher.jvm_code() == -signal.SIGTERM
 
 
-def test_nobody_may_know(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(launcher.VARIABLE, raising=False)
+def test_nobody_may_know(ended: Ended) -> None:
     error = told(Jvm(session(ended("os._exit(0)"), is_ours=False), 30.0))
     assert "it is gone: another process has ended it, or the kernel when memory ran out" in str(error)
 
 
-STACK = """org.apache.spark.SparkException: Job aborted due to stage failure: Task 0 failed 1 times, most recent failure:
+STACK = """org.apache.spark.SparkException: Job aborted due to stage failure: Task 0 failed 1 times, most recent:
 java.lang.RuntimeException: Cannot reserve additional contiguous bytes in the vectorized reader
 Caused by: java.lang.OutOfMemoryError: Java heap space
 \tat org.apache.spark.sql.execution.vectorized.OnHeapColumnVector.reserveInternal(OnHeapColumnVector.java:629)"""
@@ -112,14 +122,14 @@ Caused by: java.lang.OutOfMemoryError: Java heap space
             batches.PYTHON,
         ),
         (
-            "ExecutorLostFailure (executor 1 exited caused by one of the running tasks) Reason: Command exited with code 52",
+            "ExecutorLostFailure (executor 1 exited caused by a running task) Reason: Command exited with code 52",
             "",
         ),
         ("Container from a bad node: container_1 on host: h. Exit status: 52. Diagnostics: [...]", ""),
     ],
 )
 def test_a_task_or_an_executor_that_ran_out_of_heap_is_told_so(text: str, asked: str) -> None:
-    error = batches.out_of_heap(session(ended("os._exit(0)"), **SETTINGS), text)
+    error = batches.out_of_heap(session(), text)
     assert error is not None and error.cause is not None and error.cause.kind == "heap"
     assert "a JVM of Spark's ran out of heap (java.lang.OutOfMemoryError) while rows were read 4096 at a time" in str(
         error
@@ -128,6 +138,5 @@ def test_a_task_or_an_executor_that_ran_out_of_heap_is_told_so(text: str, asked:
 
 
 def test_other_ends_of_executors_are_none_of_a_heap() -> None:
-    process = ended("os._exit(0)")
     for text in ("Container killed on request. Exit code is 137", "Command exited with code 1", "exit status: 521"):
-        assert batches.out_of_heap(session(process, **SETTINGS), text) is None
+        assert batches.out_of_heap(session(), text) is None

@@ -40,7 +40,7 @@ EXCEPTIONS = {
     "the first axis: {}": "it follows",
     "spark/hadoop/client.py: {}: {}": "its class has a remedy for all of them",
     "spark/run/spooled.py: the data cannot be trained on:\n{}": "a remedy a column; see spool/stage._REMEDIES",
-    "spark/spool/stage.py: {}": "a message of ours from an executor, which has one",
+    "spark/spool/unreadable.py: {}": "a message of ours from an executor, which has one",
 }
 
 

@@ -277,17 +277,6 @@ def test_bytes_and_words_become_numbers_as_advised(spark: SparkSession, spool: S
     assert swapped == [other, one] and one != other and 0 <= min(one, other) < max(one, other) < 10_000
 
 
-def test_columns_that_differ_in_case_alone_are_told_apart(spark: SparkSession, spool: Spools) -> None:
-    data = frame(spark, [(1.0, 2.0, 3.0, 1)], "x double, X double, `x.` double, y int", 1).select(
-        "*", F.lit(0).alias("z")
-    )
-    same = data.toDF("x", "X", "other", "y", "y2").select("*", F.lit(1).alias("twice"), F.lit(2).alias("twice"))
-    specs = [ColumnSpec("x", ("x",), None, "float32"), ColumnSpec("big", ("X",), None, "float32")]
-    assert columns.check(specs, stage.fields(same)) == []
-    ready = spool(same, specs)
-    assert (whole(ready, "x"), whole(ready, "big")) == ([1.0], [2.0])
-
-
 def test_null_vectors_are_rows_like_others(spark: SparkSession, spool: Spools) -> None:
     line = spool.problem(spark.createDataFrame([(vector(1), 1), (None, 1), (vector(3), 1)], ["x", "y"]).coalesce(1))
     assert line.startswith("column x: 1 row is null (1 in partition 0; first at partition 0, row 1: no value)")

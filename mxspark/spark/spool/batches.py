@@ -1,4 +1,4 @@
-"""How many rows Spark holds at once while they are read: as many of wide rows as of narrow ones, until the heap is full."""
+"""How many rows Spark holds at once while they are read: as many wide ones as narrow ones, until the heap is full."""
 
 from __future__ import annotations
 
@@ -25,9 +25,10 @@ def described(spark: SparkSession) -> str:
     context = spark.sparkContext
     heap = "spark.driver.memory" if str(context.master).startswith("local") else "spark.executor.memory"
     size = context.getConf().get(heap) or "1g"
+    read, given = spark.conf.get(READER), spark.conf.get(PYTHON)
     return (
-        f"rows were read {spark.conf.get(READER)} at a time ({READER}) and given to Python {spark.conf.get(PYTHON)} at a "
-        f"time ({PYTHON}), however wide they are, with {heap} = {size}"
+        f"rows were read {read} at a time ({READER}) and given to Python {given} at a time ({PYTHON}), however wide "
+        f"they are, with {heap} = {size}"
     )
 
 

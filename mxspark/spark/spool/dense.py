@@ -50,15 +50,14 @@ def look(frame: DataFrame, specs: Sequence[ColumnSpec]) -> list[Dense]:
             row_bytes[column] = np.dtype(spec.dtype).itemsize
     if not row_bytes:
         return []
-    placed, places = stage.by_place(frame)
     try:
-        first = placed.select(*(places[column] for column in row_bytes)).first()
+        first = frame.select(*map(stage.named, row_bytes)).first()
         wide = {
             column: int(value.size)
             for column, value in zip(row_bytes, first or ())
             if type(value).__name__ == "SparseVector" and value.size * row_bytes[column] >= WIDE_BYTES
         }
-        rows = placed.count() if wide else 0
+        rows = frame.count() if wide else 0
     except compat.SPARK_ERRORS:
         return []  # the spool is next, meets the same and has words for it
     return [Dense(column, width, width * row_bytes[column], rows) for column, width in wide.items()]
@@ -75,10 +74,10 @@ def require_room(found: Sequence[Dense], folders: Sequence[str]) -> None:
     free = {os.stat(folder).st_dev: shutil.disk_usage(folder).free for folder in folders if os.path.isdir(folder)}
     if not free or sum(one.size for one in found) <= sum(free.values()):
         return
+    room = f"{', '.join(folders)} has {sum(free.values()) / 2**30:,.1f} GiB free"
     raise DataError(
-        f"{'; '.join(map(str, found))}, and {', '.join(folders)} has {sum(free.values()) / 2**30:,.1f} GiB free; make the "
-        "vectors shorter (numFeatures of HashingTF, vocabSize of CountVectorizer), give their indices as an array for "
-        "an Embedding, or point spark.local.dir at a larger disk"
+        f"{'; '.join(map(str, found))}, and {room}; make the vectors shorter (numFeatures of HashingTF, vocabSize "
+        "of CountVectorizer), give their indices as an array for an Embedding, or point spark.local.dir at another disk"
     )
 
 

@@ -134,23 +134,17 @@ def remove(ready: Sequence[SpoolReady], run_id: str) -> None:
 def _run_frame(frame: DataFrame, task: SpoolTask) -> tuple[list[str], int]:
     kinds = fields(frame)
     specs = (*task.features, *task.labels)
-    placed, places = by_place(frame)
     columns = [
-        # a column that is gone has no place, and Spark says so
-        _column(places.get(name, name), kinds.get(name, ""), [spec for spec in specs if name in spec.columns])
-        for name in sources(specs)
+        _column(name, kinds.get(name, ""), [spec for spec in specs if name in spec.columns]).alias(f"c{index}")
+        for index, name in enumerate(sources(specs))
     ]
-    answers = placed.select(*columns).mapInArrow(task.arrow, ANSWER)
+    answers = frame.select(*columns).mapInArrow(task.arrow, ANSWER)
     return [row[0] for row in answers.collect()], compat.partitions_of(answers)
 
 
-def by_place(frame: DataFrame) -> tuple[DataFrame, dict[str, str]]:
-    """Return a DataFrame with names by place, and what its columns are called there.
-
-    For Spark names that differ in case alone are one.
-    """
-    places = [f"c{place}" for place in range(len(frame.columns))]
-    return frame.toDF(*places), dict(zip(frame.columns, places))
+def named(name: str) -> Column:
+    """Return the column of exactly this name, in which a dot is no field."""
+    return F.col("`{}`".format(name.replace("`", "``")))
 
 
 def _session(data: Union[DataFrame, RDD[Any]]) -> SparkSession:
@@ -162,7 +156,7 @@ def _run_rdd(rdd: RDD[Any], task: SpoolTask) -> tuple[list[str], int]:
 
 
 def _column(name: str, kind: str, specs: Sequence[ColumnSpec]) -> Column:
-    column = F.col("`{}`".format(name.replace("`", "``")))
+    column = named(name)
     if kind != "vector":
         return column
     from pyspark.ml.functions import vector_to_array
