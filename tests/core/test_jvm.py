@@ -36,9 +36,9 @@ def session(process: Optional[Process] = None, is_ours: bool = True) -> Any:
     return SimpleNamespace(_jvm=SimpleNamespace(java=java), sparkContext=context, conf=SETTINGS)
 
 
-def told(jvm: Jvm) -> ClusterError:
-    """Return what becomes of a call that fails because the JVM is gone."""
-    with pytest.raises(ClusterError) as caught, jvm.explaining_errors():
+def told(jvm: Jvm, work: str = "") -> ClusterError:
+    """Return what becomes of a call that fails because the JVM is gone, at some work."""
+    with pytest.raises(ClusterError) as caught, jvm.explaining_errors(), jvm.at_work(work):
         raise Py4JNetworkError("Error while sending or receiving")
     return caught.value
 
@@ -62,8 +62,7 @@ def test_a_full_heap_is_named_with_what_filled_it_and_the_settings(ended: Ended)
     process = ended("os._exit(52)")
     spark = session(process)
     jvm = Jvm(spark, 30.0)
-    with jvm.at_work(batches.described(spark)):
-        error = told(jvm)
+    error = told(jvm, batches.described(spark))
     for words in (
         "its heap was full (java.lang.OutOfMemoryError) while rows were read 4096 at a time (spark.sql.parquet.",
         "and given to Python 10000 at a time (spark.sql.execution.arrow.maxRecordsPerBatch), however wide they are",

@@ -69,7 +69,7 @@ def test_what_does_not_fit_is_refused_before_it_is_begun(
             training={"network": network, "loss": "softmax_cross_entropy"}, report={"progress": "off"},
             on_event=seen.append,
         )  # fmt: skip
-    assert not seen and not (tmp_path / "job").exists()
+    assert not seen and not (tmp_path / "job/_job.json").exists()
 
 
 def test_what_fits_is_warned_of_and_trained_on(spark: SparkSession, tmp_path: Path) -> None:

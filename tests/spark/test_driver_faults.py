@@ -9,7 +9,10 @@ import signal
 from pathlib import Path
 from typing import Optional
 
+import numpy as np
 import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 from spark.drivers import GONE_S, LIMIT_S, Driver, assert_nothing_left, driver, inside, running, wait_for
@@ -59,6 +62,26 @@ def test_a_killed_jvm_is_named(tmp_path: Path, program: Optional[str]) -> None:
     assert (cause["kind"], cause["role"], cause["pid"], cause["signal"]) == ("killed", "jvm", jvm, "SIGKILL")
     assert f"the driver's JVM on {cause['host']} (pid {jvm}): it is gone: killed by SIGKILL" in run.log
     assert "Traceback" not in run.log.split("failed:")[-1]
+
+
+@pytest.mark.parametrize("program", [None, pytest.param("submit.sh", marks=pytest.mark.long)])
+def test_a_heap_that_is_full_of_wide_rows_is_named(tmp_path: Path, program: Optional[str]) -> None:
+    """Of a small file: Spark unpacks as many rows of 2 MiB at once as of any others."""
+    wide = pa.array([np.zeros(1 << 18)] * 128, pa.list_(pa.float64()))
+    pq.write_table(pa.table({"x": wide, "y": pa.array(range(128), pa.int32())}), tmp_path / "wide.parquet")
+    data = {"path": str(tmp_path / "wide.parquet"), "features": ["x"], "label": "y"}
+    small = "local[2] --conf spark.driver.memory=480m"
+    with driver(tmp_path, "none", small, program, data=data) as run:
+        assert run.popen.wait(LIMIT_S) == 4, run.log
+        assert_nothing_left(run, set(), sockets=None)
+    outcome = run.outcome()
+    assert outcome["cause"]["kind"] == "heap", outcome
+    for words in (
+        "(java.lang.OutOfMemoryError) while rows were read 4096 at a time (spark.sql.parquet.columnarReaderBatchSize)",
+        "(spark.sql.execution.arrow.maxRecordsPerBatch), however wide they are, with spark.driver.memory = 480m",
+    ):
+        assert words in outcome["message"]
+    assert "let it hold fewer rows at once (spark.sql.parquet.columnarReaderBatchSize" in outcome["remedy"]
 
 
 @pytest.mark.parametrize("program", SPOOLING)

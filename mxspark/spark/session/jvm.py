@@ -85,10 +85,8 @@ class Jvm:
     def at_work(self, words: str) -> Iterator[None]:
         """Say what fills its heap inside the ``with``."""
         self._work = words
-        try:
-            yield
-        finally:
-            self._work = ""
+        yield
+        self._work = ""  # not after a failure: it is told further out what this was about
 
     @contextmanager
     def explaining_errors(self) -> Iterator[None]:
