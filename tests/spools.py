@@ -76,7 +76,7 @@ def _float(array: Array, which: str) -> Optional[float]:
 def read(survey: Survey, name: str) -> list[Array]:
     """Read one array of every partition back, and hold it against what was said of it."""
     found = []
-    specs = [(array.name, array.dtype) for array in survey.arrays]
+    specs = [ColumnSpec(array.name, (), array.shape, array.dtype) for array in survey.arrays]
     place = [array.name for array in survey.arrays].index(name)
     for part, checksums in zip(survey.ready, survey.checksums):
         start, size = part.facts

@@ -14,7 +14,7 @@ from typing import Any, Optional, Union
 from pydantic import ValidationError
 
 from mxspark.config.base import Section
-from mxspark.config.data_section import DataSection
+from mxspark.config.data_section import DataSection, Feature
 from mxspark.config.job_file import read_job
 from mxspark.config.overrides import Override, blamed, override
 from mxspark.config.problems import close, lines
@@ -28,6 +28,7 @@ from mxspark.config.sections import (
     TrainingSection,
     TransportSection,
 )
+from mxspark.data.dtypes import BYTES
 from mxspark.data.spool import ColumnSpec
 from mxspark.errors import ConfigError
 from mxspark.job import class_weights, fixed, losses, metric
@@ -121,9 +122,7 @@ class JobConfig(Section):
 
     def features(self) -> tuple[ColumnSpec, ...]:
         """Declared features, in the order the network takes them."""
-        return tuple(
-            ColumnSpec(name, f.columns or (name,), f.shape, f.dtype, f.scale) for name, f in self.data.features.items()
-        )
+        return tuple(_feature(name, declared) for name, declared in self.data.features.items())
 
     def labels(self) -> tuple[ColumnSpec, ...]:
         """Declared labels, in the order the loss takes them."""
@@ -141,6 +140,14 @@ class JobConfig(Section):
         """What the spool holds, in the order of an RDD's elements: features; labels, and the weight behind them."""
         weight = self.weight()
         return self.features(), self.labels() if weight is None else (*self.labels(), weight)
+
+
+def _feature(name: str, declared: Feature) -> ColumnSpec:
+    """Return what becomes of a feature; one of bytes with a scale stays bytes on disk, and is scaled when read."""
+    columns = declared.columns or (name,)
+    if declared.dtype in BYTES and declared.scale != 1.0:
+        return ColumnSpec(name, columns, declared.shape, "float32", declared.scale, held=declared.dtype)
+    return ColumnSpec(name, columns, declared.shape, declared.dtype, declared.scale)
 
 
 def _validated(raw: Mapping[str, Any]) -> tuple[dict[str, Section], list[str]]:

@@ -58,6 +58,7 @@ class Target:
         self._classes = classes
         self._kind = "weight" if is_weight else "label" if label else "type"
         self._whole = self.dtype.kind in "iu"
+        self._scaled_by = "" if scale == 1.0 else f" once multiplied by scale {scale:g}"
         self._smallest = 0.0 if self._whole else float(np.finfo(self.dtype).tiny)
         self.has_vanished = False
         self._rounding = None if self._whole or scale != 1.0 else Rounding(self.dtype)
@@ -158,9 +159,9 @@ class Target:
         first, last = self._range()
         if scaled.dtype.kind == "f":
             with np.errstate(invalid="ignore"):
-                yield self._kind, np.rint(scaled) != scaled, "not a whole number"
+                yield self._kind, np.rint(scaled) != scaled, f"not a whole number{self._scaled_by}"
         outside = f"outside [0, {self._classes})" if self._classes is not None else f"outside the range of {self.dtype}"
-        yield self._kind, (scaled < first) | _above(scaled, last), outside
+        yield self._kind, (scaled < first) | _above(scaled, last), f"{outside}{self._scaled_by}"
 
 
 def _holding(block: NDArray[Any]) -> np.dtype[Any]:

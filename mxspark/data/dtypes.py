@@ -10,6 +10,9 @@ from mxspark.errors.spelling import closest
 #: would take 0.5 for true without a word; of uint16, uint32, uint64 and bfloat16 MXNet has no arrays there.
 DTYPES = ("float16", "float32", "float64", "uint8", "int8", "int32", "int64")
 
+#: Those that take a quarter of the room of a float32: a feature of them that is scaled, is so when it is read.
+BYTES = ("uint8", "int8")
+
 
 def refusal(dtype: str) -> Optional[str]:
     """Return why an element type cannot be trained on, None if it can.

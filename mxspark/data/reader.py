@@ -80,6 +80,7 @@ class SpooledRows:
 
     def __init__(self, data: DataSet, names: Sequence[str], mapped_bytes: Optional[int] = None) -> None:
         self.layout = RowLayout.of(data.spool.arrays)
+        self._scales = {array.name: np.float32(array.scale) for array in data.spool.arrays if array.scale != 1.0}
         self._partitions = Partitions.open(data.spool)
         if data.plan.rows_in_all != self._partitions.rows:
             raise InternalError(
@@ -94,7 +95,7 @@ class SpooledRows:
         self._files = [self._pages.map(path, self.layout.row_bytes) for path in self._partitions.files]
 
     def gather(self, ids: Array, names: Sequence[str]) -> dict[str, Array]:
-        """Return the rows `ids` (int64, shape (n,)) of some arrays, in that order: ``(n, *row shape)`` each."""
+        """Return the rows `ids` (int64, shape (n,)) of some arrays, in that order: ``(n, *row shape)`` each, scaled."""
         files, places = self._partitions.find(ids)
         order = np.argsort(files, kind="stable")
         runs = np.flatnonzero(np.diff(files[order])) + 1
@@ -106,9 +107,15 @@ class SpooledRows:
                 source = self._files[int(files[group[0]])]
                 _take(source, places, span, group if len(groups) > 1 else None, rows)
             for name in span.names:
-                found[name] = np.require(self.layout.view(rows, name, span.start), requirements=("C", "A"))
+                found[name] = self._as_seen(name, self.layout.view(rows, name, span.start))
         self._pages.bound()
         return found
+
+    def _as_seen(self, name: str, values: Array) -> Array:
+        """Return values of the spool as the network sees them: C-contiguous, and scaled where they were not before."""
+        if name in self._scales:
+            return np.multiply(values, self._scales[name], dtype=np.float32, order="C")
+        return np.require(values, requirements=("C", "A"))
 
 
 def _take(source: Array, places: Array, span: Span, group: Optional[Array], into: Array) -> None:

@@ -24,11 +24,13 @@ class ColumnSpec:
     dtype : str
         numpy name of the element type the network sees.
     scale : float
-        Factor every value is multiplied with while spooling.
+        Factor every value is multiplied with while spooling, or when it is read, see `held`.
     classes : int or None
         For a label: values must be whole numbers in ``[0, classes)``.
     is_weight : bool
         Whether it is what the rows count, ``data.weight``: no value may be negative.
+    held : str or None
+        numpy name of the element type in the spool, where values lie there as they are and are scaled when read.
     """
 
     name: str
@@ -38,6 +40,22 @@ class ColumnSpec:
     scale: float = 1.0
     classes: Optional[int] = None
     is_weight: bool = False
+    held: Optional[str] = None
+
+    @property
+    def spooled_dtype(self) -> str:
+        """numpy name of the element type in the spool."""
+        return self.dtype if self.held is None else self.held
+
+    @property
+    def scale_of_spool(self) -> float:
+        """Factor values are multiplied with while spooling."""
+        return self.scale if self.held is None else 1.0
+
+    @property
+    def scale_of_reader(self) -> float:
+        """Factor values are multiplied with when they are read."""
+        return 1.0 if self.held is None else self.scale
 
 
 @dataclass(frozen=True)
@@ -77,11 +95,11 @@ class SpooledArray:
     name : str
         Name of the array (`ColumnSpec.name`).
     dtype : str
-        numpy name of the element type.
+        numpy name of the element type in the spool.
     shape : tuple of int
         Shape of one row, ``()`` for a scalar, ``(0,)`` where there is no row and the shape was not declared.
     minimum, maximum : float or None
-        Over all elements after scaling; None where there is no row.
+        Over all elements after scaling, be that while spooling or when read; None where there is no row.
     content : Content or None
         Of a label that has rows.
     rounded : int
@@ -92,6 +110,8 @@ class SpooledArray:
         Whether numbers became 0 because the dtype holds none as small, where all values are 0.
     is_whole : bool
         Whether all elements are known to be whole numbers.
+    scale : float
+        Factor they are multiplied with when they are read, which makes them float32; 1 leaves them as they are.
     """
 
     name: str
@@ -104,6 +124,7 @@ class SpooledArray:
     has_fractions: bool = False
     has_vanished: bool = False
     is_whole: bool = False
+    scale: float = 1.0
 
 
 @dataclass(frozen=True)

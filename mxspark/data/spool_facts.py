@@ -14,7 +14,7 @@ from typing import Any, Optional
 
 import numpy as np
 
-from mxspark.data.spool import Content, RowProblem, SpooledArray
+from mxspark.data.spool import ColumnSpec, Content, RowProblem, SpooledArray
 from mxspark.protocol import codec
 
 Table = np.ndarray[Any, np.dtype[Any]]
@@ -89,12 +89,12 @@ def fold(all_rows: Optional[Table], part: Table) -> Table:
     return all_rows
 
 
-def arrays(names: Sequence[tuple[str, str]], shapes: Sequence[Shape], table: Table) -> tuple[SpooledArray, ...]:
-    """Return what a table says, as values; `names` are names and element types."""
+def arrays(specs: Sequence[ColumnSpec], shapes: Sequence[Shape], table: Table) -> tuple[SpooledArray, ...]:
+    """Return what a table says of the arrays `specs`, as values."""
     return tuple(
         SpooledArray(
-            name=name,
-            dtype=dtype,
+            name=spec.name,
+            dtype=str(np.dtype(spec.spooled_dtype)),
             shape=shape,
             minimum=None if math.isinf(line["minimum"]) else float(line["minimum"]),
             maximum=None if math.isinf(line["maximum"]) else float(line["maximum"]),
@@ -103,8 +103,9 @@ def arrays(names: Sequence[tuple[str, str]], shapes: Sequence[Shape], table: Tab
             has_fractions=bool(line["has_fractions"]),
             has_vanished=bool(line["has_vanished"]),
             is_whole=bool(line["is_whole"]),
+            scale=spec.scale_of_reader,
         )
-        for (name, dtype), shape, line in zip(names, shapes, table)
+        for spec, shape, line in zip(specs, shapes, table)
     )
 
 

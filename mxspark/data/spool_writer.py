@@ -73,7 +73,7 @@ class ArrayWriter:
         self.tally = Tally()
         self.checksum = 0
         self.shape = (len(spec.columns),) if spec.shape is None and len(spec.columns) > 1 else spec.shape
-        self._target = Target(spec.dtype, spec.scale, spec.classes, label, spec.is_weight)
+        self._target = Target(spec.spooled_dtype, spec.scale_of_spool, spec.classes, label, spec.is_weight)
         self._minimum = math.inf
         self._maximum = -math.inf
         self._content: Optional[Content] = None
@@ -120,18 +120,28 @@ class ArrayWriter:
     def describe(self) -> SpooledArray:
         """Return what is known of the rows so far."""
         found = self._minimum <= self._maximum
+        scale = self.spec.scale_of_reader
+        # a factor below 0 makes the largest the smallest
+        extremes = sorted((self._minimum * scale, self._maximum * scale))
         return SpooledArray(
             name=self.spec.name,
             dtype=self.dtype,
             shape=(0,) if self.shape is None else tuple(self.shape),
-            minimum=self._minimum if found else None,
-            maximum=self._maximum if found else None,
+            minimum=extremes[0] if found else None,
+            maximum=extremes[1] if found else None,
             content=self._content,
             rounded=self._target.rounded,
             has_fractions=self._target.has_fractions,
             has_vanished=self._target.has_vanished,
-            is_whole=self._target.is_whole if self._content is None else self._content.is_whole,
+            is_whole=self._is_whole,
+            scale=scale,
         )
+
+    @property
+    def _is_whole(self) -> bool:
+        if self._content is not None:
+            return self._content.is_whole
+        return self._target.is_whole and self.spec.scale_of_reader == 1.0
 
     def _add(self, column: str, bad: BadRows, first_row: int) -> None:
         self.tally.add(column, bad.kind, len(bad.rows), first_row + int(bad.rows[0]), bad.detail)

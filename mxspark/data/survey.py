@@ -94,7 +94,7 @@ class Survey:
         reading = _Reading()
         for part in sorted(ready, key=lambda part: part.partition):
             reading.take(part)
-        return reading.survey([(spec.name, str(np.dtype(spec.dtype))) for spec in specs])
+        return reading.survey(specs)
 
     @property
     def rows(self) -> int:
@@ -135,19 +135,19 @@ class _Reading:
             seen = self._problems.get(key, Problem(0, problem, 0, ()))
             self._problems[key] = seen.with_(partition, problem)
 
-    def survey(self, names: Sequence[tuple[str, str]]) -> Survey:
-        shapes: dict[str, dict[Shape, SameShape]] = {name: {} for name, _ in names}
+    def survey(self, specs: Sequence[ColumnSpec]) -> Survey:
+        shapes: dict[str, dict[Shape, SameShape]] = {spec.name: {} for spec in specs}
         for head, same in self._heads.items():
-            for (name, _), shape in zip(names, spool_facts.shapes(head)):
-                seen = shapes[name].get(shape, SameShape(0, same.first))
-                shapes[name][shape] = SameShape(seen.partitions + same.partitions, seen.first)
-        first = [next(iter(shapes[name]), (0,)) for name, _ in names]
+            for spec, shape in zip(specs, spool_facts.shapes(head)):
+                seen = shapes[spec.name].get(shape, SameShape(0, same.first))
+                shapes[spec.name][shape] = SameShape(seen.partitions + same.partitions, seen.first)
+        first = [next(iter(shapes[spec.name]), (0,)) for spec in specs]
         return Survey(
             ready=tuple(self._ready),
-            arrays=() if self._table is None else spool_facts.arrays(names, first, self._table),
+            arrays=() if self._table is None else spool_facts.arrays(specs, first, self._table),
             shapes=shapes,
             problems=tuple(self._problems.values()),
-            checksums=np.array([] if self._problems else self._checksums, dtype=np.uint32).reshape(-1, len(names)),
+            checksums=np.array([] if self._problems else self._checksums, dtype=np.uint32).reshape(-1, len(specs)),
         )
 
 

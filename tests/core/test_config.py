@@ -459,6 +459,15 @@ def test_the_documented_job_and_the_example_are_valid() -> None:
         assert JobConfig.from_yaml(str(ROOT / "conf" / name)).training.network.path == "spark_jobs.networks:lenet"
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "int8"])
+def test_a_feature_of_bytes_with_a_scale_stays_bytes_until_it_is_read(dtype: str) -> None:
+    features = {"x": {"dtype": dtype, "scale": 0.5}, "y": {"dtype": dtype}, "z": {"dtype": "int32", "scale": 2.0}}
+    x, y, z = JobConfig.from_dict(merge(digits(), {"data": {"features": features}})).features()[-3:]
+    assert (x.dtype, x.scale, x.spooled_dtype, x.scale_of_spool, x.scale_of_reader) == ("float32", 0.5, dtype, 1.0, 0.5)
+    assert (y.dtype, y.spooled_dtype, y.scale_of_reader) == (dtype, dtype, 1.0)
+    assert (z.dtype, z.spooled_dtype, z.scale_of_spool, z.scale_of_reader) == ("int32", "int32", 2.0, 1.0)
+
+
 def test_a_path_with_a_tilde_or_a_brace_elsewhere_is_a_path() -> None:
     for path in ("runs/a~b", "runs/{a}", "runs/100$", "file:///x/~y"):
         assert JobConfig.from_dict(digits(job__dir=path)).job_dir == path

@@ -133,6 +133,7 @@ def one(facts: PartFacts) -> RowProblem:
 
 
 F64, F32, I64 = pa.float64(), pa.float32(), pa.int64()
+HALVED = " once multiplied by scale 0.5"
 
 
 @pytest.mark.parametrize(
@@ -160,6 +161,11 @@ F64, F32, I64 = pa.float64(), pa.float32(), pa.int64()
         ([2**31], I64, {"dtype": "int32"}, True, ("label", 1, 0, "outside the range of int32")),
         ([2.0**63], F64, {"dtype": "int64"}, True, ("label", 1, 0, "outside the range of int64")),
         ([-1], I64, {"dtype": "uint8"}, False, ("type", 1, 0, "outside the range of uint8")),
+        ([2, 1], I64, {"dtype": "int32", "scale": 0.5}, False, ("type", 1, 1, f"not a whole number{HALVED}")),
+        ([2**40], I64, {"dtype": "int32", "scale": 0.5}, False, ("type", 1, 0, f"outside the range of int32{HALVED}")),
+        # what is scaled when it is read must be bytes before
+        ([1, 255, 256], I64, {"scale": 0.5, "held": "uint8"}, False, ("type", 1, 2, "outside the range of uint8")),
+        ([1.0, 0.5], F64, {"scale": 2.0, "held": "uint8"}, False, ("type", 1, 1, "not a whole number")),
     ],
 )
 def test_bad_rows_are_counted_with_the_first_and_no_value(

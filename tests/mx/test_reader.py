@@ -9,17 +9,19 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from role_harness import digits, make_spec, split
-from spools import write_arrays
+from spools import write, write_arrays
 
 from mxspark.data.dataset import DataSet
 from mxspark.data.dtypes import DTYPES
 from mxspark.data.plan import TRAINING, VALIDATION, Plan
 from mxspark.data.prefetch import Prefetch
 from mxspark.data.reader import Reader, SpooledRows, shared_bytes
+from mxspark.data.rows import ArrowReader
 from mxspark.data.spool import ColumnSpec
 from mxspark.errors import DataError, InternalError
 
@@ -75,6 +77,25 @@ def test_gathered_rows_keep_the_order_asked_for(uneven):
     ids = np.array([94, 0, 45, 5, 94, 46, 44, 3])
     np.testing.assert_array_equal(rows.gather(ids, ["pixels"])["pixels"], digits(95)["pixels"][ids])
     assert rows.gather(ids[:0], ["pixels"])["pixels"].shape == (0, 1, 8, 8)
+
+
+@pytest.mark.parametrize(("held", "scale"), [("uint8", 1 / 255), ("uint8", -2.0), ("int8", 0.1)])
+def test_bytes_are_scaled_when_they_are_read(tmp_path, held, scale):
+    column = ColumnSpec("x", ("x",), (4,), "float32", scale=scale, held=held)
+    values = np.arange(np.iinfo(held).min, np.iinfo(held).max + 1).reshape(64, 4)
+    block = ArrowReader((column,), {"x": 0}).read(pa.record_batch([pa.array(values.tolist())], names=["c0"]))
+    survey = write(tmp_path, [[block]], [column])
+    (array,) = survey.arrays
+    assert (array.dtype, array.scale, array.is_whole) == (held, scale, False)
+    assert sorted((values.min() * scale, values.max() * scale)) == [array.minimum, array.maximum], (
+        "as the network sees it"
+    )
+    assert (tmp_path / "000.rows").stat().st_size == 256, "a byte each"
+    data = DataSet(survey.spool(tmp_path / "table"), Plan(rows_in_all=64, batch_size=8, seed=7))
+    ids = np.arange(64)[::-1]
+    found = SpooledRows(data, ["x"]).gather(ids, ["x"])["x"]
+    expected = values.astype(np.float32)[ids] * np.float32(scale)
+    assert found.dtype == np.float32 and found.tobytes() == expected.tobytes() and found.flags.c_contiguous
 
 
 def test_mapped_pages_are_let_go_before_they_count_as_much_memory(tmp_path):

@@ -122,6 +122,17 @@ def test_the_model_handle_predicts(spark: SparkSession, tmp_path: Path) -> None:
     assert "warned []\nshape (3, 10)" in done.stdout, done.stdout + done.stderr[-2000:]
 
 
+def test_bytes_that_are_scaled_when_they_are_read_train_the_same_model(spark: SparkSession, tmp_path: Path) -> None:
+    hashes = []
+    for dtype in ("float32", "uint8"):
+        data = {"features": {"pixels": {"dtype": dtype}}}
+        result = train(tmp_path / dtype, cluster=ALONE, data=data, training={"epochs": 1})
+        hashes.append(parameters(result, tmp_path / f"model-{dtype}")["sha256"])
+        (given,) = json.loads((tmp_path / dtype / "model/signature.json").read_text())["inputs"]
+        assert (given["dtype"], given["scale"]) == ("float32", 0.0625), "whoever loads it multiplies as training did"
+    assert hashes[0] == hashes[1]
+
+
 def test_every_row_counts_exactly_once_an_epoch(spark: SparkSession, tmp_path: Path) -> None:
     """Two moments of the row numbers that the workers saw, against the true ones; uneven and empty partitions."""
     rows = spark.sparkContext.parallelize([], 1).union(

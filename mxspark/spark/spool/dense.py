@@ -47,7 +47,7 @@ def look(frame: DataFrame, specs: Sequence[ColumnSpec]) -> list[Dense]:
     for spec in specs:
         (column, *more) = spec.columns
         if not more and kinds.get(column) == "vector" and _may_be_wide(frame, spec):
-            row_bytes[column] = np.dtype(spec.dtype).itemsize
+            row_bytes[column] = np.dtype(spec.spooled_dtype).itemsize
     if not row_bytes:
         return []
     try:
@@ -84,4 +84,4 @@ def require_room(found: Sequence[Dense], folders: Sequence[str]) -> None:
 def _may_be_wide(frame: DataFrame, spec: ColumnSpec) -> bool:
     """Tell whether a row may be wide; transformers of spark.ml say of what they make how many values it has."""
     known = frame.schema[spec.columns[0]].metadata.get("ml_attr", {}).get("num_attrs")
-    return known is None or known * np.dtype(spec.dtype).itemsize >= WIDE_BYTES
+    return known is None or known * np.dtype(spec.spooled_dtype).itemsize >= WIDE_BYTES

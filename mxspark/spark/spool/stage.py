@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,7 +23,6 @@ from mxspark.spark.session import compat
 from mxspark.spark.spool import unreadable
 from mxspark.spark.spool.task import ANSWER, SpoolTask
 from mxspark.topology.identity import host_identity
-
 
 
 def describe(kind: DataType) -> str:
@@ -144,7 +144,12 @@ def _run_frame(frame: DataFrame, task: SpoolTask) -> tuple[list[str], int]:
 
 def named(name: str) -> Column:
     """Return the column of exactly this name, in which a dot is no field."""
-    return F.col("`{}`".format(name.replace("`", "``")))
+    return F.col(quoted(name))
+
+
+def quoted(name: str) -> str:
+    """Return a name as Spark reads it back."""
+    return "`{}`".format(name.replace("`", "``"))
 
 
 def _session(data: Union[DataFrame, RDD[Any]]) -> SparkSession:
@@ -164,7 +169,7 @@ def _column(name: str, kind: str, specs: Sequence[ColumnSpec]) -> Column:
     # as doubles, which they are: what becomes of them in the declared dtype is seen where it is converted (an assembled
     # id beyond 2^24). What is scaled is no id, and is scaled in the type of the array, as jobs always did: their rows
     # have checksums in the job's record. A null vector would end the job without naming the row.
-    is_measured = all(spec.scale != 1.0 and spec.dtype in ("float16", "float32") for spec in specs)
+    is_measured = all(spec.scale_of_spool != 1.0 and spec.dtype in ("float16", "float32") for spec in specs)
     return F.when(column.isNotNull(), vector_to_array(column, "float32" if is_measured else "float64"))
 
 
@@ -173,18 +178,19 @@ _REMEDIES = {
     "not finite": "drop or replace them before training",
     "ragged": (
         "make all rows of one length n, or drop those: F.slice(F.concat('{column}', F.array_repeat(F.lit(0), n)), 1, n)"
-        " pads short ones and cuts long ones"
+        " pads short ones and cuts long ones (a vector after vector_to_array)"
     ),
     "shape": "transpose or reshape them, or correct the declared shape; flat rows are taken in its order",
     "label": "map the labels to what is declared, or correct dtype and classes of the label",
     "weight": "make them 0 or more, for 0 a row counts for nothing, multiply all of them where some are too small, or "
     "correct data.weight",
-    "type": "turn them into numbers, or correct the declared columns",
+    "type": "turn them into numbers that the declared dtype holds, or correct dtype, scale and columns of the array",
 }
 
 
 def _remedy(kind: str, column: str) -> str:
-    return _REMEDIES[kind].replace("{column}", column)
+    # in backquotes where a dot would name a field
+    return _REMEDIES[kind].replace("{column}", column if re.fullmatch(r"\w+", column) else quoted(column))
 
 
 _WHAT = {
@@ -219,4 +225,6 @@ def _different_shapes(spec: ColumnSpec, survey: Survey) -> list[str]:
         f"{list(shape)} in {same.partitions} partition{'s' * (same.partitions > 1)} (first partition {same.first})"
         for shape, same in sorted(shapes.items(), key=lambda item: item[1].first)
     )
-    return [f"column {', '.join(spec.columns)}: rows have different shapes: {seen}; {_remedy('ragged', spec.name)}"]
+    return [
+        f"column {', '.join(spec.columns)}: rows have different shapes: {seen}; {_remedy('ragged', spec.columns[0])}"
+    ]
