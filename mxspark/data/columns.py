@@ -95,6 +95,11 @@ def _of_schema(spec: ColumnSpec, fields: Mapping[str, str]) -> Iterator[str]:
         where = f"array {spec.name!r}: column {column!r}"
         if kind is None:
             yield f"{where} does not exist{_hint(column, fields)}"
+        elif kind.startswith("ambiguous"):
+            yield (
+                f"{where} is one of {kind[len('ambiguous (') : -1]} that have one name for Spark; rename them, "
+                "df.toDF(...); where they differ in case alone, spark.sql.caseSensitive=true tells them apart"
+            )
         elif len(spec.columns) > 1 and kind not in SCALARS:
             yield (
                 f"{where} is of type {kind}, but an array made of several columns takes numeric scalars only "
@@ -147,7 +152,6 @@ _REMEDIES = (
     (r"map", "select the numeric values as columns of their own, column['key']"),
     (r"void", "leave it out: it has no value in any row, as F.lit(None) has none"),
     (r"interval", "turn it into a number, for instance the difference of two F.unix_timestamp(column)"),
-    (r"ambiguous", "rename the columns, df.toDF(...), so that each name is there once, whatever its case"),
     (r"", "turn it into numbers or leave it out"),
 )
 

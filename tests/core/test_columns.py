@@ -72,7 +72,6 @@ def test_a_problem_names_array_column_and_remedy(spec: ColumnSpec, said: list[st
         ("array<binary>", "turn it into numbers or leave it out"),
         ("void", "leave it out: it has no value in any row"),
         ("interval day to second", "the difference of two F.unix_timestamp(column)"),
-        ("ambiguous (2 columns)", "rename the columns"),
     ],
 )
 def test_unusable_types_come_with_their_way_out(kind: str, remedy: str) -> None:
@@ -80,6 +79,15 @@ def test_unusable_types_come_with_their_way_out(kind: str, remedy: str) -> None:
     assert f"is of type {kind}" in line
     assert remedy in line
     assert f"accepted: {columns.ACCEPTED}" in line
+
+
+def test_columns_of_one_name_are_told_in_one_line() -> None:
+    same = "ambiguous (2 columns)"
+    (line,) = columns.check([ColumnSpec("x", ("x",), None, "float32")], {"x": same, "X": same, "y": "int"})
+    assert line == (
+        "array 'x': column 'x' is one of 2 columns that have one name for Spark; rename them, df.toDF(...); where they "
+        "differ in case alone, spark.sql.caseSensitive=true tells them apart"
+    )
 
 
 def test_all_problems_are_found_at_once() -> None:

@@ -242,7 +242,7 @@ def test_bad_rows_of_every_type_of_array_are_told_alike(spark: SparkSession, spo
             "inside); drop or fill them before training",
             f"column {kind}: 2 rows are of another length (2 in partition 1; first at partition 1, row 0: length 0 "
             f"where 1 was expected); make all rows of one length n, or drop those: F.slice(F.concat('{kind}', "
-            "F.array_repeat(F.lit(0), n)), 1, n) pads short ones and cuts long ones",
+            "F.array_repeat(F.lit(0), n)), 1, n) pads short ones and cuts long ones (a vector after vector_to_array)",
         ]
 
 
@@ -462,7 +462,7 @@ def test_names_that_are_one_to_spark_are_ambiguous_before_anything_is_read(spark
     data = spark.range(3).selectExpr("id as x", "id as X", "id as y")
     assert stage.fields(data) == {"x": "ambiguous (2 columns)", "X": "ambiguous (2 columns)", "y": "bigint"}
     (line,) = columns.check([X, Y], stage.fields(data))
-    assert "rename the columns so that each name is there once" in line
+    assert "column 'x' is one of 2 columns that have one name for Spark; rename them, df.toDF(...)" in line
     spark.conf.set("spark.sql.caseSensitive", "true")
     try:
         assert columns.check([X, Y], stage.fields(data)) == []

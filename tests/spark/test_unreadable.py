@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 from spark.jobs import digits
@@ -72,6 +74,14 @@ def test_formats_without_their_package(spark: SparkSession, tmp_path: Path, kind
     spark.range(3).write.parquet(str(tmp_path / "rows"))
     with pytest.raises(DataError, match=message):
         read(spark, str(tmp_path / "rows"), kind)
+
+
+def test_columns_of_a_file_that_differ_in_case_alone_are_one_to_spark(spark: SparkSession, tmp_path: Path) -> None:
+    pq.write_table(pa.table({"x": [1.0], "X": [2.0]}), tmp_path / "rows.parquet")
+    with pytest.raises(
+        DataError, match=r"check the names of its columns: .* unless it is started with spark.sql.caseS"
+    ):
+        read(spark, str(tmp_path / "rows.parquet"))
 
 
 def test_options_of_a_reader_are_named_and_their_values_are_not(spark: SparkSession, tmp_path: Path) -> None:

@@ -205,6 +205,11 @@ _ROWS = (
         "with what Spark was started: the driver's jar, --jars, and data.options.driver, its class",
     ),
     _Row(r"CANNOT_READ_FILE_FOOTER|is not a Parquet file", "whether data.format is that of the files"),
+    _Row(
+        r"COLUMN_ALREADY_EXISTS|Found duplicate column",
+        "the names of its columns: for Spark those that differ in case alone are one, unless it is started with "
+        "spark.sql.caseSensitive=true; rename them where they are written",
+    ),
     _Row(r"Wrong FS: file", "the path: a local one has three slashes, file:///..."),
     _Row(
         r"PATH_NOT_FOUND|Path does not exist|UNABLE_TO_INFER_SCHEMA",
