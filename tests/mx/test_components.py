@@ -208,6 +208,20 @@ def test_a_schedule_of_the_user_may_be_the_schedule_itself(given: Any) -> None:
     assert schedule is not None and [schedule(n) for n in (1, 2)] == [0.8, 0.4]
 
 
+def test_a_schedule_of_the_user_may_take_options() -> None:
+    def decaying(step: int, factor: float = 0.9) -> float:
+        return 0.8 * factor ** (step - 1)
+
+    def made(every: int) -> Any:
+        return lambda step: 0.8 / every
+
+    for options, rates in (({"factor": 0.5}, [0.8, 0.4]), ({}, [0.8, 0.72])):
+        schedule = components.build_schedule(Component("mine", options, Function.ship(decaying)), 0.8)
+        assert schedule is not None and [schedule(n) for n in (1, 2)] == pytest.approx(rates)
+    schedule = components.build_schedule(Component("mine", {"every": 2}, Function.ship(made)), 0.8)
+    assert schedule is not None and schedule(5) == 0.4, "nothing is left to be the number of updates"
+
+
 def test_a_schedule_that_starts_from_another_rate_is_refused() -> None:
     component = Component("mine", function=Function.ship(mx.lr_scheduler.FactorScheduler(10)))
     with pytest.raises(InputError, match=r"FactorScheduler that starts from base_lr 0\.01, .*learning_rate 0\.8: make"):

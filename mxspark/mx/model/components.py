@@ -5,7 +5,9 @@ What the user's own functions raise passes through unchanged; the caller tells i
 
 from __future__ import annotations
 
+import functools
 import inspect
+from collections.abc import Mapping
 from typing import Any, Callable, Optional
 
 import mxnet as mx
@@ -118,8 +120,8 @@ def _make_initializer(component: Component) -> mx.init.Initializer:
 def build_schedule(component: Optional[Component], base_lr: float) -> Optional[Callable[[int], float]]:
     """Return a callable from the number of updates done, this one included, to a learning rate; None if there is none.
 
-    A function of the user that takes the number of updates is the schedule. Another is called for it with the
-    component's options, and with ``base_lr`` if it takes such an argument.
+    A function of the user that takes the number of updates is the schedule, and is given the component's options each
+    time. Another is called for it with the options, and with ``base_lr`` if it takes such an argument.
     """
     if component is None:
         return None
@@ -136,9 +138,9 @@ def build_schedule(component: Optional[Component], base_lr: float) -> Optional[C
         return schedule
     function = load("schedule", component.function)
     options = dict(component.options)
-    if not options and _is_schedule(function):
+    if _is_schedule(function, options):
         _refuse_other_rate(function, base_lr)
-        return function
+        return functools.partial(function, **options) if options else function
     if signatures.BASE_LR not in options and signatures.BASE_LR in inspect.signature(function).parameters:
         options[signatures.BASE_LR] = base_lr
     made = function(**options)
@@ -159,10 +161,12 @@ def named_schedule(made: Any) -> Optional[Component]:
     return None
 
 
-def _is_schedule(function: Callable[..., Any]) -> bool:
-    """Tell a schedule from what makes one."""
+def _is_schedule(function: Callable[..., Any], options: Mapping[str, Any]) -> bool:
+    """Tell a schedule, which lacks the number of updates, from what makes one of these options."""
     takes = Takes.of("", function)
-    return takes is not None and not takes.is_class and takes.required not in ((), (signatures.BASE_LR,))
+    if takes is None or takes.is_class:
+        return False
+    return [name for name in takes.required if name not in options] not in ([], [signatures.BASE_LR])
 
 
 def _refuse_other_rate(schedule: Callable[[int], float], base_lr: float) -> None:
