@@ -141,8 +141,10 @@ def spark_variables(home: Path, command: CommandLine, folder: Path, environ: Map
         options += f' -Djava.io.tmpdir="{folder}"'
     if own_defaults(environ) is None and "log4j" not in options:
         options += f" -Dlog4j2.configurationFile={(ROOT / 'conf/log4j2.properties').as_uri()}"
-    variables["SPARK_SUBMIT_OPTS"] = options.strip()
     given = given_settings(command, environ)
+    if yarn.in_cluster(command, given):
+        options += " -Dmxspark.accepted=info"  # see conf/log4j2.properties
+    variables["SPARK_SUBMIT_OPTS"] = options.strip()
     if given.get("spark.master", "local").startswith("local") and "spark.remote" not in given:
         # nothing of a local run is offered to the network, and a machine that cannot resolve its own name will do
         variables.setdefault("SPARK_LOCAL_IP", "127.0.0.1")

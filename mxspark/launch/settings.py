@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
-from mxspark.config import yaml12
 from mxspark.errors import InputError
+from mxspark.launch.job_keys import job_name, num_workers
 from mxspark.system import utf8
 
 # SparkSubmitOptionParser of Spark 3.5 and 4.x
@@ -22,7 +22,8 @@ _OPTIONS = {
     "--principal", "--properties-file", "--proxy-user", "--py-files", "--queue", "--remote", "--repositories",
     "--total-executor-cores",
 }  # fmt: skip
-_GANG_VERBS = {"train", "check"}
+_GANG_VERBS = {"train": "mxspark", "check": "mxspark check of"}
+"""Scripts that need all their slots at once, and what their applications are called before the name of the job."""
 _SQL_PYTHON = "spark.sql.execution.pyspark.python"
 _PYTHONS = ("spark.pyspark.driver.python", "spark.pyspark.python", _SQL_PYTHON)
 """Settings that name a Python, and win over ``PYSPARK_PYTHON`` and ``PYSPARK_DRIVER_PYTHON``."""
@@ -108,51 +109,6 @@ def sort_arguments(given: Sequence[str]) -> CommandLine:
     return CommandLine(tuple(spark), script, tuple(own))
 
 
-def num_workers(arguments: Sequence[str]) -> int:
-    """Return how many workers a job asks for: ``--set cluster.num_workers=N``, else its ``--config`` file, else 1.
-
-    Says nothing about a wrong file or value: the job itself does, with all problems at once.
-    """
-    options = _pairs(arguments)
-    wanted: object = None
-    for name, value in options:
-        if name == "--config":
-            wanted = _in_file(Path(value))
-    for name, value in options:
-        key, _, text = value.partition("=")
-        if name == "--set" and key == "cluster.num_workers":
-            wanted = _in_text(text)
-    return wanted if isinstance(wanted, int) and wanted > 0 else 1
-
-
-def _pairs(arguments: Sequence[str]) -> list[tuple[str, str]]:
-    """Return the (option, value) pairs of a script's arguments, written with a space or with '='."""
-    pairs = []
-    for here, after in zip(arguments, (*arguments[1:], "")):
-        name, equals, value = here.partition("=")
-        if name.startswith("--"):
-            pairs.append((name, value if equals else after))
-    return pairs
-
-
-def _in_file(path: Path) -> object:
-    """Return ``cluster.num_workers`` of a job file, or None."""
-    try:
-        job = yaml12.read(path)
-    except (OSError, yaml12.NotAJobFile):
-        return None
-    cluster = job.get("cluster") if isinstance(job, dict) else None
-    return cluster.get("num_workers") if isinstance(cluster, dict) else None
-
-
-def _in_text(text: str) -> object:
-    """Return the value of a ``--set``, or None."""
-    try:
-        return yaml12.load(text)
-    except yaml12.NotAJobFile:
-        return None
-
-
 def own_defaults(environ: Mapping[str, str]) -> Optional[Path]:
     """Return the defaults file of a Spark that the user has set up, or None."""
     folder = environ.get("SPARK_CONF_DIR") or (environ.get("SPARK_HOME") and environ["SPARK_HOME"] + "/conf")
@@ -209,6 +165,8 @@ def our_arguments(command: CommandLine, environ: Mapping[str, str], root: Path, 
         # a container has no locale at all, and its JVM then takes names of files for ASCII
         for key in ("spark.executorEnv.LC_ALL", "spark.yarn.appMasterEnv.LC_ALL"):
             ours += [] if key in given else ["--conf", f"{key}={utf8.UTF8}"]
+        if command.value("--name") is None and "spark.app.name" not in given:
+            ours += _name(command, root)
     wanted = {"spark.ui.showConsoleProgress": "false"}  # it writes over the progress of the training
     if may_form_gang(command.script, root):
         # a barrier stage cannot run with them: its slots must all be there at once, and its Python says nothing to
@@ -222,6 +180,12 @@ def our_arguments(command: CommandLine, environ: Mapping[str, str], root: Path, 
         if key not in command.confs():
             ours += ["--conf", f"{key}={value}"]
     return ours
+
+
+def _name(command: CommandLine, root: Path) -> list[str]:
+    """Return what names the application as its driver will: one in the cluster starts too late to say it to YARN."""
+    before = _GANG_VERBS.get(Path(command.script).stem) if command.is_ours(root) else None
+    return [] if before is None else ["--name", f"{before} {job_name(command.arguments)}"]
 
 
 def python_settings(given: Mapping[str, str], driver: str, executors: str) -> dict[str, str]:

@@ -170,8 +170,10 @@ class Shipment:
             archive = self._archive(progress)
             path = f"{store}/{archive.name}"
             progress.phase(f"looking for {path}")
-            if client.upload(str(archive), path):
-                progress.phase("uploaded (once)")
+            if not client.holds(str(archive), path):
+                progress.phase(f"uploading {_megabytes(archive)} MB, once")
+                client.upload(str(archive), path)
+            progress.done()
             self._add("spark.yarn.dist.archives", f"{path}#{PYTHON}")
             python = f"./{PYTHON}/bin/python"
         driver = python if self.run.is_in_cluster else sys.executable
@@ -212,14 +214,22 @@ class Shipment:
         release = re.sub(r"spark-core_|\.jar", "", core)
         archive = self.run.root / ".mxspark" / f"spark-{release}.zip"
         if not archive.exists():
+            _say(f"packing Spark's jars, {_megabytes(*jars)} MB, once")
             part = archive.with_suffix(f".{os.getpid()}.part")
             with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as out:
                 for jar in jars:
                     out.write(jar, jar.name)
             part.rename(archive)
-        with patience(f"looking for {store}/{archive.name}, or putting it there"):
-            client.upload(str(archive), f"{store}/{archive.name}")
-        self.confs["spark.yarn.archive"] = f"{store}/{archive.name}"
+        path = f"{store}/{archive.name}"
+        with patience(f"looking for {path}"):
+            is_there = client.holds(str(archive), path)
+        if not is_there:
+            _say(
+                f"uploading Spark's jars, {_megabytes(archive)} MB, once, to {path}; spark.yarn.archive or "
+                "spark.yarn.jars that name some in the cluster spare that"
+            )
+            client.upload(str(archive), path)
+        self.confs["spark.yarn.archive"] = path
 
     def _add(self, key: str, value: str) -> None:
         self.confs[key] = f"{self.run.settings[key]},{value}" if self.run.settings.get(key) else value
@@ -243,3 +253,11 @@ class Shipment:
         python = self.confs["spark.pyspark.python"]
         driver = python if self.run.is_in_cluster else sys.executable
         return {**variables, "PYSPARK_PYTHON": python, "PYSPARK_DRIVER_PYTHON": driver}
+
+
+def _say(words: str) -> None:
+    print(f"mxspark: {words}", file=sys.stderr, flush=True)
+
+
+def _megabytes(*files: Path) -> str:
+    return f"{sum(file.stat().st_size for file in files) / 2**20:,.0f}"

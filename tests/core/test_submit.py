@@ -13,10 +13,12 @@ import sys
 import threading
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from importlib import metadata
 from pathlib import Path
+from typing import Optional
 
 import pytest
 
@@ -26,10 +28,10 @@ from mxspark.launch import installer, packages, submit
 from mxspark.launch.environment import Environment, check_platform, with_pyspark
 from mxspark.launch.installer import Progress, Uv
 from mxspark.launch.java import java_home, major
+from mxspark.launch.job_keys import num_workers
 from mxspark.launch.settings import (
     check_pythons,
     given_settings,
-    num_workers,
     our_arguments,
     python_settings,
     sort_arguments,
@@ -92,6 +94,35 @@ def test_the_number_of_workers_is_found_before_spark_starts(
     (tmp_path / "job.yaml").write_text(text)
     assert num_workers(["--config", str(tmp_path / "job.yaml"), *options.split()]) == expected
     assert num_workers([f"--config={tmp_path / 'job.yaml'}", *options.split()]) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "expected"),
+    [
+        ("job: {name: ads}", "", "mxspark ads"),
+        ("job: {name: ads}", "--set job.name=clicks", "mxspark clicks"),
+        ("job: {}", "", "mxspark job"),
+        ("{", "", "mxspark job"),
+    ],
+)
+def test_an_application_is_named_after_the_job_before_its_driver_is_there(
+    tmp_path: Path, text: str, options: str, expected: str
+) -> None:
+    (tmp_path / "job.yaml").write_text(text)
+    words = [str(ROOT / "spark_jobs/train.py"), "--config", str(tmp_path / "job.yaml"), *options.split()]
+
+    def name(*given: str) -> Optional[str]:
+        command = sort_arguments([*given, *words])
+        return replace(command, spark=tuple(our_arguments(command, {}, ROOT, cores=4))).value("--name")
+
+    assert name("--master", "yarn") == expected
+    assert name("--master", "yarn", "--name", "mine") is None, "spark-submit is given it already"
+    assert name("--master", "yarn", "--conf", "spark.app.name=mine") is None
+    assert name() is None, "the driver is here, and says it"
+    words[0] = str(ROOT / "spark_jobs/check.py")
+    assert name("--master", "yarn") == expected.replace("mxspark", "mxspark check of")
+    words[0] = str(tmp_path / "mine.py")
+    assert name("--master", "yarn") is None
 
 
 def test_a_local_run_gets_slots_for_all_workers_and_our_settings() -> None:

@@ -15,7 +15,7 @@ from mxspark.config.job_config import JobConfig
 from mxspark.config.overrides import override
 from mxspark.config.yaml12 import NotAJobFile, load, plain, written
 from mxspark.errors import ConfigError
-from mxspark.launch.settings import num_workers
+from mxspark.launch.job_keys import num_workers
 
 BASE = 'data: {path: a, features: {x: {}}, label: {y: {}}}\ntraining: {network: "a:b", loss: l2}\n'
 

@@ -46,22 +46,20 @@ class HadoopClient:
             self._fs = self._jvm.org.apache.hadoop.fs.FileSystem.get(self._conf)
             self.home = str(self._fs.getHomeDirectory().toString())
 
-    def upload(self, local: str, path: str) -> bool:
-        """Put a file where everybody may read it unless it is there; a half-written one is never seen.
+    def holds(self, local: str, path: str) -> bool:
+        """Tell whether a file has been put there, whole."""
+        target = self._jvm.org.apache.hadoop.fs.Path(path)
+        with _said(f"{path} cannot be looked for"):
+            return bool(self._fs.exists(target) and self._fs.getFileStatus(target).getLen() == os.path.getsize(local))
 
-        Returns
-        -------
-        bool
-            Whether it had to be uploaded.
-        """
+    def upload(self, local: str, path: str) -> None:
+        """Put a file where everybody may read it; a half-written one is never seen."""
         path_of, permission = (
             self._jvm.org.apache.hadoop.fs.Path,
             self._jvm.org.apache.hadoop.fs.permission.FsPermission,
         )
         target = path_of(path)
         with _said(f"{local} cannot be put to {path}"):
-            if self._fs.exists(target) and self._fs.getFileStatus(target).getLen() == os.path.getsize(local):
-                return False
             self._fs.mkdirs(target.getParent())
             self._fs.setPermission(target.getParent(), permission(FOLDER))
             part = path_of(f"{path}.{os.getpid()}.part")
@@ -70,7 +68,6 @@ class HadoopClient:
             if not self._fs.rename(part, target):  # another start was quicker, or left half a one
                 self._fs.delete(target, False)
                 self._fs.rename(part, target)
-        return True
 
     def read(self, path: str, limit: int = 2**24) -> Optional[bytes]:
         """Return what a file holds, None if there is none."""
