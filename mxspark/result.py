@@ -29,7 +29,7 @@ class FailedAttempt:
     Attributes
     ----------
     number : int
-        Counts from 1.
+        Counts from 1; that of an earlier driver of the same application is 0.
     workers : int
         How many it had.
     cause : Cause
@@ -37,7 +37,8 @@ class FailedAttempt:
     reached, resumed : int
         Step it had come to, and the step at which the next attempt went on.
     how : str
-        What came of it: restarted ``in place``, as a new ``stage``, or ``stop``; `reason` says why.
+        What came of it: restarted ``in place``, as a new ``stage``, by YARN, which has started the driver of the
+        ``application`` again, or ``stop``; `reason` says why.
     down_s : float or None
         Seconds from the failure to the first step of the next attempt; None if there was none.
     lost_s : float or None
@@ -222,7 +223,8 @@ def rows(result: Result) -> list[tuple[str, str]]:
     for attempt in result.attempts:
         after = "" if attempt.lost_s is None else f"; {attempt.lost_s:.1f} s lost"
         what = attempt.cause.describe().splitlines()[0]
-        lines.append((f"attempt {attempt.number}", f"failed at step {attempt.reached}: {what}{after}"))
+        name = f"attempt {attempt.number}" if attempt.number else "driver before"
+        lines.append((name, f"failed at step {attempt.reached}: {what}{after}"))
     lines.extend(("warning", text) for text in result.warnings)
     if result.remedy:
         lines.append(("next", result.remedy))

@@ -11,6 +11,7 @@ from mxspark.errors.cause import Cause
 IN_PLACE = "in place"
 STAGE = "stage"
 STOP = "stop"
+APPLICATION = "application"
 
 LONGEST_WAIT_S = 60.0
 

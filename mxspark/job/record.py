@@ -148,6 +148,8 @@ class RunInfo:
         When, as ISO 8601 text with the offset to UTC.
     lease_s : float
         How long it may not have been seen to live before another job may replace it.
+    application : str or None
+        YARN's name for it, where that starts a driver again that has ended.
     """
 
     run_id: str
@@ -157,6 +159,7 @@ class RunInfo:
     pid: int
     started: str
     lease_s: float = 30.0
+    application: Optional[str] = None
 
     def describe(self) -> str:
         """Return who, where and since when in a few words."""

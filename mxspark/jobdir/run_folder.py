@@ -8,13 +8,16 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Optional
 
 from mxspark.errors import MXSparkError
+from mxspark.errors.cause import Cause
 from mxspark.jobdir.layout import RUNS, JobDir
 from mxspark.jobdir.record_file import MODELS
 from mxspark.model import Model
+from mxspark.protocol import codec
 from mxspark.protocol.events import EpochEnd
 from mxspark.result import Result, history_of
 from mxspark.storage.base import Storage, join
@@ -72,6 +75,26 @@ def read_history(owned: JobDir, run_id: str) -> tuple[EpochEnd, ...]:
         return history_of(left)
     except (OSError, MXSparkError, ValueError, KeyError, TypeError):
         return ()
+
+
+@dataclass(frozen=True)
+class End:
+    """How an earlier run ended, as its result has it; `cause` is None of one that did not fail."""
+
+    status: str
+    message: str
+    steps: int
+    cause: Optional[Cause]
+
+
+def read_end(owned: JobDir, run_id: str) -> Optional[End]:
+    """Return how an earlier run ended; None where it has left no result, as one that was killed."""
+    try:
+        left = json.loads(owned.storage.read(join(owned.path, RUNS, run_id, _RESULT), _LIMIT_BYTES))
+        cause = None if left["cause"] is None else codec.decode(Cause, left["cause"])
+        return End(str(left["status"]), str(left["message"]), int(left["steps"]), cause)
+    except (OSError, MXSparkError, ValueError, KeyError, TypeError):
+        return None
 
 
 def failure_json(result: Result) -> bytes:

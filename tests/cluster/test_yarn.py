@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import shutil
 import signal
@@ -86,6 +87,11 @@ def test_cluster_mode_tells_the_launcher_how_it_ended(
         assert run.wait() == 0, run.explain()
         application = run.application
         assert application is not None and f"{application['id']} FINISHED; its logs: yarn logs" in run.log
+        accepted = (
+            f"mxspark: YARN has accepted {application['id']}; its logs: yarn logs -applicationId {application['id']}"
+        )
+        assert run.log.count(accepted) == 1 and run.log.index(accepted) < run.log.index("asking YARN how it ended")
+        assert application["name"] == f"mxspark {digits(tmp_path)['job']['name']}", "not train.py"
     assert "succeeded: 2 epochs, 24 steps" in run.log and run.outcome()["steps"] == 24
     assert hdfs.read(f"/user/ann/runs/{name}/model/model-0000.params") == local_model
     assert not hdfs.list("/user/ann/.mxspark/outcomes")
@@ -166,6 +172,12 @@ def test_a_lost_task_executor_or_node_is_healed(
     nothing_runs(run)
 
 
+def scratches() -> set[Path]:
+    """Return the folders of drivers and agents; tests give their temporary one to containers, too."""
+    ours = re.compile(r"mxspark-(?:[0-9a-f]{16}|[a-z0-9_]{8})")
+    return {path for path in Path(os.environ["TMPDIR"]).iterdir() if ours.fullmatch(path.name)}
+
+
 @pytest.mark.parametrize("mode", ["client", "cluster"])
 @LONG
 def test_a_killed_application_master(tmp_path: Path, hdfs: Hdfs, ready: Yarn, mode: str, local_model: bytes) -> None:
@@ -175,11 +187,17 @@ def test_a_killed_application_master(tmp_path: Path, hdfs: Hdfs, ready: Yarn, mo
         run.reached()
         application = run.application
         assert application is not None
+        before = scratches()
         (master,) = masters_of(application["id"])
         master.kill()
         (run.gates / "go").touch()
         assert run.wait() == 0, run.explain()
+        assert before, "of driver and agents"
+        wait_for("the end of all their files", lambda: not scratches())
     assert run.outcome()["steps"] == 24
+    if mode == "cluster":
+        (lost,) = run.outcome()["attempts"]
+        assert (lost["how"], lost["cause"]["kind"], lost["cause"]["role"]) == ("application", "killed", "driver"), lost
     assert hdfs.read(f"/user/ann/runs/{name}/model/model-0000.params") == local_model
     nothing_runs(run)
 

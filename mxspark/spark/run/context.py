@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 from mxspark.config.job_config import JobConfig
 from mxspark.job.record import RunInfo, job_id
@@ -56,12 +56,12 @@ class RunContext:
 
     def run_info(self, path: str) -> RunInfo:
         """Return who this run is to those who look into the job dir `path`."""
-        return run_info(self.run_id, path, self.job)
+        return run_info(self.run_id, path, self.job, session.application(self.facts))
 
 
-def run_info(run_id: str, path: str, job: JobConfig) -> RunInfo:
+def run_info(run_id: str, path: str, job: JobConfig, application: Optional[str] = None) -> RunInfo:
     """Say who a run is; its job is named by ``job.id``, by what schedules it, or by its folder and user."""
     user = getpass.getuser()
     identity = job.job.id or session.scheduled_id() or job_id(path, user)
     started = time.strftime("%Y-%m-%dT%H:%M:%S%z")
-    return RunInfo(run_id, identity, user, os.uname().nodename, os.getpid(), started, job.failure.lease_s)
+    return RunInfo(run_id, identity, user, os.uname().nodename, os.getpid(), started, job.failure.lease_s, application)

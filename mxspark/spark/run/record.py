@@ -20,7 +20,7 @@ from mxspark.jobdir.publisher import Delayed
 from mxspark.protocol import codec, launcher
 from mxspark.protocol.events import Ended, EpochEnd, Reported, Staged, Started
 from mxspark.result import FAILED, INTERRUPTED, SUCCEEDED, TERMINATED, Result, with_error
-from mxspark.spark.run import outcome
+from mxspark.spark.run import earlier, outcome
 from mxspark.spark.run.context import RunContext
 from mxspark.spark.run.journal import Journal
 from mxspark.spark.run.publishing import Publishing
@@ -73,6 +73,8 @@ class Recorder:
         """Copy the checkpoint that this run goes on from below `into`, and return it; None for a fresh start."""
         restore = self.newest(into)
         self.standing.begin_at(restore)
+        workers = self._context.job.cluster.num_workers
+        self.standing.note_earlier(earlier.attempts(self._owned, workers, self.standing.step))
         for line in self._changes():
             self.warn(f"{line}, since the checkpoint of step {self.standing.step} was made")
         self._tell_launcher()

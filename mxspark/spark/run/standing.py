@@ -49,6 +49,10 @@ class Standing:
         """All about the attempts that failed."""
         return tuple(self._downtime.attempts)
 
+    def note_earlier(self, attempts: tuple[FailedAttempt, ...]) -> None:
+        """Take the ends of earlier drivers into the account, of which this run has lost no second."""
+        self._downtime.attempts[:0] = attempts
+
     def note(self, reported: Reported) -> None:
         """Take one event."""
         event = reported.event

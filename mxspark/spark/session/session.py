@@ -168,11 +168,12 @@ def command_id(facts: SessionFacts, job_id: Optional[str]) -> Optional[str]:
 
     None where nothing does: whoever gives a command again by hand means it.
     """
-    named = job_id or scheduled_id()
-    if named is not None:
-        return named
+    return job_id or scheduled_id() or application(facts)
+
+
+def application(facts: SessionFacts) -> Optional[str]:
+    """Return the name of the application of a driver in a cluster, which YARN starts once more if it is lost."""
     context = facts.spark.sparkContext
-    # YARN starts a driver in a cluster once more if it is lost
     return str(context.applicationId) if context.getConf().get("spark.submit.deployMode") == "cluster" else None
 
 
