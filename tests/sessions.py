@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from pyspark import SparkContext
 from pyspark.sql import SparkSession
 
 TESTS = Path(__file__).resolve().parent
@@ -25,6 +26,7 @@ def the_session(folder: Path) -> Iterator[SparkSession]:
     folder : Path
         For the files of a new one.
     """
+    _forget_a_dead_jvm()
     found = SparkSession.getActiveSession()
     if found is not None:
         yield found
@@ -50,3 +52,13 @@ def the_session(folder: Path) -> Iterator[SparkSession]:
         session.sparkContext.setLogLevel("OFF")
         yield session
         session.stop()
+
+
+def _forget_a_dead_jvm() -> None:
+    """Let pyspark start another JVM where the one of this process has ended: it would ask that one for ever."""
+    process = getattr(SparkContext._gateway, "proc", None)
+    if process is None or process.poll() is None:
+        return
+    print(f"the JVM of this process has ended, exit code {process.returncode}", file=sys.stderr)
+    SparkContext._gateway = SparkContext._jvm = SparkContext._active_spark_context = None
+    SparkSession._instantiatedSession = None
