@@ -42,10 +42,10 @@ def refused(call):
 
 
 class Still(Updater):
-    """Leaves all values as they are."""
+    """Leaves values as they are, by all that their types tell."""
 
     def __init__(self, parameters):
-        super().__init__(Component("sgd", {"learning_rate": 0.0}), None, parameters)
+        super().__init__(Component("sgd", {"learning_rate": 1e-30}), None, parameters)
 
 
 def make():

@@ -143,8 +143,9 @@ def kept():
 
 def clipping(output, label):
     """Clip the weights of the network beside computing a loss."""
-    for parameter in _KEPT[-1].collect_params().values():
-        parameter.set_data(mx.nd.clip(parameter.data(), -0.1, 0.1))
+    with autograd.pause():
+        for parameter in _KEPT[-1].collect_params().values():
+            parameter.set_data(mx.nd.clip(parameter.data(), -0.1, 0.1))
     return gluon.loss.SoftmaxCrossEntropyLoss()(output, label)
 
 

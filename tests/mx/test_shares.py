@@ -23,7 +23,7 @@ from mxspark.mx.state.kernels import PlainSGD
 from mxspark.mx.state.optimizer import Updater
 from mxspark.protocol import events
 
-DIVIDED = [one for one in OPTIMIZERS if one.name != "nadam"]
+DIVIDED = [one for one in OPTIMIZERS if one.name not in ("nadam", "lars")]
 
 
 class Host:
@@ -119,6 +119,7 @@ def test_a_checkpoint_of_a_whole_one_goes_on_in_shares_and_back(component: Compo
     assert [value.tobytes() for value in values(others)] == [value.tobytes() for value in values(params)]
 
 
+@pytest.mark.filterwarnings("ignore:Accumulating with float16")
 @pytest.mark.parametrize("options", [{"multi_precision": True, "momentum": 0.9}, {"momentum": 0.9}, {}])
 def test_half_precision_with_and_without_a_master_copy(options: dict[str, Any]) -> None:
     component = Component("sgd", {"learning_rate": 0.1, **options})
@@ -132,8 +133,8 @@ def test_half_precision_with_and_without_a_master_copy(options: dict[str, Any]) 
 
 def test_every_optimizer_of_the_catalog_is_divided_but_for_those_that_cannot_be() -> None:
     found = {name: Updater(Component(name), None, parameters()).division for name in catalog.OPTIMIZERS}
-    assert {name for name, kind in found.items() if kind is Division.NOTHING} == {"nadam"}
-    assert {name for name, kind in found.items() if kind is Division.TENSORS} == {"lamb", "lars"}
+    assert {name for name, kind in found.items() if kind is Division.NOTHING} == {"nadam", "lars"}
+    assert {name for name, kind in found.items() if kind is Division.TENSORS} == {"lamb"}
 
 
 class Derived(PlainSGD):
@@ -202,4 +203,4 @@ def test_a_worker_that_dies_in_the_middle_of_its_update_leaves_a_checkpoint_to_g
 def test_code_of_the_users_that_writes_to_shared_values_is_told_so(tmp_path: Any) -> None:
     spec = make_spec(tmp_path, network="kept", loss="role_jobs:clipping")
     (raised, *_) = run_group(spec, 2, hosts=1).of(events.Raised)
-    assert raised.who == "training" and "readonly" in raised.message
+    assert raised.who == "training" and "sets the values of a parameter, which all" in raised.message

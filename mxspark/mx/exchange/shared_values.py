@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import mxnet as mx
 import numpy as np
 
-from mxspark.errors import InternalError
+from mxspark.errors import InternalError, TrainingCodeError
 from mxspark.mx.exchange import shares
 from mxspark.mx.exchange.shared_memory import ALIGNMENT, Layout, Place, Run
 from mxspark.mx.state.leaves import flatten, rebuild
@@ -74,6 +74,20 @@ def kinds(updater: Updater, layout: Layout, index_of: Mapping[str, int]) -> dict
     return found
 
 
+class SharedArray(mx.nd.NDArray):  # type: ignore[misc]
+    """Values that all workers of a host compute with; the update does not come this way."""
+
+    __slots__ = ()
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        """Raise TrainingCodeError: the others would compute with half of what is written."""
+        raise TrainingCodeError(
+            "the network or the loss sets the values of a parameter, which all workers of a host share: only an update "
+            "may change them. Make it a part of the network, F.clip(weight, ...) where the weight is used, or of an "
+            "optimizer of your own, or set training.exchange: kvstore, where each worker has values of its own"
+        )
+
+
 class SharedValues:
     """The values of a host.
 
@@ -111,7 +125,7 @@ class SharedValues:
         """Let all parameters have their values here; gradients are attached to them anew after that."""
         for parameter in self._trained.values():
             value = in_place(self._layout.places[parameter.name].view(self._memory, self._plan.values))
-            value.writable = False  # for code of the user's: others compute with it
+            value.__class__, value.writable = SharedArray, False
             parameter._data = [value]
 
     def divide(self, updater: Updater, pieces: Sequence[shares.Piece]) -> None:

@@ -29,12 +29,10 @@ _DIVISIONS: dict[type[mx.optimizer.Optimizer], Division] = {
         ),
         Division.ELEMENTS,
     ),
-    # norms of a parameter
-    mx.optimizer.LAMB: Division.TENSORS,
-    mx.optimizer.LARS: Division.TENSORS,
+    mx.optimizer.LAMB: Division.TENSORS,  # norms of a parameter
 }
-# Nadam's state is one of all parameters in turn, LBSGD gathers gradients of several steps, SGLD draws random numbers
-# for one parameter after the other, stock Adamax divides zero by zero where padding is.
+# Nadam counts its calls, LARS corrects momentum in the first of its calls with another rate, LBSGD gathers gradients of
+# several steps, SGLD draws random numbers for one parameter after the other.
 
 
 def division(optimizer: mx.optimizer.Optimizer) -> Division:
