@@ -224,7 +224,8 @@ def test_a_loss_is_looked_at_until_rows_tell_and_then_no_more():
 def test_a_loss_of_class_indices_may_meet_a_shape_that_broadcasts(tmp_path):
     """As many classes as rows: (10, 10) and (10,)."""
     arrays = {"pixels": rows()["pixels"], "digit": (np.arange(ROWS) % 10).astype(np.int32)}
-    trained(tmp_path, lambda: gluon.loss.SoftmaxCrossEntropyLoss(), arrays, "mlp", batch_size=10)
+    given = trained(tmp_path / "given", lambda: gluon.loss.SoftmaxCrossEntropyLoss(), arrays, "mlp", batch_size=10)
+    assert given == trained(tmp_path / "named", Component("softmax_cross_entropy"), arrays, "mlp", batch_size=10)
 
 
 @pytest.mark.parametrize(
