@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import dis
 import functools
 import hashlib
+import os
+import sys
+import sysconfig
 from collections.abc import Iterator, Mapping
-from types import CodeType, MethodType
+from types import CodeType, MethodType, ModuleType
 from typing import Any, Callable
 
 _PLAIN = (bool, int, float, complex, str, bytes, type(None))
 _MANY = (tuple, list, dict, set, frozenset)
 _LISTED = (tuple, list)
-_NAMES = ("_prefix", "_name", "_empty_prefix")  # of a block of Gluon's: another one each time it is made
+_LIBRARIES = ("builtins", "mxnet", "numpy", "pandas", "pyarrow", "pyspark", "py4j", "scipy", "sklearn", "torch")
+_STDLIB = sysconfig.get_paths()["stdlib"] + os.sep
+_GLOBAL = ("LOAD_GLOBAL", "LOAD_NAME")
+# Of a block of Gluon's: its names, another one each time it is made, and what it keeps while it is used.
+_OF_BLOCKS = {
+    "_prefix", "_name", "_empty_prefix", "_params", "_scope", "_forward_hooks", "_forward_pre_hooks", "_cached_graph",
+    "_cached_op", "_cached_op_args", "_out_format", "_in_format", "_active", "_flags", "_callback", "_monitor_all",
+    "_backend", "_backend_opts", "_partition_if_dynamic", "_first_forward",
+}  # fmt: skip
 
 
 def digest_of(function: Callable[..., Any]) -> str:
@@ -54,6 +66,8 @@ class _Parts:
     def _object(self, value: Any, within: frozenset[int]) -> Any:
         if isinstance(value, _LISTED):
             return [self.of(item, within) for item in value]
+        if isinstance(value, ModuleType):
+            return value.__name__
         if isinstance(value, _MANY):  # a dict or a set has no order that is the same in every process
             items = value.items() if isinstance(value, dict) else value
             return sorted(repr(self.of(item, within)) for item in items)
@@ -62,8 +76,23 @@ class _Parts:
         numbers = _array(value)
         if numbers is not None:
             return numbers
-        settings = {name: self.of(each, within) for name, each in _settings(value).items()}
-        return [self.of(type(value), within), sorted(settings.items())]
+        return [self.of(type(value), within), self._state(value, within)]
+
+    def _state(self, value: Any, within: frozenset[int]) -> Any:
+        """Return the parts of what an object holds; of one that nobody can write down there are none."""
+        kind = type(value)
+        if _package(kind) in ("pyspark", "py4j"):  # what cannot travel is refused elsewhere
+            return []
+        if kind.__reduce_ex__ is object.__reduce_ex__ and kind.__reduce__ is object.__reduce__:
+            return sorted((name, self.of(each, within)) for name, each in _attributes(value).items())
+        try:
+            given = value.__reduce_ex__(4)
+        except Exception:  # a lock, a file, an iterator
+            return []
+        if isinstance(given, str):
+            return given
+        # how it is made, of what, with which attributes; then its items
+        return [self.of(part if isinstance(part, _MANY) else _listed(part), within) for part in given]
 
     def _function(self, value: Any) -> Any:
         used = list(_globals(value.__code__, getattr(value, "__globals__", {})))
@@ -72,10 +101,11 @@ class _Parts:
         return [self.of(part, frozenset()) for part in (value.__code__, *used, *cells, *defaults)]
 
     def _class(self, kind: type) -> Any:
-        """Return the parts of a class's own body."""
+        """Return the parts of a class's own body, and of those it is derived from."""
         own = {name: _plain_function(each) for name, each in vars(kind).items()}
-        told = {name: each for name, each in own.items() if _is_function(each) or _is_setting(name, each)}
-        return [kind.__name__, [(name, self.of(each, frozenset())) for name, each in sorted(told.items())]]
+        told = {name: each for name, each in own.items() if _is_function(each) or name[:2] != "__"}
+        body = [(name, self.of(each, frozenset())) for name, each in sorted(told.items())]
+        return [kind.__name__, body, [self.of(base, frozenset()) for base in kind.__bases__]]
 
 
 def _array(value: Any) -> Any:
@@ -87,20 +117,31 @@ def _array(value: Any) -> Any:
     return [str(given.dtype), list(given.shape), hashlib.sha256(given.tobytes()).hexdigest()]
 
 
-def _settings(value: Any) -> dict[str, Any]:
-    """Return the attributes of an object that say what it does; what it keeps for itself changes as it is used."""
-    own = getattr(value, "__dict__", None) or {}
-    return {name: each for name, each in own.items() if name not in _NAMES and _is_setting(name, each)}
+def _attributes(value: Any) -> dict[str, Any]:
+    """Return the attributes of an object, but for what MXNet keeps in its own."""
+    kind = type(value)
+    slots = [name for each in kind.__mro__ for name in _names(vars(each).get("__slots__", ()))]
+    own = {name: getattr(value, name) for name in slots if hasattr(value, name)} | dict(getattr(value, "__dict__", {}))
+    if not any(_package(each) == "mxnet" for each in kind.__mro__):
+        return own
+    kept = {name: each for name, each in own.items() if name not in _OF_BLOCKS}
+    if "_children" in own:
+        return kept
+    # of a class of MXNet's that is no block, as a parameter is: what it is like, not what it is called or bound to
+    return {name: each for name, each in kept.items() if isinstance(each, (*_PLAIN, *_LISTED)) and name != "name"}
 
 
-def _is_setting(name: str, value: Any) -> bool:
-    """Tell it by what is kept: ``self._alpha`` is a setting, ``self._cache`` is a mapping or an object."""
-    if name[:2] == "__":
-        return False
-    if isinstance(value, _LISTED):
-        return all(isinstance(item, _PLAIN) for item in value)
-    is_open = isinstance(value, _MANY) and name[:1] != "_"
-    return is_open or isinstance(value, _PLAIN) or _array(value) is not None
+def _names(slots: Any) -> Any:
+    return (slots,) if isinstance(slots, str) else slots
+
+
+def _package(kind: Any) -> str:
+    return str(kind.__module__).partition(".")[0]
+
+
+def _listed(part: Any) -> Any:
+    """Return the items of an iterator as a list, and all else as it is."""
+    return list(part) if isinstance(part, Iterator) else part
 
 
 def _plain_function(value: Any) -> Any:
@@ -114,12 +155,17 @@ def _is_function(value: Any) -> bool:
 
 def _is_of_user(value: Any) -> bool:
     """Tell whether the code of a function or class may change: that of the libraries is known by its name."""
-    return str(value.__module__).partition(".")[0] not in ("builtins", "mxnet", "numpy")
+    if _package(value) in _LIBRARIES:
+        return False
+    file = getattr(sys.modules.get(value.__module__), "__file__", None)
+    return file is None or not file.startswith(_STDLIB) or "-packages" in file
 
 
 def _globals(code: CodeType, known: Mapping[str, Any]) -> Iterator[Any]:
-    """Yield the values of globals that a function uses, or one inside it: numbers, and what its module defines."""
-    for name in code.co_names:
+    """Yield the values of globals that a function uses, or one inside it."""
+    # not `co_names`: attributes have their names there too
+    names = dict.fromkeys(each.argval for each in dis.get_instructions(code) if each.opname in _GLOBAL)
+    for name in names:
         if name in known and _is_told(known[name], known.get("__name__")):
             yield known[name]
     for inner in code.co_consts:
@@ -128,10 +174,10 @@ def _globals(code: CodeType, known: Mapping[str, Any]) -> Iterator[Any]:
 
 
 def _is_told(value: Any, module: Any) -> bool:
-    if isinstance(value, (*_PLAIN, *_MANY)) or _array(value) is not None:
-        return True
-    named = value if isinstance(value, type) or _is_function(value) else type(value)
-    return bool(named.__module__ == module)
+    """Tell whether the value of a global counts: of functions and classes those that its own module defines."""
+    if isinstance(value, type) or _is_function(value):
+        return bool(value.__module__ == module)
+    return not isinstance(value, ModuleType)
 
 
 def _content(cell: Any) -> Any:

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import collections
+import dataclasses
+import datetime
+import decimal
+import enum
+import fractions
 import functools
 import os
 import subprocess
 import sys
+import threading
+import weakref
 from pathlib import Path
 from typing import Any, Callable
 
@@ -120,7 +128,7 @@ def test_a_function_is_told_from_another_of_its_name() -> None:
     assert digest_of(functools.partial(scaled, 2)) != digest_of(functools.partial(scaled, 3))
     assert digest_of(scaled(Rate(1))) == digest_of(scaled(Rate(1))) != digest_of(scaled(Rate(2)))
     assert digest_of(recursive()) == digest_of(recursive())
-    assert digest_of(print) == digest_of(len), "nor is what has no code"
+    assert digest_of(print) == digest_of(print) != digest_of(len), "what has no code is known by its name"
     namespaces: list[dict[str, Any]] = []
     for text in (
         "RATE = 2\n\n\ndef loss(a, b):\n    return a * RATE\n",
@@ -160,9 +168,88 @@ def test_what_an_object_or_an_array_holds_counts() -> None:
     ):
         assert digest_of(one) == digest_of(same)
         assert digest_of(one) not in {digest_of(other) for other in others}
-    used = Focal(1)
-    used._seen["rows"] = 3
-    assert digest_of(used) == digest_of(Focal(1)), "what it keeps for itself changes as it is used"
+
+
+class Level(enum.Enum):
+    LOW, HIGH = 1, 2
+
+
+@dataclasses.dataclass
+class Band:
+    low: float
+    inner: Any = None
+
+
+class Slim:
+    __slots__ = ("rate",)
+
+    def __init__(self, rate: float) -> None:
+        self.rate = rate
+
+
+class Held:
+    """A loss that holds one value, under a name that it keeps to itself or not."""
+
+    def __init__(self, value: Any, name: str = "value") -> None:
+        setattr(self, name, value)
+
+    def __call__(self, output: Any, label: Any) -> Any:
+        return output - label
+
+
+VALUES = [
+    lambda n: [(0.05 * n, 1.0)],
+    lambda n: [[n, 2], [3, 4]],
+    lambda n: [np.array([n])],
+    lambda n: Band(n),
+    lambda n: Band(1, Band(n)),
+    lambda n: Level(n),
+    lambda n: scaled(n),
+    lambda n: Slim(n),
+    lambda n: decimal.Decimal(n),
+    lambda n: fractions.Fraction(n, 7),
+    lambda n: range(n),
+    lambda n: datetime.timedelta(n),
+    lambda n: collections.deque([n]),
+    lambda n: {0: n},
+    lambda n: collections.OrderedDict(a={1, n}),
+    lambda n: Focal(n),
+    lambda n: Held(Held(Focal(n))),
+]
+
+
+@pytest.mark.parametrize("make", VALUES, ids=lambda make: repr(make(1))[:20])
+@pytest.mark.parametrize(
+    "within", [Held, lambda value: Held(value, "_value"), scaled, lambda value: functools.partial(scaled, value)]
+)
+def test_whatever_value_a_function_or_an_object_holds_counts(make: Any, within: Any) -> None:
+    one, same, other = (digest_of(within(make(n))) for n in (1, 1, 2))
+    assert one == same != other
+
+
+def test_what_has_no_value_of_its_own_is_left_out() -> None:
+    for make in (threading.Lock, lambda: iter([1]), lambda: np, lambda: weakref.ref(Focal)):
+        assert digest_of(Held(make())) == digest_of(Held(make()))
+
+
+def test_what_a_class_is_derived_from_counts() -> None:
+    def made(q: int) -> Any:
+        namespace: dict[str, Any] = {"__name__": "notebook"}
+        exec(
+            f"class Base:\n  q = {q}\n  def __call__(self, o, l): return o * self.q\nclass Loss(Base): pass", namespace
+        )
+        return namespace["Loss"]()
+
+    assert digest_of(made(1)) == digest_of(made(1)) != digest_of(made(2))
+
+
+def test_a_global_that_has_the_name_of_an_attribute_does_not_count() -> None:
+    def made(text: str) -> Any:
+        namespace: dict[str, Any] = {"__name__": "notebook"}
+        exec(f"{text}\ndef loss(output, label): return (output - label).mean(axis=1)", namespace)
+        return namespace["loss"]
+
+    assert digest_of(made("mean = 1")) == digest_of(made("mean = 2")) == digest_of(made(""))
 
 
 @pytest.mark.parametrize(
