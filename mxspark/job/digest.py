@@ -83,7 +83,7 @@ class _Parts:
         kind = type(value)
         if _package(kind) in ("pyspark", "py4j"):  # what cannot travel is refused elsewhere
             return []
-        if kind.__reduce_ex__ is object.__reduce_ex__ and kind.__reduce__ is object.__reduce__:
+        if not any(name in vars(each) for each in kind.__mro__[:-1] for name in ("__reduce__", "__reduce_ex__")):
             return sorted((name, self.of(each, within)) for name, each in _attributes(value).items())
         try:
             given = value.__reduce_ex__(4)
