@@ -129,8 +129,9 @@ class Roles:
 
     def dump_stacks(self) -> None:
         """Have every role write its stacks into its log, and report where each stands."""
-        states = self._examiner.dump_stacks(self._running())
-        self._loop.after(STACKS_S, lambda: self._report_examined(states))
+        roles = self._running()
+        states = self._examiner.dump_stacks(roles)
+        self._loop.after(STACKS_S, lambda: self._report_examined(roles, states))
 
     def leave(self, shutdown_s: float) -> None:
         """Let the roles end by themselves; kill those that did not after `shutdown_s`."""
@@ -170,9 +171,11 @@ class Roles:
                 self._report(None, found)
             self._loop.after(LOOK_S, self._look_around)
 
-    def _report_examined(self, states: dict[str, str]) -> None:
-        for role in self._running():
-            self._report(None, self._examiner.examine(role, states.get(role.name, "")))
+    def _report_examined(self, roles: list[RoleProcess], states: dict[str, str]) -> None:
+        # Of all that were asked, not of those still there: one that was stopped before it could write its stacks ends
+        # of the question, and it is the one at fault.
+        for role in roles:
+            self._report(None, self._examiner.examine(role, states[role.name]))
 
     def _listen(self, role: RoleProcess) -> None:
         self._streams[role.name] = Stream(

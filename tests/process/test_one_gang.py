@@ -157,6 +157,20 @@ def test_a_group_that_does_not_form_shows_where_it_stands(tmp_path: Path) -> Non
     assert "most recent call first" in ended.logs["worker-0"], "who only waits shows for whom"
 
 
+def test_a_role_stopped_before_it_could_show_where_it_stands_is_named(tmp_path: Path) -> None:
+    limits = Limits(start_s=4.0, hang_s=60, lease_s=60, shutdown_s=60)
+    with AgentGroup(tmp_path, limits=limits) as group:
+        group.start()
+        started = "worker", 1
+        group.until(
+            lambda report: isinstance(report.event, events.RoleStarted)
+            and (report.event.role, report.event.rank) == started
+        )
+        freeze(group.pid("worker", 1))  # in its first milliseconds: to be asked for its stacks ends it
+        cause = group.end().cause
+    assert cause is not None and (cause.kind, cause.role, cause.rank, cause.signal) == ("start", "worker", 1, "SIGSTOP")
+
+
 @pytest.mark.parametrize("role", ["server", "scheduler"])
 def test_a_stopped_role_is_named_and_not_the_workers_that_wait(tmp_path: Path, role: str) -> None:
     limits = Limits(start_s=20, hang_s=3.0, lease_s=60, shutdown_s=60)
