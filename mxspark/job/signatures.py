@@ -8,8 +8,10 @@ from __future__ import annotations
 import ast
 import inspect
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Optional
+
+from mxspark.job import parameter_words
 
 #: A schedule that takes it is given the learning rate of the optimizer, and returns the schedule.
 BASE_LR = "base_lr"
@@ -31,6 +33,8 @@ class Takes:
         How many it takes by place; infinite with ``*args``.
     is_class : bool
         Whether it is a class, which is called to make what is needed.
+    optional : tuple of str
+        Those that may be given by place, and have a default.
     """
 
     label: str
@@ -38,6 +42,7 @@ class Takes:
     by_name: tuple[str, ...] = ()
     most: float = float("inf")
     is_class: bool = False
+    optional: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, label: str, function: Callable[..., Any]) -> Optional[Takes]:
@@ -53,6 +58,7 @@ class Takes:
             tuple(one.name for one in found if one.kind == one.KEYWORD_ONLY and one.default is one.empty),
             float("inf") if any(one.kind == one.VAR_POSITIONAL for one in found) else len(by_place),
             isinstance(function, type),
+            tuple(one.name for one in by_place if one.default is not one.empty),
         )
 
     @classmethod
@@ -64,7 +70,8 @@ class Takes:
         by_place = _names((*taken.posonlyargs, *taken.args))
         by_name = [one.arg for one, default in zip(taken.kwonlyargs, taken.kw_defaults) if default is None]
         most = float("inf") if taken.vararg else len(by_place)
-        return cls(label, by_place[: len(by_place) - len(taken.defaults)], tuple(by_name), most)
+        needed = len(by_place) - len(taken.defaults)
+        return cls(label, by_place[:needed], tuple(by_name), most, optional=by_place[needed:])
 
     def __str__(self) -> str:
         return f"({', '.join((*self.required, *self.by_name))})"
@@ -158,12 +165,26 @@ def problem(kind: str, takes: Optional[Takes]) -> Optional[str]:
 functools.partial(build, classes=...) is one
     """
     signature = SIGNATURES[kind]
-    if takes is None or signature.accepts(takes):
+    if takes is None:
         return None
+    if signature.accepts(takes):
+        swapped = parameter_words.swapped(kind, takes.required)
+        return None if swapped is None else f"{takes.label} {swapped}"
     name = takes.label.rpartition(":")[2].rpartition(".")[2]
     text = f"{takes.label} takes {takes}; give a function {signature}"
     given = ", ".join(f"{one}=..." for one in (*takes.required, *takes.by_name))
-    return f"{text}: functools.partial({name}, {given}) is one" if signature.counts == (0,) else text
+    if signature.counts == (0,):
+        return f"{text}: functools.partial({name}, {given}) is one"
+    return f"{text}{_defaults(signature, takes)}"
+
+
+def _defaults(signature: Signature, takes: Takes) -> str:
+    """Return which defaults keep a function from being called so; what has one is an option."""
+    for count in range(1, len(takes.optional) + 1):
+        names = takes.optional[:count]
+        if signature.accepts(replace(takes, required=(*takes.required, *names))):
+            return f": remove the default of {', '.join(names)}, which makes an option of it"
+    return ""
 
 
 def _names(arguments: Iterable[ast.arg]) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ import functools
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 import pytest
 
@@ -166,3 +166,52 @@ def test_frames_of_spark_connect_and_of_pandas_on_spark_are_told_apart() -> None
     of_pandas = type("DataFrame", (), {"__module__": "pyspark.pandas.frame"})
     with pytest.raises(InputError, match=r"df is a DataFrame \(pyspark.pandas.frame\), .* give df.to_spark\(\)"):
         given.check(of_pandas(), None, None)
+
+
+@pytest.mark.parametrize(
+    ("kind", "parameters", "right"),
+    [
+        ("loss", "y_true, y_pred", "(y_pred, y_true)"),
+        ("loss", "target, pred", "(pred, target)"),
+        ("loss", "label, output", "(output, label)"),
+        ("loss", "labels, weights, logits", "(logits, labels, weights)"),
+        ("loss", "y, y_hat", "(y_hat, y)"),
+        ("loss", "Y_True, Y_Pred, alpha=1", "(Y_Pred, Y_True)"),
+        ("metric", "outputs, labels", "(labels, outputs)"),
+        ("metric", "y_pred, y_true", "(y_true, y_pred)"),
+        ("loss", "y_pred, y_true", None),
+        ("loss", "output, label", None),
+        ("loss", "x, y", None),
+        ("loss", "pred_labels, true_outputs", None),
+        ("loss", "label, other", None),
+        ("metric", "y_true, y_score", None),
+        ("metric", "a, b", None),
+    ],
+)
+def test_names_that_say_the_opposite_of_what_a_function_gets_are_refused(
+    kind: str, parameters: str, right: Optional[str]
+) -> None:
+    said = problem(kind, Takes.of("mine", taking(parameters)))
+    assert (said is None) == (right is None), said
+    if right is not None:
+        assert said is not None and said.startswith("mine takes (") and said.endswith(f": write it with {right}"), said
+
+
+def test_names_are_looked_at_before_anything_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "takes (y_true, y_pred), but a loss gets the output first" in refusal(loss=lambda y_true, y_pred: y_pred)
+    assert "but a metric gets the labels first" in refusal(metrics=[lambda outputs, labels: outputs])
+    (tmp_path / "their_loss.py").write_text("import nowhere\ndef loss(target, pred):\n    pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    (said,) = modules.problems("loss", Function("their_loss:loss", path="their_loss:loss"))
+    assert said.endswith("but a loss gets the output first, then the labels: write it with (pred, target)")
+
+
+@pytest.mark.parametrize(
+    ("kind", "parameters", "default"),
+    [("loss", "output, label=None", "label"), ("metric", "labels, outputs=None", "outputs"), ("loss", "output", None)],
+)
+def test_a_default_that_makes_an_option_of_what_is_needed_is_named(
+    kind: str, parameters: str, default: Optional[str]
+) -> None:
+    said = str(problem(kind, Takes.of("mine", taking(parameters))))
+    assert said.endswith(f": remove the default of {default}, which makes an option of it") == (default is not None)

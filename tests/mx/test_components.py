@@ -262,6 +262,38 @@ def test_what_a_function_returned_is_named(build: Any, says: str) -> None:
         build(Component("mine", function=Function.ship(lambda: 3)))
 
 
+@pytest.mark.parametrize(
+    ("given", "options", "refused"),
+    [
+        (lambda epoch: 0.1, {}, True),
+        (lambda num_epochs, low=0.1: low, {}, True),
+        (lambda: lambda epoch: 0.1, {}, True),
+        (lambda epochs: lambda step: 0.1 / epochs, {"epochs": 2}, False),
+        (lambda step: 0.1, {}, False),
+    ],
+)
+def test_a_schedule_that_says_it_counts_epochs_is_refused(given: Any, options: Any, refused: bool) -> None:
+    component = Component("mine", options, Function.ship(given))
+    if not refused:
+        assert components.build_schedule(component, 0.8) is not None
+        return
+    with pytest.raises(InputError, match="but a schedule gets the number of updates so far, counted from 1 over all"):
+        components.build_schedule(component, 0.8)
+
+
+@pytest.mark.parametrize(
+    ("given", "hint"),
+    [
+        (lambda step=1: 0.1 / step, "it takes the number of updates: remove the default of step"),
+        (lambda base_lr: base_lr / 2, "what is called base_lr is given the optimizer's learning rate, once"),
+        (lambda: 0.1, "it takes the number of updates, as \\(step\\)"),
+    ],
+)
+def test_a_schedule_that_returns_a_rate_is_told_what_it_takes(given: Any, hint: str) -> None:
+    with pytest.raises(TrainingCodeError, match=f"learning rate; .*{hint}"):
+        components.build_schedule(Component("mine", function=Function.ship(given)), 0.8)
+
+
 def test_a_name_the_driver_would_refuse_is_refused() -> None:
     with pytest.raises(InputError, match="did you mean 'l2'"):
         components.build_loss(Component("L2Loss"))

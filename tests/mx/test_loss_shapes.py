@@ -228,6 +228,13 @@ def test_a_loss_of_class_indices_may_meet_a_shape_that_broadcasts(tmp_path):
     assert given == trained(tmp_path / "named", Component("softmax_cross_entropy"), arrays, "mlp", batch_size=10)
 
 
+class Swapped(gluon.HybridBlock):
+    """Takes the label first."""
+
+    def hybrid_forward(self, F, target, pred):
+        return pred - target
+
+
 @pytest.mark.parametrize(
     ("loss", "labels", "message"),
     [
@@ -289,6 +296,8 @@ def test_labels_come_by_name_in_any_order():
          "output the first place under a name of its own, (prediction, a)"),
         (lambda output, label: 0, ["output"], "is named as the label 'output': give the output the first place"),
         (gluon.loss.L2Loss(), ["pred"], "the loss takes (pred, label, sample_weight), and its first parameter gets"),
+        (lambda y_true, y_pred: 0, ["y"], "the loss takes (y_true, y_pred), but a loss gets the output first"),
+        (Swapped(), ["y"], "the loss takes (target, pred), but a loss gets the output first, then the"),
         (gluon.loss.L2Loss(), ["y", "w"], "the label 'w' would be given to the loss as its sample_weight, which MXNet "
                                           "broadcasts: name it as data.weight: w in place of a label"),
     ],

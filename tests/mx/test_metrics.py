@@ -548,3 +548,26 @@ def everything(name: str, output: Any, label: Any) -> Any:
         return metrics.whole[name].value(metrics.whole[name].rows([output], [label], weights), ["float32"])
     metrics.add(LOSS[: len(label)], [output], [label])
     return metrics.finish(metrics.sums())
+
+
+class Swapped(mx.metric.EvalMetric):
+    """Says that it takes the outputs first."""
+
+    def __init__(self) -> None:
+        super().__init__("swapped")
+
+    def update(self, preds: Any, labels: Any) -> None:
+        """Count nothing."""
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: lambda outputs, labels: outputs[:, 0],
+        Swapped,
+        lambda: mx.metric.CustomMetric(lambda pred, label: 0.0),
+    ],
+)
+def test_what_is_made_and_takes_outputs_first_is_refused(make: Any) -> None:
+    with pytest.raises(TrainingCodeError, match=r"metric mine: what it returned takes .* but a metric gets the labels"):
+        Metrics([user(make)], Shapes(((10,),), ((),)))

@@ -10,8 +10,9 @@ import mxnet as mx
 import numpy as np
 
 from mxspark.errors import Diverged, InputError, TrainingCodeError
-from mxspark.job import ends
+from mxspark.job import ends, parameter_words
 from mxspark.job.metric import LOSS, NOTHING, cannot_weigh, reported_names
+from mxspark.job.signatures import Takes
 from mxspark.job.spec import Component
 from mxspark.mx.loop import eval_metrics
 from mxspark.mx.loop.arrays import Array, Arrays, Chosen, Shapes
@@ -237,6 +238,14 @@ def _refuse_end(component: Component, shapes: Shapes) -> None:
         raise InputError(problem)
 
 
+def _refuse_swapped(component: Component, function: Callable[..., object]) -> None:
+    """Refuse what a function of the user's has made, if its parameters say that it takes outputs first."""
+    takes = Takes.of(component.name, function)
+    swapped = None if takes is None else parameter_words.swapped("metric", takes.required)
+    if swapped is not None:
+        raise TrainingCodeError(f"metric {component.name}: what it returned {swapped}")
+
+
 def _build(component: Component, shapes: Shapes, weighed_by: Optional[str]) -> Union[Summed, Whole]:
     """Return the metric of a component."""
     if component.function is None:
@@ -253,9 +262,11 @@ def _build(component: Component, shapes: Shapes, weighed_by: Optional[str]) -> U
             raise InputError(cannot_weigh(component.name, weighed_by))
         eval_metrics.refuse_composite(component, given)
         eval_metrics.refuse_end(given, shapes.end(0))
+        _refuse_swapped(component, getattr(given, "_feval", given.update))  # of a CustomMetric what it was given
         is_whole = eval_metrics.adds_up(given) == NOTHING
         return MetricOfAll(component, given, shapes) if is_whole else StreamedMetric(component, given)
     if callable(given) and not isinstance(given, type):
+        _refuse_swapped(component, given)
         return RowMetric(component, given)
     raise TrainingCodeError(
         f"metric {component.name}: {component.function.label} returned a {type(given).__name__}: give a function of "

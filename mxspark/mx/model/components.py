@@ -11,10 +11,11 @@ from collections.abc import Mapping
 from typing import Any, Callable, Optional
 
 import mxnet as mx
+import numpy as np
 from mxnet import gluon
 
 from mxspark.errors import InputError, TrainingCodeError
-from mxspark.job import catalog, signatures
+from mxspark.job import catalog, parameter_words, signatures
 from mxspark.job.signatures import Takes
 from mxspark.job.spec import Component, Function, TrainingSpec
 
@@ -140,6 +141,7 @@ def build_schedule(component: Optional[Component], base_lr: float) -> Optional[C
     options = dict(component.options)
     if _is_schedule(function, options):
         _refuse_other_rate(function, base_lr)
+        _refuse_epochs(component.function.label, function, options)
         return functools.partial(function, **options) if options else function
     if signatures.BASE_LR not in options and signatures.BASE_LR in inspect.signature(function).parameters:
         options[signatures.BASE_LR] = base_lr
@@ -148,8 +150,33 @@ def build_schedule(component: Optional[Component], base_lr: float) -> Optional[C
         raise TrainingCodeError(
             f"training.schedule {component.function.label} returned {describe(made)}: return an "
             "mxnet.lr_scheduler.LRScheduler or a function from the number of updates to a learning rate"
+            + _hint_of_rate(function, made)
         )
+    _refuse_epochs(f"what {component.function.label} returned", made, {})
     return made  # type: ignore[no-any-return]
+
+
+def _refuse_epochs(label: str, schedule: Callable[[int], float], options: Mapping[str, Any]) -> None:
+    takes = Takes.of(label, schedule)
+    names = [] if takes is None else [name for name in takes.required if name not in options]
+    problem = parameter_words.counts_epochs(names)
+    if problem is not None:
+        raise InputError(f"training.schedule: {label} {problem}")
+
+
+def _hint_of_rate(function: Callable[..., Any], made: Any) -> str:
+    """Return how a function that returned a rate becomes the schedule that it seems to be."""
+    takes = Takes.of("", function)
+    if takes is None or isinstance(made, bool) or not isinstance(made, (int, float, np.number)):
+        return ""
+    if signatures.BASE_LR in takes.required:
+        return (
+            f"; what is called {signatures.BASE_LR} is given the optimizer's learning rate, once: to return a rate "
+            "itself, it takes the number of updates, under another name, as (step)"
+        )
+    if takes.optional:
+        return f"; to return a rate itself, it takes the number of updates: remove the default of {takes.optional[0]}"
+    return "; to return a rate itself, it takes the number of updates, as (step)"
 
 
 def named_schedule(made: Any) -> Optional[Component]:

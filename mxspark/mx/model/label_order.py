@@ -9,6 +9,7 @@ from typing import Any, Callable
 from mxnet import gluon
 
 from mxspark.errors import TrainingCodeError
+from mxspark.job import parameter_words
 
 Loss = Callable[..., Any]
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
@@ -23,8 +24,8 @@ def ordered(loss: Loss, labels: Sequence[str]) -> Loss:
     Raises
     ------
     TrainingCodeError
-        If a loss takes more or fewer labels, a parameter has the name of a label that is given to another, or a label
-        would be taken for MXNet's `sample_weight`.
+        If a loss takes more or fewer labels, a parameter has the name of a label that is given to another, or says that
+        the output comes last, or a label would be taken for MXNet's `sample_weight`.
     """
     names = parameters(loss)
     taken = names[1 : 1 + len(labels)]
@@ -90,6 +91,9 @@ def _refuse_count(loss: Loss, labels: Sequence[str]) -> None:
 
 
 def _refuse_swapped(names: Sequence[str], labels: Sequence[str]) -> None:
+    swapped = parameter_words.swapped("loss", names)
+    if swapped is not None:
+        raise TrainingCodeError(f"the loss {swapped}")
     if names and names[0] in labels:
         raise TrainingCodeError(
             f"the loss takes ({', '.join(names)}), and its first parameter gets the output, but is named as the label "
