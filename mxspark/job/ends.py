@@ -16,6 +16,9 @@ SCORES = "scores"
 PROBABILITIES = "probabilities"
 LOGARITHMS = "log_probabilities"
 _WORDS = {SCORES: "scores", PROBABILITIES: "probabilities", LOGARITHMS: "logarithms of probabilities"}
+# Between which their values lie, and how far beyond rounding and a small number added to a logarithm may bring them.
+_RANGES = {PROBABILITIES: (0.0, 1.0), LOGARITHMS: (-math.inf, 0.0)}
+_ROUNDED = 0.01
 
 # What a loss takes, where that does not depend on an option.
 _LOSSES = {"hinge": SCORES, "squared_hinge": SCORES, "logistic": SCORES, "ctc": SCORES}
@@ -72,6 +75,37 @@ def loss_refusal(loss: Component, end: Optional[End]) -> Optional[str]:
     return (
         f"training.loss {loss.name} takes {_WORDS[takes]} with {option}: true, but the network ends in {end.layer}, "
         f"which gives {_WORDS[end.kind]}: {unset}{way}"
+    )
+
+
+def has_range(loss: Component) -> bool:
+    """Tell whether a named loss takes values of which some are none of what it is told they are."""
+    return _taken(loss)[0] in _RANGES
+
+
+def beyond(loss: Component, low: float, high: float, when: str) -> Optional[str]:
+    """Return what is wrong with outputs between `low` and `high` for what a named loss is told they are; None if nothing.
+
+    Of what the last layer says nothing, the values do: no logarithm of a probability is above 0. NaN is neither.
+    """
+    takes, option = _taken(loss)
+    if takes is None or not _is_beyond(takes, low, high):
+        return None
+    last = "a sigmoid" if takes == PROBABILITIES else "a log_softmax"
+    return (
+        f"training.loss {loss.name} takes {_WORDS[takes]} with {option}: true, but the network's output goes from "
+        f"{low:g} to {high:g} ({when}): set {option}: false beside its name for scores, or end the network in {last}"
+    )
+
+
+def metric_beyond(name: str, of: str, low: float, high: float) -> Optional[str]:
+    """Return what is wrong with outputs between `low` and `high` for what the option `of` of a metric says they are."""
+    if not _is_beyond(of, low, high):
+        return None
+    last = "a sigmoid or softmax" if of == PROBABILITIES else "a log_softmax"
+    return (
+        f"metric {name} is of {of}, and the output goes from {low:g} to {high:g}: set its option of: scores, or end the "
+        f"network in {last}"
     )
 
 
@@ -190,6 +224,21 @@ def of_mxnet_refusal(name: str, end: Optional[End]) -> Optional[str]:
         f"metric {name} takes probabilities, but the network ends in {end.layer}, which gives "
         f"{_WORDS[str(end.kind)]}: use the metric {_OF_MXNET[name]}, with its option of: {end.kind}"
     )
+
+
+def of_mxnet_beyond(name: str, low: float, high: float) -> Optional[str]:
+    """Return why outputs between `low` and `high` are none of the probabilities that a class of MXNet's takes."""
+    if name not in _OF_MXNET or not _is_beyond(PROBABILITIES, low, high):
+        return None
+    return (
+        f"metric {name} takes probabilities, and the output goes from {low:g} to {high:g}: use the metric "
+        f"{_OF_MXNET[name]}"
+    )
+
+
+def _is_beyond(kind: str, low: float, high: float) -> bool:
+    least, most = _RANGES.get(kind, (-math.inf, math.inf))
+    return low < least - _ROUNDED or high > most + _ROUNDED
 
 
 def _taken(loss: Component) -> tuple[Optional[str], str]:

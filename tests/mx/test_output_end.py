@@ -147,3 +147,47 @@ def test_amounts_that_a_sigmoid_cannot_reach_are_warned_of(tmp_path):
         for note in trained.notes()
         if "label 'digit' has values from 0 to 479, and the network ends in sig" in note
     ]
+
+
+def shifted(scale):
+    """Scores of which nothing is known before the first step."""
+    return lambda F, x: F.broadcast_add(x * scale, F.ones_like(x))
+
+
+def declared(folder, name, body, **options):
+    """Train the steps of an epoch with an option that says what the output is; return the loss."""
+    digit = {"kl_div": np.full((ROWS, 10), 0.1, np.float32), "sigmoid_binary_cross_entropy": np.eye(10)[[1] * ROWS]}
+    arrays = {**digits(ROWS), **({"digit": digit[name].astype(np.float32)} if name in digit else {})}
+    trained = built(folder, body, loss=Component(name, options), arrays=arrays, initializer="xavier")
+    trained.broadcast()
+    for batch in trained.batches(range(1), 0):
+        trained.step(batch)
+    trained.settle()
+    return trained.metrics()["loss"]
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "last", "right"),
+    [
+        ("softmax_cross_entropy", "from_logits", "log_softmax", lambda F, x: F.log_softmax(x) * 1),
+        ("kl_div", "from_logits", "log_softmax", lambda F, x: F.log_softmax(x) * 1),
+        ("sigmoid_binary_cross_entropy", "from_sigmoid", "sigmoid", lambda F, x: F.sigmoid(x) * 1),
+    ],
+)
+def test_an_output_that_is_not_what_an_option_says_is_refused_in_the_first_step(tmp_path, name, option, last, right):
+    says = rf"training.loss {name} takes .* with {option}: true, but .* output goes from .* \(at step 1\): "
+    advice = rf"set {option}: false beside its name for scores, or end the network in a {last}"
+    for place, scale in enumerate((1, 1000)):
+        with pytest.raises(InputError, match=says + advice):
+            declared(tmp_path / str(place), name, shifted(scale), **{option: True})
+    assert declared(tmp_path / "false", name, shifted(1), **{option: False}) > 0, "as the message says"
+    assert declared(tmp_path / "last", name, right, **{option: True}) > 0, "as the message says"
+
+
+def test_an_object_of_mxnet_is_held_to_what_its_option_says(tmp_path):
+    loss = Component("mine", function=Function.ship(gluon.loss.SoftmaxCELoss(from_logits=True)))
+    trained = built(tmp_path, shifted(1), loss=loss)
+    trained.broadcast()
+    with pytest.raises(InputError, match="softmax_cross_entropy takes logarithms of probabilities with from_logits"):
+        trained.step(next(iter(trained.batches(range(1), 0))))
+        trained.settle()

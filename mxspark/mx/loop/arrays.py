@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mxspark.errors import InputError
+from mxspark.job import ends
 from mxspark.job.ends import End
 from mxspark.job.label_shapes import are_in_one_order
 from mxspark.job.spec import Component
@@ -102,6 +103,13 @@ def require_same_size(name: str, label: Array, guess: Array) -> None:
             "another order of axes, and one would be read in that of the other: transpose one of them, in the network "
             "or in the data, or give a function (labels, outputs) of one value a row"
         )
+
+
+def require_declared(name: str, of: Optional[str], output: Array) -> None:
+    """Refuse an output of values that the option `of` of a metric rules out: a number would come of them."""
+    problem = None if of is None or not output.size else ends.metric_beyond(name, of, output.min(), output.max())
+    if problem is not None:
+        raise InputError(problem)
 
 
 def class_indices(name: str, label: Array, classes: int) -> Array:

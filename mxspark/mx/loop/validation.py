@@ -39,8 +39,9 @@ class Validation:
 
         Raises
         ------
-        Diverged
-            If a loss or a metric is not finite; `when` says after which step.
+        InputError, Diverged
+            If an output is not what the loss is told it is, or a loss or a metric is not finite; `when` says after
+            which step.
         """
         self._metrics.reset()
         self._whole.reset()
@@ -51,12 +52,12 @@ class Validation:
             with training_code():
                 outputs, losses = forward(network, batch)
                 if before is not None:
-                    self._count(before, finite, when)
+                    self._count(network, before, finite, when)
             before = Issued(batch.rows, outputs, losses)
             beat()
         if before is not None:
             with training_code():
-                self._count(before, finite, when)
+                self._count(network, before, finite, when)
         # Ranks without a row in any batch come here too: these are calls of all.
         total = self._metrics.merge(exchange.gather(self._metrics.sums()))
         rows = f"the validation rows {when}"
@@ -64,7 +65,7 @@ class Validation:
         undefined = {name: why_not(value) for name, value in whole.items() if not math.isfinite(value)}
         return {**self._metrics.finish(total), **whole}, {**self._metrics.without_value(total, rows), **undefined}
 
-    def _count(self, issued: Issued, finite: Finite, when: str) -> None:
-        count(self._metrics, issued, finite, f"of the validation rows {when}")
+    def _count(self, network: Network, issued: Issued, finite: Finite, when: str) -> None:
+        count(network.meant, self._metrics, issued, finite, f"of the validation rows {when}")
         if self._whole:
             self._whole.add(issued.batch.ids, *real(issued))
