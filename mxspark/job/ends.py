@@ -84,7 +84,7 @@ def has_range(loss: Component) -> bool:
 
 
 def beyond(loss: Component, low: float, high: float, when: str) -> Optional[str]:
-    """Return what is wrong with outputs between `low` and `high` for what a named loss is told they are; None if nothing.
+    """Return what is wrong with outputs between `low` and `high` for what a named loss takes; None if nothing.
 
     Of what the last layer says nothing, the values do: no logarithm of a probability is above 0. NaN is neither.
     """
@@ -104,8 +104,8 @@ def metric_beyond(name: str, of: str, low: float, high: float) -> Optional[str]:
         return None
     last = "a sigmoid or softmax" if of == PROBABILITIES else "a log_softmax"
     return (
-        f"metric {name} is of {of}, and the output goes from {low:g} to {high:g}: set its option of: scores, or end the "
-        f"network in {last}"
+        f"metric {name} is of {of}, and the output goes from {low:g} to {high:g}: set its option of: scores, or end "
+        f"the network in {last}"
     )
 
 

@@ -72,6 +72,41 @@ def test_more_or_fewer_arrays_than_a_network_takes() -> None:
         prepare(Sum, features(*names, shape=(3,)))
 
 
+class Rating(gluon.HybridBlock):  # type: ignore[misc]
+    """Takes two arrays that nothing but their names tells apart."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dense = gluon.nn.Dense(1)
+
+    def hybrid_forward(self, F: Any, user: Any, item: Any, mask: Any = None) -> Any:
+        """Take their difference."""
+        return self.dense(user - item)
+
+
+def test_features_that_go_by_place_where_names_say_otherwise_are_refused() -> None:
+    for names, taken, given in (
+        (("item", "user"), "user", "item"),
+        (("user", "thing", "item"), "item", "thing"),
+        (("user", "mask"), "mask", "nothing"),
+    ):
+        says = rf"takes \(user, item, mask\), and data.features has \({', '.join(names)}\), so that {taken} would be "
+        with pytest.raises(InputError, match=f"{says}given {given}: features go by place; bring both into one order"):
+            prepare(Rating, features(*names, shape=(3,)))
+    for good in (("user", "item"), ("user", "item", "mask"), ("a", "b"), ("user", "b")):
+        prepare(Rating, features(*good, shape=(3,)))
+
+
+def test_a_graph_that_is_loaded_says_by_its_names_what_it_takes() -> None:
+    def build() -> Any:
+        user, item = mx.sym.var("user"), mx.sym.var("item")
+        return gluon.SymbolBlock(mx.sym.FullyConnected(user - item, num_hidden=1), [user, item])
+
+    with pytest.raises(InputError, match="so that user would be given item"):
+        prepare(build, features("item", "user", shape=(3,)))
+    prepare(build, features("user", "item", shape=(3,)))
+
+
 def test_types_that_the_network_does_not_compute_with_are_named_by_their_keys() -> None:
     for dtype in ("float64", "int32", "uint8"):
         said = rf"data.features.x is {dtype}, and its parameters are float32: set the dtype to float32, or cast"

@@ -24,10 +24,11 @@ _BY_PLACE = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_
 
 @dataclass(frozen=True)
 class Arrays:
-    """The arrays a network takes: the names of those it needs, and how many it takes at most."""
+    """The arrays a network takes: those it needs and those it may be given by name, and how many it takes at most."""
 
     needed: tuple[str, ...]
     most: float
+    optional: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, block: gluon.HybridBlock) -> Optional[Arrays]:
@@ -43,7 +44,8 @@ class Arrays:
         if type(block).__module__.startswith("mxnet."):
             return cls(needed, len(needed))  # a bias that is None is no array
         has_more = any(one.kind == one.VAR_POSITIONAL for one in found)
-        return cls(needed, math.inf if has_more else len(taken))
+        optional = tuple(one.name for one in taken if one.default is not one.empty)
+        return cls(needed, math.inf if has_more else len(taken), optional)
 
 
 def refuse_count(label: str, block: gluon.HybridBlock, features: Sequence[ColumnSpec]) -> None:
@@ -64,6 +66,29 @@ def refuse_count(label: str, block: gluon.HybridBlock, features: Sequence[Column
         columns = ", ".join(column for feature in features for column in feature.columns)
         raise InputError(f"{seen}: write data.features: {{x: {{columns: [{columns}]}}}} for one array of them")
     raise InputError(f"{seen}: name as many, or let it take these, hybrid_forward(self, F, {names}), in this order")
+
+
+def refuse_order(label: str, block: gluon.HybridBlock, features: Sequence[ColumnSpec]) -> None:
+    """Refuse a network one of whose parameters is called as a feature, and would be given another: they go by place.
+
+    Raises
+    ------
+    InputError
+        Naming both, with the order to write.
+    """
+    arrays = Arrays.of(block)
+    if arrays is None:
+        return
+    names = [feature.name for feature in features]
+    takes = (*arrays.needed, *arrays.optional)
+    for place, taken in enumerate(takes):
+        if taken in names and names.index(taken) != place:
+            given = names[place] if place < len(names) else "nothing"
+            raise InputError(
+                f"the network {label} takes ({', '.join(takes)}), and data.features has ({', '.join(names)}), so that "
+                f"{taken} would be given {given}: features go by place; bring both into one order, or "
+                " give the parameters names of their own"
+            )
 
 
 def refuse_types(

@@ -134,6 +134,7 @@ def prepare(training: TrainingSpec, inputs: Sequence[tuple[int, ...]], features:
 def _trace(label: str, block: gluon.HybridBlock, inputs: int, features: Sequence[ColumnSpec]) -> mx.sym.Symbol:
     model_inputs.refuse_numpy(f"the network {label}, or the loss,")
     model_inputs.refuse_same_names(label, block)
+    model_inputs.refuse_order(label, block, features)
     try:
         return export.trace(block, inputs)
     except TrainingCodeError as error:
