@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 ABSENT = object()
 _NUMBERS = (int, float, np.number, np.bool_)
 ABSENT_FIELD = ("type", "no field of that name")
+# From here on a double does not hold every whole number.
+_ALL_WHOLE = 2.0**53
 
 
 def number(cell: Any) -> Any:
@@ -28,7 +30,7 @@ def number(cell: Any) -> Any:
         value = cell if to_array is None else to_array()
         if _is_masked(value):
             return "null", "masked, or masked inside"
-        array = _of_numbers(np.asarray(value))
+        array = _of_numbers(_exactly(value, np.asarray(value)))
     except (ValueError, np.VisibleDeprecationWarning):  # lists of lists of unequal lengths
         return "ragged", "nested lists of unequal lengths"
     if array.dtype.kind == "b":
@@ -45,11 +47,21 @@ def _is_masked(value: Any) -> bool:
     return isinstance(value, np.ma.MaskedArray) and bool(np.ma.is_masked(value))  # type: ignore[no-untyped-call]
 
 
+def _exactly(value: Any, array: NDArray[Any]) -> NDArray[Any]:
+    """Return the array of a list as it is, or in a type that holds its numbers: beside fractions an id is rounded."""
+    is_of_list = isinstance(value, (list, tuple)) and array.dtype.kind == "f" and array.size > 0
+    if not is_of_list or not np.abs(array).max() >= _ALL_WHOLE:
+        return array
+    wide = np.asarray(value, dtype=np.longdouble)
+    return array if (wide == array).all() else wide
+
+
 def _of_numbers(array: NDArray[Any]) -> NDArray[Any]:
     """Return an array of objects as one of numbers, where they all are."""
     if array.dtype.kind != "O" or not array.ndim:
         return array
-    converted = np.array(array.tolist())
+    parts = array.tolist()
+    converted = _exactly(parts, np.array(parts))
     return converted if converted.dtype.kind in "biuf" else array
 
 

@@ -13,6 +13,7 @@ import spools
 
 from mxspark.config.job_config import JobConfig
 from mxspark.data.cells import Cells
+from mxspark.data.element_cells import number
 from mxspark.data.rows import ElementReader, RowBlock
 from mxspark.data.spool import ColumnSpec
 from mxspark.data.survey import Survey
@@ -316,6 +317,23 @@ def test_whole_numbers_beyond_a_double_are_scaled_as_what_they_are(tmp_path: Pat
     specs = job(features={"x": {"dtype": "int64"}}).spooled()
     survey = spools.write(tmp_path / "mixed", [ElementReader(*specs).read([(2**60 + 1, 1.0), (3.0, 2.0)])], *specs)
     assert spools.whole(survey, "x") == [2**60 + 1, 3]
+
+
+@pytest.mark.parametrize(
+    "element",
+    [[2**53 + 1, 2.0], (2**53 + 1, 2.0), np.array([2**53 + 1, 2.0], dtype=object), [np.int64(2**53 + 1), 2.0]],
+)
+def test_an_id_beside_a_fraction_in_one_list_stays_the_id_it_is(tmp_path: Path, element: Any) -> None:
+    specs = job(features={"x": {"dtype": "int64", "shape": [2]}}).spooled()
+    rows = [(element, 1.0), ([1.0, 2.0], 0.0), ([3, 4], 0.0)]
+    survey = spools.write(tmp_path, [ElementReader(*specs).read(rows)], *specs)
+    assert not survey.problems
+    assert spools.read(survey, "x")[0].tolist() == [[2**53 + 1, 2], [1, 2], [3, 4]]
+
+
+def test_a_list_of_measurements_is_one_of_doubles() -> None:
+    assert number([1e300, 2.5]).dtype == number([1.5, 2**53]).dtype == np.float64
+    assert np.isnan(number([np.nan, 2**53 + 1])[0])
 
 
 def test_labels_that_never_change_and_validation_rows_that_were_trained_on_are_warned_of(tmp_path: Path) -> None:

@@ -87,7 +87,7 @@ def refuse_order(label: str, block: gluon.HybridBlock, features: Sequence[Column
             raise InputError(
                 f"the network {label} takes ({', '.join(takes)}), and data.features has ({', '.join(names)}), so that "
                 f"{taken} would be given {given}: features go by place; bring both into one order, or "
-                " give the parameters names of their own"
+                "give the parameters names of their own"
             )
 
 
