@@ -13,7 +13,7 @@ import spools
 
 from mxspark.config.job_config import JobConfig
 from mxspark.data.cells import Cells
-from mxspark.data.element_cells import number
+from mxspark.data import element_cells
 from mxspark.data.rows import ElementReader, RowBlock
 from mxspark.data.spool import ColumnSpec
 from mxspark.data.survey import Survey
@@ -332,8 +332,8 @@ def test_an_id_beside_a_fraction_in_one_list_stays_the_id_it_is(tmp_path: Path, 
 
 
 def test_a_list_of_measurements_is_one_of_doubles() -> None:
-    assert number([1e300, 2.5]).dtype == number([1.5, 2**53]).dtype == np.float64
-    assert np.isnan(number([np.nan, 2**53 + 1])[0])
+    assert element_cells.number([1e300, 2.5]).dtype == element_cells.number([1.5, 2**53]).dtype == np.float64
+    assert np.isnan(element_cells.number([np.nan, 2**53 + 1])[0])
 
 
 def test_labels_that_never_change_and_validation_rows_that_were_trained_on_are_warned_of(tmp_path: Path) -> None:

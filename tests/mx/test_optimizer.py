@@ -334,6 +334,34 @@ def test_the_schedule_of_a_users_optimizer_is_kept_and_its_scale_too() -> None:
     assert updater.learning_rate == pytest.approx(0.2)
 
 
+def with_factors(factor: str, given: Any) -> Any:
+    made = mx.optimizer.SGD()
+    getattr(made, f"set_{factor}")(given)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("make", "factor"),
+    [
+        (lambda: with_factors("lr_mult", {"p0_weight": 0.0}), "lr_mult"),
+        (lambda: with_factors("lr_mult", {0: 0.0}), "lr_mult"),
+        (lambda: with_factors("wd_mult", {"p0_weight": 0.0}), "wd_mult"),
+        (lambda: mx.optimizer.SGD(param_idx2name={0: "p0_bias"}), "wd_mult"),
+    ],
+)
+def test_factors_that_would_have_no_effect_are_refused(make: Any, factor: str) -> None:
+    says = rf"mine has the factors {factor} .*: set these in the network's function, net\[0\].weight.{factor} = 0.1"
+    with pytest.raises(TrainingCodeError, match=says):
+        Updater(Component("mine", function=Function.ship(make)), None, parameters())
+    Updater(Component("mine", function=Function.ship(lambda: with_factors(factor, {}))), None, parameters())
+
+
+def test_a_schedule_beside_that_of_the_optimizer_is_refused() -> None:
+    make = Function.ship(lambda: mx.optimizer.SGD(lr_scheduler=mx.lr_scheduler.FactorScheduler(1)))
+    with pytest.raises(InputError, match="schedule is factor, and training.optimizer brings a FactorScheduler of its"):
+        Updater(Component("mine", function=make), SCHEDULES[1], parameters())
+
+
 def test_nothing_is_divided_by_no_rows() -> None:
     with pytest.raises(InternalError, match="over 0 rows"):
         Updater(Component("sgd"), None, parameters()).update(0)

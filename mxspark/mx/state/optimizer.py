@@ -236,7 +236,20 @@ def build_optimizer(component: Component) -> mx.optimizer.Optimizer:
             f"training.optimizer {component.function.label} returned {components.describe(made)}: return an "
             "mxnet.optimizer.Optimizer"
         )
+    _refuse_factors(component.function.label, made)
     return made
+
+
+def _refuse_factors(label: str, optimizer: mx.optimizer.Optimizer) -> None:
+    """Refuse factors that an optimizer has by the names of parameters: those of Gluon's parameters go before them."""
+    for factor in ("lr_mult", "wd_mult"):
+        given = getattr(optimizer, factor)
+        if given:
+            raise TrainingCodeError(
+                f"training.optimizer {label} has the factors {factor} {given}, of set_{factor} or param_idx2name, which "
+                "have no effect beside those of the parameters: set these in the network's function, "
+                f"net[0].weight.{factor} = 0.1, or grad_req = 'null' where a parameter is not to be trained"
+            )
 
 
 def _may_write(optimizer: mx.optimizer.Optimizer) -> bool:
@@ -248,8 +261,13 @@ def _may_write(optimizer: mx.optimizer.Optimizer) -> bool:
 def _attach_schedule(optimizer: mx.optimizer.Optimizer, schedule: Optional[Component]) -> Any:
     """Give the optimizer its schedule; afterwards, because the constructors overwrite a schedule's base rate."""
     if schedule is not None:
-        base_lr = optimizer.lr if optimizer.lr is not None else optimizer.lr_scheduler.base_lr
-        optimizer.lr_scheduler = components.build_schedule(schedule, base_lr)
+        own = optimizer.lr_scheduler
+        if own is not None:
+            raise InputError(
+                f"training.schedule is {schedule.name}, and training.optimizer brings a {type(own).__name__} of its own: "
+                "leave one of them out"
+            )
+        optimizer.lr_scheduler = components.build_schedule(schedule, optimizer.lr)
     return optimizer.lr_scheduler
 
 
