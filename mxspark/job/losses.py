@@ -138,9 +138,9 @@ class Seen:
     def _adds_up(self) -> bool:
         low, high = self.content.sums
         if len(self.shape) != 1:
-            return True
-        tolerance = min(_MOST_TOLERANCE, max(_SUM_TOLERANCE, _TOLERANCE_A_CLASS * self.shape[0]))
-        return low >= 1 - tolerance and high <= 1 + tolerance
+            return True  # along which axis only a worker knows: see `mx.model.distributions`
+        beyond = tolerance(self.shape[0])
+        return low >= 1 - beyond and high <= 1 + beyond
 
     def __str__(self) -> str:
         text = f"values from {self.low:g} to {self.high:g}"
@@ -154,6 +154,11 @@ class Seen:
         return f"{text}, {' x '.join(map(str, self.shape))} in a row, which add up to {low:g}" + (
             f" to {high:g}" if high > low else ""
         )
+
+
+def tolerance(classes: int) -> float:
+    """Return how far a sum of so many probabilities may be from 1."""
+    return min(_MOST_TOLERANCE, max(_SUM_TOLERANCE, _TOLERANCE_A_CLASS * classes))
 
 
 def takes(loss: Component) -> Optional[Takes]:

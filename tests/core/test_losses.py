@@ -12,8 +12,8 @@ import pytest
 import spools
 
 from mxspark.config.job_config import JobConfig
-from mxspark.data.cells import Cells
 from mxspark.data import element_cells
+from mxspark.data.cells import Cells
 from mxspark.data.rows import ElementReader, RowBlock
 from mxspark.data.spool import ColumnSpec
 from mxspark.data.survey import Survey

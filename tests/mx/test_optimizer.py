@@ -358,7 +358,9 @@ def test_factors_that_would_have_no_effect_are_refused(make: Any, factor: str) -
 
 def test_a_schedule_beside_that_of_the_optimizer_is_refused() -> None:
     make = Function.ship(lambda: mx.optimizer.SGD(lr_scheduler=mx.lr_scheduler.FactorScheduler(1)))
-    with pytest.raises(InputError, match="schedule is factor, and training.optimizer brings a FactorScheduler of its"):
+    with pytest.raises(
+        InputError, match=r"schedule is factor, and training\.optimizer brings a FactorScheduler of its"
+    ):
         Updater(Component("mine", function=make), SCHEDULES[1], parameters())
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from mxspark.errors import InputError, TrainingCodeError
 from mxspark.job import ends, losses
 from mxspark.job.spec import WorkerSpec
-from mxspark.mx.model import ctc, ids
+from mxspark.mx.model import ctc, distributions, ids
 from mxspark.mx.model import network as networks
 from mxspark.mx.model.network import Network
 
@@ -37,6 +37,7 @@ def check(network: Network, spec: WorkerSpec, rank: int, size: int, get_on: ids.
     networks.check_outputs(training, network.output_shapes, spec.labels)
     if network.meant.name == "ctc":
         ctc.check(spec, network.output_shapes[0], rank, size, get_on)
+    distributions.check(spec, network.meant, network.output_shapes[0], rank, size, get_on)
     _check_ends(network, spec)
 
 

@@ -246,8 +246,8 @@ def _refuse_factors(label: str, optimizer: mx.optimizer.Optimizer) -> None:
         given = getattr(optimizer, factor)
         if given:
             raise TrainingCodeError(
-                f"training.optimizer {label} has the factors {factor} {given}, of set_{factor} or param_idx2name, which "
-                "have no effect beside those of the parameters: set these in the network's function, "
+                f"training.optimizer {label} has the factors {factor} {given}, of set_{factor} or param_idx2name, "
+                "which have no effect beside those of the parameters: set these in the network's function, "
                 f"net[0].weight.{factor} = 0.1, or grad_req = 'null' where a parameter is not to be trained"
             )
 
@@ -264,8 +264,8 @@ def _attach_schedule(optimizer: mx.optimizer.Optimizer, schedule: Optional[Compo
         own = optimizer.lr_scheduler
         if own is not None:
             raise InputError(
-                f"training.schedule is {schedule.name}, and training.optimizer brings a {type(own).__name__} of its own: "
-                "leave one of them out"
+                f"training.schedule is {schedule.name}, and training.optimizer brings a {type(own).__name__} of its "
+                "own: leave one of them out"
             )
         optimizer.lr_scheduler = components.build_schedule(schedule, optimizer.lr)
     return optimizer.lr_scheduler
