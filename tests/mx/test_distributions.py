@@ -80,6 +80,8 @@ def test_the_axis_is_that_of_the_loss(tmp_path):
 def test_one_place_with_axes_of_its_own_is_one_too(tmp_path):
     assert not refused(tmp_path / "good", GOOD[:, :1])
     assert "do not add up" in refused(tmp_path / "bad", GOOD[:, :1] / 2)
+    assert not refused(tmp_path / "flat", GOOD[:, :1], output=(3,))
+    assert "do not add up" in refused(tmp_path / "of flat", GOOD[:, :1] / 2, output=(3,))
 
 
 def test_a_divergence_and_an_object_are_held_to_it_too(tmp_path):

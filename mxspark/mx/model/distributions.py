@@ -33,7 +33,8 @@ def check(spec: WorkerSpec, loss: Component, output: Sequence[int], rank: int, s
         With how many rows of all there are, and what to do.
     """
     takes = losses.takes(loss)
-    if takes is None or not takes.is_distribution or len(output) < 3:
+    seen = losses.seen(spec.labels[0].name, spec.training_data.spool.arrays)
+    if takes is None or not takes.is_distribution or (seen is not None and len(seen.shape) == 1 and len(output) == 2):
         return
     axis = int(loss.options.get("axis", -1)) % len(output)
     for data in data_sets(spec):
@@ -42,9 +43,9 @@ def check(spec: WorkerSpec, loss: Component, output: Sequence[int], rank: int, s
             wrong = _look(spec, data, range(total), output, axis, get_on)
             raise DataError(
                 f"label {spec.labels[0].name!r} has {len(wrong):,} of {total:,} rows whose values along axis {axis}, "
-                f"that of the classes, do not add up to 1, but to {wrong[0]:g}, and training.loss {loss.name} takes one "
-                "probability a class: divide them by their sum, set the axis of the loss to that of the classes, or set "
-                "training.loss: sigmoid_binary_cross_entropy for classes of which a row may have several"
+                f"that of the classes, do not add up to 1, but to {wrong[0]:g}, and training.loss {loss.name} takes "
+                "one probability a class: divide them by their sum, set the axis of the loss to that of the classes, or "
+                "set training.loss: sigmoid_binary_cross_entropy for classes of which a row may have several"
             )
 
 
