@@ -178,6 +178,16 @@ def test_a_schedule_of_epochs_is_named_however_it_is_given(tmp_path, schedule):
     assert [note for note in notes if "schedule cosine leaves a learning rate of 0 from step 2 of 20 on" in note], notes
 
 
+def test_a_batch_of_more_rows_than_there_are_is_said_where_it_counts(tmp_path):
+    def counting(name, network, batch_size):
+        notes = said(tmp_path / name, network, batch_size=batch_size)
+        return [note for note in notes if f"set training.batch_size: {ROWS} or less" in note]
+
+    assert counting("norm", deep, ROWS + 1)
+    assert not counting("as advised", deep, ROWS) and not counting("without", lambda: stacked(nn.Dense(10)), ROWS + 1)
+    assert not counting("fixed", lambda: stacked(nn.BatchNorm(use_global_stats=True), nn.Dense(10)), ROWS + 1)
+
+
 def test_thresholds_of_amounts_are_refused_and_as_the_message_says_are_right(tmp_path):
     pixels = np.random.default_rng(1).random((ROWS, 2)).astype(np.float32)
     arrays = {"pixels": pixels, "digit": (np.arange(ROWS) < 1).astype(np.float32)}

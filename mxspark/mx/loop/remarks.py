@@ -45,6 +45,7 @@ def remarks(spec: WorkerSpec, network: Network, schedule: Any) -> Iterator[str]:
     yield from _given_away(spec, network)
     yield from _channels(spec, network)
     yield from _mixing(spec, network)
+    yield from _filling(spec, network)
 
 
 def _unused(spec: WorkerSpec, network: Network) -> Iterator[str]:
@@ -179,6 +180,18 @@ def _mixing(spec: WorkerSpec, network: Network) -> Iterator[str]:
             f"what the network {spec.training.network.label} makes of a row depends on the rows beside it, so that it "
             "is another one with another number of workers, and gives other numbers to whoever uses it: look for an "
             "axis of the rows that is reshaped, averaged or put through a softmax"
+        )
+
+
+def _filling(spec: WorkerSpec, network: Network) -> Iterator[str]:
+    rows, batch_size = spec.training_data.plan.rows, spec.training_data.plan.batch_size
+    nodes = json.loads(network.symbol.tojson())["nodes"]
+    counts = any(node["op"] == "BatchNorm" and node["attrs"].get("use_global_stats") != "True" for node in nodes)
+    if batch_size > rows and counts:
+        yield (
+            f"training.batch_size is {batch_size:,}, and there are {rows:,} training rows: BatchNorm counts those that "
+            "fill up the batch, some rows more often than others, so that another number of workers trains another "
+            f"model: set training.batch_size: {rows} or less"
         )
 
 
