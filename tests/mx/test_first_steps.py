@@ -118,3 +118,26 @@ def test_an_input_that_no_output_depends_on_is_named_before_the_first_step(tmp_p
     assert notes(spec) == [
         "data.features.size is not used: no output of the network test_first_steps:Ignoring depends on it"
     ]
+
+
+@pytest.mark.parametrize(
+    ("schedule", "says"),
+    [
+        (Component("cosine", {"max_update": 16}), "training.schedule cosine has brought the learning rate to 0"),
+        (lambda step: 0.1 if step <= 16 else 0.0, "has brought the learning rate to 0"),
+    ],
+)
+def test_a_loss_that_no_longer_changes_is_no_constant_one(tmp_path, schedule, says):
+    optimizer = Component("sgd", {"learning_rate": 0.1})  # a momentum goes on at a rate of 0
+    said = notes(a_spec(tmp_path, schedule=schedule, optimizer=optimizer), epochs=5)
+    (line,) = [note for note in said if note.startswith("the loss ")]
+    assert line.startswith("the loss no longer changes: ") and says in line, line
+
+
+def test_a_job_that_has_converged_is_told_so(tmp_path):
+    """Each step goes half of the way to 0, and soon the square is too small for float32."""
+    arrays = {"pixels": np.ones((96, 1), np.float32), "digit": np.zeros(96, np.float32)}
+    given = {"arrays": arrays, "loss": Component("l2"), "optimizer": Component("sgd", {"learning_rate": 0.5})}
+    said = notes(a_spec(tmp_path, network=lambda: nn.Dense(1, use_bias=False), **given), epochs=14)
+    (line,) = [note for note in said if note.startswith("the loss ")]
+    assert line.startswith("the loss no longer changes: ") and "it has converged" in line, line

@@ -26,16 +26,20 @@ class FirstSteps:
         Names of the parameters that take a gradient, in the network's order.
     notes : Notes
         Told what is found.
+    schedule : str, optional
+        What says the learning rate of a step, for people.
     """
 
-    def __init__(self, trained: Sequence[str], notes: Notes) -> None:
+    def __init__(self, trained: Sequence[str], notes: Notes, schedule: Optional[str] = None) -> None:
         self._trained = tuple(trained)
         self._notes = notes
+        self._schedule = schedule
         self._untouched = set(trained)
         self._looked = 0
         self._losses: set[float] = set()
         self._before: Optional[float] = None
         self._is_constant = False
+        self._has_changed = False
 
     def look(self, gradients: Sequence[mx.nd.NDArray]) -> None:
         """Take the sums over all ranks of the gradients of a step; waits for them, so only for the first steps."""
@@ -53,18 +57,29 @@ class FirstSteps:
         if self._looked < STEPS:
             self._losses.update(np.unique(losses).tolist()[:2])  # two tell that it is not constant
 
-    def end_epoch(self, loss: float) -> None:
-        """Take the loss of an epoch; what so few steps have shown is told now."""
+    def end_epoch(self, loss: float, rate: float) -> None:
+        """Take the loss of an epoch and the learning rate at its end; what so few steps have shown is told now."""
         if 0 < self._looked < STEPS:
             self._tell()
             self._looked = STEPS
         same = self._before is not None and math.isclose(self._before, loss, rel_tol=_SAME)
         if same and not self._is_constant:  # one sentence on it is enough
-            self._notes.add(
-                f"the loss is constant: {loss:.6g} over all training rows, in two epochs in a row; nothing is learnt: "
-                "is the learning rate 0, or does the loss not depend on the network?"
-            )
+            self._is_constant = True
+            self._notes.add(self._why_the_same(loss, rate))
+        self._has_changed |= self._before is not None and not same
         self._before = loss
+
+    def _why_the_same(self, loss: float, rate: float) -> str:
+        seen = f"{loss:.6g} over all training rows, in two epochs in a row"
+        if rate == 0:
+            by = f"{self._schedule} has brought the learning rate to 0" if self._schedule else "the learning rate is 0"
+            return f"the loss no longer changes: {seen}: {by}, and further epochs change nothing"
+        if self._has_changed:
+            return f"the loss no longer changes: {seen}: it has converged, and further epochs change nothing"
+        return (
+            f"the loss is constant: {seen}; nothing is learnt: it has converged before, the learning rate, "
+            f"{rate:g}, is too small, or the loss does not depend on the network"
+        )
 
     def _tell(self) -> None:
         first = "the first step" if self._looked == 1 else f"any of the first {self._looked} steps"

@@ -11,7 +11,7 @@ from typing import Any, Callable, Optional
 from mxspark.data.reader import Reader
 from mxspark.errors import InputError
 from mxspark.job import fixed
-from mxspark.job.spec import BestBy, Restore, WorkerSpec
+from mxspark.job.spec import BestBy, Restore, TrainingSpec, WorkerSpec
 from mxspark.mx.exchange.base import Exchange
 from mxspark.mx.loop.arrays import Shapes
 from mxspark.mx.loop.base import EpochLoop
@@ -83,7 +83,8 @@ class GluonTrainable:
         if exchange.rank == 0:  # who says it
             for text in remarks(spec, self._network, self._updater.schedule):
                 self._notes.add(text)
-        self._first = FirstSteps(self._network.trained_names, self._notes)
+        by = _schedule_label(training, self._updater)
+        self._first = FirstSteps(self._network.trained_names, self._notes, by)
         self._stepper = Stepper(
             self._network, exchange, self._updater, self._metrics.own, seed=training.seed, first=self._first
         )
@@ -158,7 +159,7 @@ class GluonTrainable:
         values: dict[str, dict[str, float]] = {"training": {}, "validation": {}}
         values["training"], unknown = self._metrics.finish(when)
         self._note_unknown(unknown, "training")
-        self._first.end_epoch(values["training"]["loss"])
+        self._first.end_epoch(values["training"]["loss"], self._updater.learning_rate)
         if self._validation is not None:
             values["validation"], unknown = self._validation.evaluate(
                 self._network, self._exchange, lambda: beat("validation"), finite, when
@@ -213,6 +214,12 @@ class GluonTrainable:
     def write_model(self, folder: str, kind: str, step: int, epoch: int) -> events.Staged:
         """Export the network as it is now."""
         return stage_model(folder, self._network.block, self._spec, kind, step=step, epoch=epoch)
+
+
+def _schedule_label(training: TrainingSpec, updater: Updater) -> Optional[str]:
+    if training.schedule is not None:
+        return f"training.schedule {training.schedule.name}"
+    return None if updater.schedule is None else "the schedule of training.optimizer"
 
 
 def _shapes(spec: WorkerSpec, network: Network, reader: Reader) -> Shapes:

@@ -44,8 +44,8 @@ def check(spec: WorkerSpec, loss: Component, output: Sequence[int], rank: int, s
             raise DataError(
                 f"label {spec.labels[0].name!r} has {len(wrong):,} of {total:,} rows whose values along axis {axis}, "
                 f"that of the classes, do not add up to 1, but to {wrong[0]:g}, and training.loss {loss.name} takes "
-                "one probability a class: divide them by their sum, set the axis of the loss to that of the classes, or "
-                "set training.loss: sigmoid_binary_cross_entropy for classes of which a row may have several"
+                "one probability a class: divide them by their sum, set the axis of the loss to that of the classes, "
+                "or set training.loss: sigmoid_binary_cross_entropy for classes of which a row may have several"
             )
 
 
