@@ -265,7 +265,7 @@ def _attach_schedule(optimizer: mx.optimizer.Optimizer, schedule: Optional[Compo
         if own is not None:
             raise InputError(
                 f"training.schedule is {schedule.name}, and training.optimizer brings a {type(own).__name__} of its "
-                "own: leave one of them out"
+                "own: remove one of them"
             )
         optimizer.lr_scheduler = components.build_schedule(schedule, optimizer.lr)
     return optimizer.lr_scheduler
