@@ -99,7 +99,7 @@ def test_features_that_go_by_place_where_names_say_otherwise_are_refused() -> No
 
 def test_a_graph_that_is_loaded_says_by_its_names_what_it_takes() -> None:
     def build() -> Any:
-        user, item = mx.sym.var("user"), mx.sym.var("item")
+        user, item = (mx.sym.var(name, dtype="float32") for name in ("user", "item"))
         return gluon.SymbolBlock(mx.sym.FullyConnected(user - item, num_hidden=1), [user, item])
 
     with pytest.raises(InputError, match="so that user would be given item"):

@@ -350,7 +350,7 @@ def with_factors(factor: str, given: Any) -> Any:
     ],
 )
 def test_factors_that_would_have_no_effect_are_refused(make: Any, factor: str) -> None:
-    says = rf"mine has the factors {factor} .*: set these in the network's function, net\[0\].weight.{factor} = 0.1"
+    says = rf"has the factors {factor} .*: set these in the network's function, net\[0\].weight.{factor} = 0.1"
     with pytest.raises(TrainingCodeError, match=says):
         Updater(Component("mine", function=Function.ship(make)), None, parameters())
     Updater(Component("mine", function=Function.ship(lambda: with_factors(factor, {}))), None, parameters())
