@@ -39,7 +39,7 @@ class FirstSteps:
         self._losses: set[float] = set()
         self._before: Optional[float] = None
         self._is_constant = False
-        self._has_changed = False
+        self._changes = 0  # of the loss, from epoch to epoch
 
     def look(self, gradients: Sequence[mx.nd.NDArray]) -> None:
         """Take the sums over all ranks of the gradients of a step; waits for them, so only for the first steps."""
@@ -66,7 +66,7 @@ class FirstSteps:
         if same and not self._is_constant:  # one sentence on it is enough
             self._is_constant = True
             self._notes.add(self._why_the_same(loss, rate))
-        self._has_changed |= self._before is not None and not same
+        self._changes += self._before is not None and not same
         self._before = loss
 
     def _why_the_same(self, loss: float, rate: float) -> str:
@@ -74,7 +74,7 @@ class FirstSteps:
         if rate == 0:
             by = f"{self._schedule} has brought the learning rate to 0" if self._schedule else "the learning rate is 0"
             return f"the loss no longer changes: {seen}: {by}, and further epochs change nothing"
-        if self._has_changed:
+        if self._changes:
             return f"the loss no longer changes: {seen}: it has converged, and further epochs change nothing"
         return (
             f"the loss is constant: {seen}; nothing is learnt: it has converged before, the learning rate, "
