@@ -103,7 +103,7 @@ def _of_schema(spec: ColumnSpec, fields: Mapping[str, str]) -> Iterator[str]:
         elif len(spec.columns) > 1 and kind not in SCALARS:
             yield (
                 f"{where} is of type {kind}, but an array made of several columns takes numeric scalars only "
-                f"({', '.join(SCALARS)}); declare it as an array of its own"
+                f"({', '.join(SCALARS)}); {_beside_others(kind)}"
             )
         elif spec.is_weight and kind not in SCALARS:
             yield f"{where} is of type {kind}, but a weight is one number a row; select that number as a column"
@@ -156,8 +156,23 @@ _REMEDIES = (
 )
 
 
+_BESIDE_OTHERS = (
+    "cast it, column.cast('double'), where it holds numbers; of categories make a column of 0 and 1 each, "
+    "(column == 'value').cast('int'), or number them (StringIndexer) and declare them as an input of their own, for "
+    "an Embedding"
+)
+"""What to make of text among numbers."""
+
+
 def _remedy(kind: str) -> str:
     return next(text for pattern, text in _REMEDIES if re.match(pattern, kind))
+
+
+def _beside_others(kind: str) -> str:
+    """Return what to do with a column that is no number and stands in one array with others."""
+    if _usable(kind):
+        return "declare it as an array of its own"
+    return _BESIDE_OTHERS if re.match(r"(string|char|varchar)", kind) else _remedy(kind)
 
 
 def _hint(column: str, fields: Mapping[str, str]) -> str:

@@ -9,7 +9,15 @@ import pytest
 from mxspark.data import columns
 from mxspark.data.spool import ColumnSpec
 
-FIELDS = {"pixels": "array<double>", "v": "vector", "a": "int", "b": "float", "flag": "boolean", "name": "string"}
+FIELDS = {
+    "pixels": "array<double>",
+    "v": "vector",
+    "a": "int",
+    "b": "float",
+    "flag": "boolean",
+    "name": "string",
+    "day": "date",
+}
 GOOD = ColumnSpec("pixels", ("pixels",), (1, 8, 8), "float32", 0.0625)
 
 
@@ -34,7 +42,19 @@ def test_good_columns_have_no_problems() -> None:
         ),
         (ColumnSpec("x", ("zzz",), None, "float32"), ["column 'zzz' does not exist; the columns are pixels"]),
         (ColumnSpec("x", ("name",), None, "float32"), ["'name' is of type string, which cannot be trained on"]),
-        (ColumnSpec("x", ("a", "v"), None, "float32"), ["'v' is of type vector, but an array made of several columns"]),
+        (
+            ColumnSpec("x", ("a", "v"), None, "float32"),
+            ["'v' is of type vector, but an array made of several columns", "; declare it as an array of its own"],
+        ),
+        (
+            ColumnSpec("x", ("a", "name"), None, "float32"),
+            [
+                "'name' is of type string, but an array made",
+                "column.cast('double'), where",
+                "(column == 'value').cast('int')",
+            ],
+        ),
+        (ColumnSpec("x", ("a", "day"), None, "float32"), ["'day' is of type date", "F.unix_timestamp(column)"]),
         (ColumnSpec("x", ("a", "a"), None, "float32"), ["column 'a' is listed 2 times"]),
         (ColumnSpec("x", ("a", "b"), (3,), "float32"), ["shape [3] holds 3 values, but 2 columns are listed"]),
         (ColumnSpec("x", ("a",), (3,), "float32"), ["one value a row, but shape [3] holds 3"]),
