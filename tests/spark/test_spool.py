@@ -229,6 +229,22 @@ def test_bad_rows_are_named_before_training(spark: SparkSession, spool: Spools, 
         assert line.startswith(f"column x: {said[0]} {where}{said[1]}")
 
 
+def test_a_declared_shape_that_fits_no_row_is_what_to_correct(spark: SparkSession, spool: Spools) -> None:
+    wide = ColumnSpec("images", ("x",), (3, 4), "float32")
+    for rows in ([([1.0] * 6, 1)] * 5, [([1.0] * 6, 1)] * 4 + [([], 1)]):
+        line = spool.problem(frame(spark, rows, "x array<double>, y int", 2), [wide])
+        assert line.startswith("column x: 5 rows are of another length")
+        advice = (
+            "length 6 where 12 was expected); no row fits the declared shape [3, 4]: correct data.features.images.shape"
+        )
+        assert f"{advice}, or make all rows of one length n" in line
+    some = frame(spark, [([1.0] * 6, 1)] * 4 + [([1.0] * 12, 1)], "x array<double>, y int", 2)
+    assert "no row fits" not in spool.problem(some, [wide])
+    pairs = ColumnSpec("y", ("y",), (3,), "float32")
+    line = spool.problem(frame(spark, [([1.0], [1.0, 2.0])] * 3, "x array<double>, y array<double>"), [X], [pairs])
+    assert "no row fits the declared shape [3]: correct data.label.y.shape, or make" in line
+
+
 def test_bad_rows_of_every_type_of_array_are_told_alike(spark: SparkSession, spool: Spools) -> None:
     kinds = ("boolean", "tinyint", "smallint", "int", "bigint", "float", "double")
     rows: list[Any] = [[True, False], [True, None], None, [], [True], [False, True], None]

@@ -101,7 +101,7 @@ def problems(survey: Survey, features: Sequence[ColumnSpec], labels: Sequence[Co
     """Return why the spooled rows cannot be trained on, one line a column and kind; empty where they can."""
     if not survey.rows:
         return ["the data has no rows; check the path and the filters that lead to it"]
-    lines = [_line(problem) for problem in survey.problems]
+    lines = [_line(problem, _other_shape(problem, survey.rows, features, labels)) for problem in survey.problems]
     return lines + [line for spec in (*features, *labels) for line in _different_shapes(spec, survey)]
 
 
@@ -203,7 +203,20 @@ _WHAT = {
 }
 
 
-def _line(problem: Problem) -> str:
+def _other_shape(problem: Problem, rows: int, features: Sequence[ColumnSpec], labels: Sequence[ColumnSpec]) -> str:
+    """Return what to correct where the declared shape fits no row at all; "" where it fits some, or is none."""
+    if problem.first.kind != "ragged" or problem.count < rows:
+        return ""
+    for section, specs in (("features", features), ("label", labels)):
+        for spec in specs:
+            if problem.first.column in spec.columns and spec.shape is not None and not spec.is_weight:
+                return (
+                    f"no row fits the declared shape {list(spec.shape)}: correct data.{section}.{spec.name}.shape, or "
+                )
+    return ""
+
+
+def _line(problem: Problem, instead: str = "") -> str:
     first = problem.first
     what = _WHAT.get(first.kind, "not usable")
     shown = ", ".join(f"{count:,} in partition {partition}" for partition, count in problem.named)
@@ -213,7 +226,7 @@ def _line(problem: Problem) -> str:
     return (
         f"{f'column {first.column}' if first.column else 'RDD elements'}: {rows} {what} ({shown}{more}; first at "
         f"partition {problem.named[0][0]}, row {first.first_row:,}: {first.detail}); "
-        f"{_remedy(first.kind, first.column)}"
+        f"{instead}{_remedy(first.kind, first.column)}"
     )
 
 
