@@ -22,8 +22,8 @@ def problem(loss: Component, label: ColumnSpec, output: Sequence[int]) -> Option
     if math.prod(label.shape) != math.prod(wanted):
         return (
             f"label {label.name!r} has shape {list(label.shape)} in a row, but training.loss {loss.name} with a "
-            f"network whose output is {list(output[1:])} in a row takes {list(wanted)}: give the network that many "
-            "outputs, or correct the label; several columns make one label as an array column, F.array('a', 'b')"
+            f"network whose output is {list(output[1:])} in a row takes {list(wanted)}: {_outputs(loss, label.shape)}, "
+            "or correct the label; several columns make one label as an array column, F.array('a', 'b')"
         )
     if are_in_one_order(label.shape, wanted):
         return None
@@ -45,10 +45,24 @@ def outputs_problem(loss: Component, outputs: Sequence[Sequence[int]]) -> Option
     )
 
 
+def _outputs(loss: Component, label: Sequence[int]) -> str:
+    """Return which output of the network goes with a label of this shape."""
+    values = math.prod(label)
+    if _looks_up(loss):
+        each = "each class" if values == 1 else f"each class of each of the label's {values} values"
+        return f"give the network one output for {each}"
+    return f"give the network {values} output{'s' * (values != 1)} a row"
+
+
+def _looks_up(loss: Component) -> bool:
+    """Tell whether a label is the place of a class among the scores."""
+    return loss.name == "softmax_cross_entropy" and bool(loss.options.get("sparse_label", True))
+
+
 def _wanted(loss: Component, output: Sequence[int]) -> tuple[int, ...]:
     """Return the shape of a row's label."""
     shape = list(output)
-    if loss.name == "softmax_cross_entropy" and loss.options.get("sparse_label", True):
+    if _looks_up(loss):
         del shape[int(loss.options.get("axis", -1))]
     return tuple(shape[1:])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Optional
 
@@ -13,7 +14,10 @@ from mxspark.job.spec import Component, Function
 
 ELEMENTWISE = ["l1", "l2", "huber", "hinge", "squared_hinge", "logistic", "sigmoid_binary_cross_entropy", "kl_div"]
 SOFTMAX, DENSE = Component("softmax_cross_entropy"), Component("softmax_cross_entropy", {"sparse_label": False})
-SIZES = r"label 'y' has shape \[.*\] in a row, but training.loss .* takes \[.*\]: give the network that many outputs"
+SIZES = (
+    r"label 'y' has shape \[.*\] in a row, but training.loss .* takes \[.*\]: give the network "
+    r"(\d+) outputs? a row, or correct the label"
+)
 ORDER = r"label 'y' has shape \[3, 2\] in a row where .* takes \[2, 3\], .* in the order of the other: transpose one"
 
 
@@ -28,7 +32,8 @@ def test_a_loss_of_one_by_one_takes_as_many_values_as_there_are_outputs(name: st
         assert problem(loss, label, output) is None
     for label, output in (((), (8, 2)), ((2,), (8, 1)), ((8,), (8, 1)), ((), (8, 8))):
         found = problem(loss, label, output)
-        assert found is not None and re.match(SIZES, found), found
+        told = re.match(SIZES, found or "")
+        assert told and int(told[1]) == math.prod(label), found
     found = problem(loss, (3, 2), (8, 2, 3))
     assert found is not None and re.match(ORDER, found), found
 
@@ -39,8 +44,12 @@ def test_a_class_index_has_the_shape_of_the_output_without_its_classes() -> None
         (Component("softmax_cross_entropy", {"axis": 1}), (5,), (8, 3, 5)), (Component("ctc"), (4,), (8, 20, 5)),
     ):  # fmt: skip
         assert problem(loss, label, output) is None
-    for loss, label, output in ((SOFTMAX, (5,), (8, 4, 3)), (SOFTMAX, (), (8, 4, 3)), (DENSE, (), (8, 3))):
-        assert problem(loss, label, output) is not None
+    for loss, label, output, needed in (
+        (SOFTMAX, (5,), (8, 4, 3), "one output for each class of each of the label's 5 values"),
+        (SOFTMAX, (), (8, 4, 3), "one output for each class, or"),
+        (DENSE, (), (8, 3), "1 output a row"),
+    ):
+        assert f"give the network {needed}" in (problem(loss, label, output) or "")
 
 
 def test_every_loss_is_looked_at() -> None:
