@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from mxspark.check.findings import CLUSTER, INPUT, OK, PROBLEM, WARNING, Expected, Finding, Probe
+from mxspark.errors.spelling import counted
 from mxspark.system.limits import gib
 from mxspark.topology import identity
 
@@ -99,7 +100,7 @@ def _mxnet(probes: Sequence[Probe]) -> Finding:
 def _hosts(probes: Sequence[Probe], expected: Expected) -> Finding:
     others = [probe for probe in probes if probe.identity != expected.identity]
     if not others or not expected.local_sockets:
-        return Finding("hosts", OK, f"{len(probes)} workers on {_where(probes)}, which is the driver's host")
+        return Finding("hosts", OK, f"{counted(len(probes), 'worker')} on {_where(probes)}, which is the driver's host")
     why = identity.explain_difference(expected.identity, others[0].identity)
     return Finding(
         "hosts",
@@ -186,7 +187,8 @@ def _cores(probes: Sequence[Probe], expected: Expected) -> Finding:
             return Finding(
                 "cores",
                 WARNING,
-                f"{len(here)} workers of {expected.threads} threads on {host}, which has {here[0].cores} cores",
+                f"{counted(len(here), 'worker')} of {counted(expected.threads, 'thread')} on {host}, which has "
+                f"{counted(here[0].cores, 'core')}",
                 "they will wait for each other: lower cluster.num_workers or cluster.threads_per_worker",
             )
     return Finding("cores", OK, f"{expected.threads} for each worker")

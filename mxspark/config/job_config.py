@@ -223,7 +223,7 @@ def _across(sections: Mapping[str, Section]) -> list[str]:
         )
     elif cluster.num_servers is not None and cluster.servers_on_driver > cluster.num_servers:
         problems.append(
-            f"cluster.servers_on_driver: {cluster.servers_on_driver} is more than the {cluster.num_servers} servers "
-            "there are; num_servers is the total, raise it"
+            f"cluster.servers_on_driver: {cluster.servers_on_driver} is more than "
+            f"cluster.num_servers={cluster.num_servers}, which is the total; raise that"
         )
     return problems

@@ -1,4 +1,4 @@
-"""What a misspelt name was probably meant to be."""
+"""Words of messages: what a misspelt name was probably meant to be, and how many there are of something."""
 
 from __future__ import annotations
 
@@ -24,6 +24,15 @@ def closest(word: str, known: Iterable[str], count: int = 1) -> list[str]:
     if found := difflib.get_close_matches(word, names, count):
         return [names[plain] for plain in found]
     return [bare[plain] for plain in difflib.get_close_matches(word.replace("_", ""), bare, count)]
+
+
+def counted(count: int, what: str) -> str:
+    """Return how many there are of something that is one with this name.
+
+    >>> counted(1, "free slot"), counted(2000, "worker")
+    ('1 free slot', '2,000 workers')
+    """
+    return f"{count:,} {what}{'s' * (count != 1)}"
 
 
 def _plain(name: str) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Optional
 
 from mxspark.data.spool import ColumnSpec
+from mxspark.errors.spelling import counted
 from mxspark.job import data_record
 from mxspark.job.data_record import DataRecord
 from mxspark.protocol import codec
@@ -214,8 +215,9 @@ def _other_cut(before: JobRecord, now: JobRecord) -> list[str]:
     old, new = cut[0]
     cores = (before.packing or {}).get(PARALLELISM) or str(len(old.rows))
     return [
-        f"these are as many rows, in {len(new.rows)} partitions where they were in {len(old.rows)}: if they are the "
-        f"same, Spark has cut them by other cores; start the session with {PARALLELISM}={cores} to cut them as before"
+        f"these are as many rows, in {counted(len(new.rows), 'partition')} where they were in {len(old.rows)}: if "
+        f"they are the same, Spark has cut them by other cores; start the session with {PARALLELISM}={cores} to "
+        "cut them as before"
     ]
 
 

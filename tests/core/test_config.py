@@ -79,7 +79,10 @@ def test_every_problem_at_once_with_key_value_and_remedy() -> None:
     ("changes", "message"),
     [
         ({"training__batch_size": 1}, "training.batch_size: 1 rows cannot be divided over cluster.num_workers=2"),
-        ({"cluster__servers_on_driver": 3}, "servers_on_driver: 3 is more than the 2 servers there are"),
+        (
+            {"cluster__servers_on_driver": 3},
+            "servers_on_driver: 3 is more than cluster.num_servers=2, which is the total",
+        ),
         (
             {"training__network": "lenet"},
             r"training.network: is 'lenet'; give a function network\(\) that builds a gluon",

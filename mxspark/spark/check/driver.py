@@ -24,6 +24,7 @@ from mxspark.data.plan import rows_of_share
 from mxspark.data.spool import ColumnSpec
 from mxspark.data.survey import Survey
 from mxspark.errors import ClusterError, InputError, MXSparkError
+from mxspark.errors.spelling import counted
 from mxspark.job import fixed
 from mxspark.jobdir import fixed_file, layout, record_file
 from mxspark.protocol import codec
@@ -79,7 +80,7 @@ class _Checkup:
         columns = self._tried("data", INPUT, self._data)
         probes: list[Probe] = []
         if slots:
-            self._say(f"looking at the places of {self._job.cluster.num_workers} workers")
+            self._say(f"looking at the places of {counted(self._job.cluster.num_workers, 'worker')}")
             probes = self._tried("executors", CLUSTER, lambda: self._probe(columns)) or []
         if probes:
             self._found += verdict.judge(probes, self._expected())
@@ -102,7 +103,7 @@ class _Checkup:
     def _slots(self) -> bool:
         workers = self._job.cluster.num_workers
         slots.wait_for(self._facts, workers, self._job.failure.start_s)
-        self._note("slots", f"{workers} for {workers} worker{'s' * (workers > 1)}")
+        self._note("slots", f"{workers} for {counted(workers, 'worker')}")
         return True
 
     def _job_dir(self) -> None:

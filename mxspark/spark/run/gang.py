@@ -13,6 +13,7 @@ from typing import Optional
 
 from mxspark.config.job_config import JobConfig
 from mxspark.errors.phase import advance
+from mxspark.errors.spelling import counted
 from mxspark.job.spec import AgentSpec, DriverAgentSpec, Limits, WorkerSpec
 from mxspark.protocol import codec, commands
 from mxspark.protocol.events import Ended, Reported
@@ -113,7 +114,7 @@ class Gang:
             sys_path=spec.sys_path,
             log_dir=spec.log_dir if facts.one_machine else None,  # elsewhere there is no such folder
         )
-        description = f"mxspark {self._context.job.job.name}: {self.size} workers"
+        description = f"mxspark {self._context.job.job.name}: {counted(self.size, 'worker')}"
         self._stage = BarrierStage(facts.spark.sparkContext, of_slot, description)
 
     def restart(self, worker_spec: WorkerSpec) -> None:

@@ -8,6 +8,7 @@ from typing import Optional
 
 from mxspark.config import resolve
 from mxspark.config.job_config import JobConfig
+from mxspark.errors.spelling import counted
 from mxspark.job.record import Fresh
 from mxspark.protocol.events import EpochEnd
 from mxspark.result import Result, summarise
@@ -81,13 +82,14 @@ def _starts_over_again(fresh: Optional[Fresh]) -> bool:
 def success_message(job: JobConfig, standing: Standing) -> str:
     """Say that a run did all its epochs."""
     epochs = job.training.epochs
-    return f"{epochs} epoch{'s' if epochs > 1 else ''}, {standing.step} steps"
+    return f"{counted(epochs, 'epoch')}, {standing.step} step{'s' * (standing.step != 1)}"
 
 
 def nothing_left_message(job: JobConfig, standing: Standing, path: str, changes: Sequence[str]) -> str:
     """Say that a run found all epochs done in the job dir `path`, and which changes of options come too late."""
     late = f" (what was changed since has no effect: {'; '.join(changes)})" if changes else ""
     return (
-        f"nothing left to train: {path} holds {standing.epochs} epochs and training.epochs is {job.training.epochs}"
-        f"{late}; raise it to train on, or start over with --fresh (job.fresh: true)"
+        f"nothing left to train: {path} holds {counted(standing.epochs, 'epoch')} and "
+        f"training.epochs is {job.training.epochs}{late}; raise it to train on, or start over with "
+        "--fresh (job.fresh: true)"
     )

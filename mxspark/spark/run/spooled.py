@@ -17,6 +17,7 @@ from mxspark.data.row_layout import RowLayout
 from mxspark.data.spool import ColumnSpec, Spool
 from mxspark.data.survey import Survey
 from mxspark.errors import DataError
+from mxspark.errors.spelling import counted
 from mxspark.job.data_record import DataRecord
 from mxspark.job.record import JobRecord
 from mxspark.spark.run.context import RunContext
@@ -221,7 +222,7 @@ def _check_same(name: str, before: DataRecord, now: DataRecord) -> None:
 
 
 def _size(rows: DataRecord) -> str:
-    return f"{sum(rows.rows):,} rows in {len(rows.rows):,} partitions"
+    return f"{sum(rows.rows):,} rows in {counted(len(rows.rows), 'partition')}"
 
 
 def _forgive(remove: Callable[..., None], *arguments: Any) -> None:

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Callable, ClassVar, Optional
 
 from mxspark.errors import ClusterError
+from mxspark.errors.spelling import counted
 from mxspark.spark.session import slots
 from mxspark.spark.session.session import SessionFacts
 
@@ -79,7 +80,7 @@ class Turn:
                 )
             if lack.what != said:
                 said = lack.what
-                self._say(f"waiting for {workers} free slots: {said}")
+                self._say(f"waiting for {counted(workers, 'free slot')}: {said}")
             pause(POLL_S)
 
     def _lack(self, workers: int) -> Optional[slots.Lack]:

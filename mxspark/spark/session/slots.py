@@ -12,6 +12,7 @@ from typing import Any, Optional
 from pyspark.sql import SparkSession
 
 from mxspark.errors import ClusterError
+from mxspark.errors.spelling import counted
 from mxspark.spark.session.session import SessionFacts
 
 _POLL_S = 0.2
@@ -46,8 +47,8 @@ def wait_for(session: SessionFacts, workers: int, limit_s: float) -> None:
     most = _most(session.master, session.task_cpus)
     if most is not None and most < workers:
         raise ClusterError(
-            f"cluster.num_workers is {workers}, but the master {session.master!r} never has more than {most} "
-            f"slot{'s' if most > 1 else ''} (spark.task.cpus={session.task_cpus}); lower cluster.num_workers or start "
+            f"cluster.num_workers is {workers}, but the master {session.master!r} never has more than "
+            f"{counted(most, 'slot')} (spark.task.cpus={session.task_cpus}); lower cluster.num_workers or start "
             f"Spark with --master local[{workers}]"
         )
     deadline = time.monotonic() + limit_s
@@ -63,8 +64,9 @@ def wait_for(session: SessionFacts, workers: int, limit_s: float) -> None:
             )
         if time.monotonic() > deadline:
             raise ClusterError(
-                f"cluster.num_workers is {workers}, but after {limit_s:g} s (failure.start_s) Spark has {have} slots; "
-                "ask for more executors (--num-executors, --executor-cores) or lower cluster.num_workers"
+                f"cluster.num_workers is {workers}, but after {limit_s:g} s (failure.start_s) Spark has "
+                f"{counted(have, 'slot')}; ask for more executors (--num-executors, --executor-cores) or lower "
+                "cluster.num_workers"
             )
         time.sleep(_POLL_S)
 
@@ -94,10 +96,10 @@ def lack(spark: SparkSession, workers: int) -> Optional[Lack]:
     if have - taken >= workers:
         return None
     holders = sorted(_stages(spark))
-    names = ", ".join(f"'{name}' ({tasks} task{'s' if tasks > 1 else ''})" for name, tasks in holders)
+    names = ", ".join(f"'{name}' ({counted(tasks, 'task')})" for name, tasks in holders)
     free = max(0, have - taken)
     return Lack(
-        f"{free} of {have} are free, Spark is running {names or f'{taken} tasks'}",
+        f"{free} of {have} are free, Spark is running {names or counted(taken, 'task')}",
         ends_by_itself=bool(holders) and all(name.startswith(OURS) for name, _ in holders),
     )
 
