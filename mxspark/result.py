@@ -87,7 +87,7 @@ class Result:
     model, best_model : Model or None
         The network after the last epoch, and after the best one where there is validation data.
     events : str or None
-        The run's events as JSON lines.
+        The run's events as JSON lines; None of one that had none, as it found nothing left to train.
     cause : Cause or None
         After a failure, what failed first.
     remedy : str
@@ -208,8 +208,8 @@ def _best(values: Sequence[float], better: str) -> float:
 
 def rows(result: Result) -> list[tuple[str, str]]:
     """Return what is to be told of a run by name, in order; facts that do not exist are left out."""
-    # a run that ended before it owned the job dir has left nothing that could be found by its id
-    lines = [("run", result.run_id)] if result.events else []
+    # a run that ended before it owned the job dir has left nothing that could be found by its id, and has no seconds
+    lines = [("run", result.run_id)] if result.seconds else []
     if result.epochs or result.steps:
         lines.append(("epochs", f"{result.epochs}  ({result.steps} steps{_behind(result)})"))
     for side in ("training", "validation"):

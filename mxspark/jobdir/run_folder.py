@@ -57,7 +57,8 @@ def write_logs(owned: JobDir, texts: Mapping[str, str], attempt: int, say: Calla
 def write_outcome(owned: JobDir, journal: Path, result: Result, say: Callable[[str], None]) -> Result:
     """Write the events and the result into the run's folder, and return the result, with the events that are there."""
     try:
-        result = dataclasses.replace(result, events=owned.put_run_file(journal, "events.jsonl"))
+        if journal.stat().st_size:  # a run that found nothing to train has none, and nobody looks for an empty file
+            result = dataclasses.replace(result, events=owned.put_run_file(journal, "events.jsonl"))
         owned.write_run_file(_RESULT, _json(result.to_dict()))
         if result.cause is not None:
             owned.write_run_file("failure.json", failure_json(result))

@@ -264,6 +264,7 @@ def test_a_result_is_shown_as_one_block_and_says_what_no_checkpoint_has() -> Non
         "  checkpoint  /job/checkpoints/s00000008-t000001",
     ]
     assert dict(result.rows(replace(reached, checkpoint=None)))["epochs"] == "2  (17 steps; no checkpoint has them)"
+    assert dict(result.rows(replace(reached, seconds={"check": 0.1})))["run"] == "r"
     for at_its_checkpoint in (replace(reached, steps=8), replace(reached, status="succeeded")):
         assert dict(result.rows(at_its_checkpoint))["epochs"].endswith(" steps)")
 

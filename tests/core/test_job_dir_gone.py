@@ -139,6 +139,12 @@ def test_what_is_gone_is_not_listed(place: Place, tmp_path: Path) -> None:
         "events.jsonl", "result.json", "failure.json",
     }  # fmt: skip
 
+    journal.write_text("")
+    owned.storage.remove(join(owned.run_folder, "events.jsonl"))
+    assert run_folder.write_outcome(owned, journal, result, said.append).events is None, "an empty file is none"
+    assert {entry.name for entry in owned.storage.list(owned.run_folder)} == {"result.json", "failure.json"}
+
+    journal.write_text("{}\n")
     place.remove()
     assert run_folder.path_if_there(owned.storage, checkpoint) is None
     assert run_folder.published_models(owned) == {}

@@ -52,6 +52,7 @@ def test_a_finished_job_gives_the_same_numbers_and_says_what_comes_too_late(
     again = train(folder, report={"progress": "lines"})
     assert again.message.startswith("nothing left to train") and again.message in capsys.readouterr().err
     assert numbers(again) == numbers(first) and again.metrics["validation"]["last"]["accuracy"] > 0.75
+    assert again.events is None and not list((folder / "runs" / again.run_id).glob("events*"))
     assert not again.warnings and parameters(again, tmp_path / "again")["sha256"] == before
 
     late = train(folder, training={"optimizer": {**SGD, "learning_rate": 0.01}})
