@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 
-from mxspark.protocol.events import Beat, Done, EpochEnd, Preparing, Reported, Restarting, RoleEnded
+from mxspark.protocol.events import Beat, Done, EpochEnd, Event, Preparing, Reported, Restarting, RoleEnded
 from mxspark.system.stdio import protected
 
 #: How many characters of a phase have room beside the bar.
@@ -40,7 +40,7 @@ def make(kind: str, every_s: float) -> Progress:
     if kind == "auto":
         kind = "bar" if console.is_terminal or console.is_jupyter else "lines"
     if kind == "bar":
-        return Bar(console)
+        return Bar(console, every_s)
     return Lines(every_s, out) if kind == "lines" else Silent()
 
 
@@ -75,13 +75,28 @@ class Silent:
         """Nothing to leave in order."""
 
 
+class Pace:
+    """Lets lines through that are `every_s` seconds apart."""
+
+    def __init__(self, every_s: float) -> None:
+        self._every_s = every_s
+        self._last = time.monotonic()
+
+    def is_due(self) -> bool:
+        """Tell whether it is time for a line."""
+        return time.monotonic() - self._last >= self._every_s
+
+    def note(self) -> None:
+        """Count from here: a line was shown."""
+        self._last = time.monotonic()
+
+
 class Lines(Silent):
-    """One line a phase, an epoch, and every `every_s` seconds in between."""
+    """One line a phase, and at most one every `every_s` seconds in between; the last epoch always has one."""
 
     def __init__(self, every_s: float, out: TextIO) -> None:
-        self._every_s = every_s
+        self._pace = Pace(every_s)
         self._out = out
-        self._last = time.monotonic()
         self._steps = 0
 
     def phase(self, text: str) -> None:
@@ -93,26 +108,35 @@ class Lines(Silent):
         self._steps = steps_per_epoch * epochs
 
     def show(self, reported: Reported) -> None:
-        """Print epochs, and rank 0's beats now and then."""
+        """Print rank 0's epochs and beats now and then."""
         event = reported.event
         if reported.role != "worker" or reported.rank != 0:
             return
+        if not self._pace.is_due() and not _is_last(event, self._steps):
+            return
         if isinstance(event, EpochEnd):
             self._line(epoch_words(event))
-        elif isinstance(event, Beat) and time.monotonic() - self._last >= self._every_s:
+        elif isinstance(event, Beat):
             self._line(f"step {event.step} of {self._steps}  {event.doing}  {words(event.metrics)}")
-        elif isinstance(event, Preparing) and time.monotonic() - self._last >= self._every_s:
+        elif isinstance(event, Preparing):
             self._line(f"looking at ids: {event.done:,} of {event.total:,} rows of worker 0")
 
     def _line(self, text: str) -> None:
-        self._last = time.monotonic()
+        self._pace.note()
         print(f"mxspark: {text}", file=self._out, flush=True)
 
 
-class Bar:
-    """A bar over all steps of the job; finished epochs and what else is to be known scroll above it."""
+def _is_last(event: Event, steps: int) -> bool:
+    """Tell whether an event is the end of the last epoch."""
+    return isinstance(event, EpochEnd) and event.step >= steps
 
-    def __init__(self, console: Console) -> None:
+
+class Bar:
+    """A bar over all steps of the job; what is to be known scrolls above it, an epoch every `every_s` seconds."""
+
+    def __init__(self, console: Console, every_s: float) -> None:
+        self._pace = Pace(every_s)
+        self._steps = 0
         self._console = console
         columns = (
             TextColumn("{task.description}", markup=False),
@@ -133,7 +157,8 @@ class Bar:
 
     def begin(self, steps_per_epoch: int, epochs: int, done: int) -> None:
         """Give the bar its length."""
-        self._bar.update(self._task, description="training", total=steps_per_epoch * epochs, completed=done)
+        self._steps = steps_per_epoch * epochs
+        self._bar.update(self._task, description="training", total=self._steps, completed=done)
 
     def show(self, reported: Reported) -> None:
         """Move the bar with rank 0 and print its epochs; no step or work that is no longer so stays on it."""
@@ -146,7 +171,9 @@ class Bar:
             return
         elif isinstance(event, EpochEnd):
             self._bar.update(self._task, completed=event.step)
-            self._above(epoch_words(event))
+            if self._pace.is_due() or _is_last(event, self._steps):
+                self._pace.note()
+                self._above(epoch_words(event))
         elif isinstance(event, Beat):
             self._bar.update(self._task, completed=event.step, description=f"{event.doing} {words(event.metrics)}")
         elif isinstance(event, Preparing):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import sys
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
@@ -19,9 +20,9 @@ KILLED = Cause("role", "worker", 1, "h", 7, "killed by SIGKILL", signal="SIGKILL
 class Screen:
     """A terminal that keeps what was written."""
 
-    def __init__(self) -> None:
+    def __init__(self, every_s: float = 0.0) -> None:
         self.file = io.StringIO()
-        self.bar = Bar(Console(file=self.file, force_terminal=True, width=100, _environ={}))
+        self.bar = Bar(Console(file=self.file, force_terminal=True, width=100, _environ={}), every_s)
         self.bar.begin(10, 2, 0)
 
     def show(self, event: Event, role: str = "worker", rank: int = 0) -> None:
@@ -76,6 +77,24 @@ def test_the_last_work_of_a_worker_does_not_stay_to_the_end(screen: Screen) -> N
     screen.show(Done(20, "", {}))
     assert "finishing" in screen.now() and "20/20" in screen.now()
     assert "epoch 1  f1[a] 0.5000  5 rows/s" in screen.above()
+
+
+def test_epochs_that_are_quicker_than_lines_may_come_are_left_out_but_for_the_last(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr("mxspark.report.progress.time", SimpleNamespace(monotonic=lambda: now[0]))
+    out = io.StringIO()
+    screen, lines = Screen(10.0), Lines(10.0, out)
+    lines.begin(10, 2, 0)
+    for epoch, at in enumerate((0.1, 10.0, 10.1, 15.0, 20.5, 20.6)):
+        now[0] = at
+        event = EpochEnd(epoch, 4 * epoch, 5, 1.0, {}, {})
+        screen.show(event)
+        lines.show(Reported("worker", 0, event))
+    shown = ["epoch 2", "epoch 5", "epoch 6"]  # of 20 steps
+    assert [line.partition("  ")[0] for line in screen.above() if line.startswith("epoch")] == shown
+    assert [line.removeprefix("mxspark: ")[:7] for line in out.getvalue().splitlines()] == shown
 
 
 def test_short_words_of_the_user_are_no_markup(screen: Screen) -> None:
