@@ -50,7 +50,9 @@ def test_a_finished_job_gives_the_same_numbers_and_says_what_comes_too_late(
     first = train(folder)
     before = parameters(first, tmp_path / "first")["sha256"]
     again = train(folder, report={"progress": "lines"})
-    assert again.message.startswith("nothing left to train") and again.message in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert again.message.startswith("nothing left to train") and again.message in said
+    assert "mxspark: comparing the network\n" in said and again.seconds["compare"] > 0
     assert numbers(again) == numbers(first) and again.metrics["validation"]["last"]["accuracy"] > 0.75
     assert again.events is None and not list((folder / "runs" / again.run_id).glob("events*"))
     assert not again.warnings and parameters(again, tmp_path / "again")["sha256"] == before

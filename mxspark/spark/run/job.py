@@ -151,7 +151,8 @@ def _train(context: RunContext, frames: Frames, on_event: Optional[Hook] = None)
             graph = known.graph if known is not None else None
             if recorder.is_complete():
                 if graph is not None:
-                    recorder.warn_of(same_network.check(context, graph, spooled.columns[0]))
+                    with phases("compare"):
+                        recorder.warn_of(same_network.check(context, graph, spooled.columns[0]))
                 return recorder.nothing_left()
             display.phase("starting the workers")
             done = restore.step if restore is not None else 0

@@ -56,6 +56,7 @@ def compare(context: RunContext, known: tuple[str, ...], features: tuple[ColumnS
     TrainingCodeError
         If the user's function raises.
     """
+    context.display.phase("comparing the network")  # it takes a process that imports MXNet
     built = _build(context, features)
     if built.by_user:
         network = context.job.training.network.label
