@@ -27,6 +27,7 @@ usage: ./submit.sh [SPARK OPTIONS] SCRIPT.py [SCRIPT OPTIONS] [SPARK OPTIONS]
 
   ./submit.sh spark_jobs/train.py --config conf/digits.yaml --set training.epochs=3
   ./submit.sh spark_jobs/train.py --config conf/digits.yaml --master yarn --driver-memory 4g
+  ./submit.sh --exec mxspark check --config conf/digits.yaml
   ./submit.sh --exec pyspark
 
 Runs SCRIPT.py with spark-submit, in a Python environment of its own that is made the first time, in .mxspark/.
@@ -36,7 +37,7 @@ the script and is not one of them goes to the script, and so does everything aft
 --requirements FILE   packages of yours, installed once beside the others, for a job here, on YARN, and for --exec
 --python PATH         with --master yarn (docs/yarn.md): a Python that all nodes have there, instead of sending one
 
---exec       runs a command in that environment: a pyspark shell, python, jupyter, ...
+--exec       runs a command in that environment: mxspark config, a pyspark shell, python, jupyter, ...
 --exec-dev   the same with the tools of ./run-tests
 
 SPARK_HOME            a Spark of yours; default: the pyspark of the environment
@@ -75,8 +76,15 @@ def _command(given: Sequence[str]) -> tuple[str, list[str]]:
         before = ["python", "-m", "mxspark.launch.packages", rest[1]]
         rest = rest[2:]
     if rest[0] in _EXEC:
-        return rest[0], [*before, *(rest[1:] or ["python"])]
+        return rest[0], [*before, *_program(rest[1:])]
     return "", ["python", "-m", "mxspark.launch", *given]
+
+
+def _program(given: Sequence[str]) -> list[str]:
+    """Return what runs a command of the environment; of this package, which is not installed there, it is a module."""
+    if given[:1] == ["mxspark"]:
+        return ["python", "-m", *given]
+    return list(given) or ["python"]
 
 
 def _become(environment: Environment, command: Sequence[str]) -> None:

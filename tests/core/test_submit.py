@@ -401,6 +401,13 @@ def test_packages_of_the_users_come_beside_those_that_are_there_and_never_in_the
     [
         ("--exec", "--exec", "python"),
         ("--exec-dev ruff check", "--exec-dev", "ruff check"),
+        ("--exec mxspark config", "--exec", "python -m mxspark config"),
+        (
+            "--requirements r.txt --exec mxspark check",
+            "--exec",
+            "python -m mxspark.launch.packages r.txt python -m mxspark check",
+        ),
+        ("--exec python mxspark", "--exec", "python mxspark"),
         ("--requirements r.txt --exec jupyter lab", "--exec", "python -m mxspark.launch.packages r.txt jupyter lab"),
         ("--requirements=r.txt --exec", "--exec", "python -m mxspark.launch.packages r.txt python"),
         ("a.py --requirements r.txt", "", "python -m mxspark.launch a.py --requirements r.txt"),
