@@ -31,10 +31,12 @@ def run(given: argparse.Namespace, outcome_path: Optional[str]) -> int:
         from mxspark.spark.check import driver
         from mxspark.spark.session import session
 
-        spark = session.start(f"mxspark check of {job.job.name}", given.master)
-        if not given.json:  # spark-submit makes one stream of this process's two
-            session.announce(spark)
+        # spark-submit makes one stream of this process's two
         display = progress.make("off" if given.json else "lines", job.report.every_s)
+        display.phase("starting Spark")
+        spark = session.start(f"mxspark check of {job.job.name}", given.master)
+        if not given.json:
+            session.announce(spark)
         seen = driver.check(job, spark, display.phase)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED

@@ -83,7 +83,7 @@ def test_the_wheel_holds_the_whole_package(tmp_path: Path) -> None:
         metadata = wheel.read(f"{info}/METADATA").decode()
     files = {str(path.relative_to(tree)) for path in (tree / "mxspark").rglob("*") if path.is_file()}
     assert {name for name in names if not name.startswith(info)} == files
-    assert {"mxspark/py.typed", "mxspark/config/job.yaml"} <= files
+    assert {"mxspark/py.typed", "mxspark/config/job.yaml", "mxspark/spark/session/log4j2.properties"} <= files
     assert f"{info}/licenses/LICENSE" in names
     assert "Requires-Python: >=3.9,<3.13" in metadata.replace("<3.13,>=3.9", ">=3.9,<3.13")
 

@@ -27,6 +27,20 @@ def test_facts_are_read_of_a_session_that_no_gang_can_be_formed_in() -> None:
     assert type(problem) is InputError and "Spark Connect" in problem.message
 
 
+def test_a_jvm_of_ours_is_quiet_unless_the_user_has_a_log(tmp_path: Path) -> None:
+    (option,) = session._quiet({}).values()
+    log = option.removeprefix("-Dlog4j2.configurationFile=file://")
+    assert Path(log).read_text() == (Path(__file__).resolve().parents[2] / "conf/log4j2.properties").read_text()
+    assert session._quiet({"SPARK_SUBMIT_OPTS": "-Xss4m"}) == {"SPARK_SUBMIT_OPTS": f"-Xss4m {option}"}
+    assert session._quiet({"SPARK_SUBMIT_OPTS": "-Dlog4j2.configurationFile=mine"}) == {}
+    (tmp_path / "conf").mkdir()
+    for environ in ({"SPARK_HOME": str(tmp_path)}, {"SPARK_CONF_DIR": str(tmp_path / "conf")}):
+        assert session._quiet(environ)
+        (tmp_path / "conf/log4j2.properties").touch()
+        assert session._quiet(environ) == {}
+        (tmp_path / "conf/log4j2.properties").unlink()
+
+
 IDLE = "spark.python.worker.idleTimeoutSeconds"
 KILL = "spark.python.worker.killOnIdleTimeout"
 SQL = "spark.sql.execution.pyspark.udf."

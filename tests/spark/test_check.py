@@ -101,3 +101,27 @@ def test_the_command_tells_programs_through_submit_sh(job_file: str) -> None:
     )  # fmt: skip
     assert done.returncode == 2, done.stderr
     assert_told(done.stdout, 2)
+
+
+def test_the_command_says_what_it_does_and_spark_says_nothing(job_file: str) -> None:
+    """Without ``submit.sh``, in an environment of one's own."""
+    command = [sys.executable, "-m", "mxspark", "check", "--config", job_file, "--master", "local[2]"]
+    environment = {
+        key: value for key, value in os.environ.items() if key not in ("SPARK_SUBMIT_OPTS", "SPARK_CONF_DIR")
+    }
+    done = subprocess.run(
+        command, cwd=ROOT / "tests", env=environment, capture_output=True, text=True, timeout=LIMIT_S, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    said = [line for line in done.stderr.splitlines() if line.startswith("mxspark: ")]
+    assert [line.removeprefix("mxspark: ") for line in said] == [
+        "starting Spark",
+        "looking at the slots",
+        "looking at the job dir",
+        "looking at the data",
+        "reading the first row",
+        "building the network where 2 workers will be",
+        "looking at the memory",
+    ]
+    of_spark = [line for line in done.stderr.splitlines() if " WARN " in line or "[Stage" in line or "log4j" in line]
+    assert not of_spark, done.stderr

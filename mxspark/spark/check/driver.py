@@ -80,8 +80,9 @@ class _Checkup:
         columns = self._tried("data", INPUT, self._data)
         probes: list[Probe] = []
         if slots:
-            self._say(f"looking at the places of {counted(self._job.cluster.num_workers, 'worker')}")
+            self._say(f"building the network where {counted(self._job.cluster.num_workers, 'worker')} will be")
             probes = self._tried("executors", CLUSTER, lambda: self._probe(columns)) or []
+        self._say("looking at the memory")
         if probes:
             self._found += verdict.judge(probes, self._expected())
         self._memory(next((p.built.values for p in probes if p.built.values is not None), None))
@@ -131,6 +132,7 @@ class _Checkup:
         if data is None:
             self._note("data", "data.path is not set: a DataFrame or RDD comes from Python")
             return None
+        self._say("reading the first row")
         run = run_id()
         columns = job.spooled()
         ready = spool_stage.spool(data.limit(1), *columns, run, "check", tells_all=True)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Optional
 
+from pyspark import SparkContext
 from pyspark.sql import SparkSession
 
 from mxspark.data.spool import run_folder_name
@@ -20,6 +21,7 @@ from mxspark.spark.session import local_folders, unfit
 from mxspark.spark.session.gateway import starting_jvm
 from mxspark.system import users, utf8
 
+_LOG = Path(__file__).absolute().with_name("log4j2.properties")
 _NO_JVM = "JAVA_GATEWAY_EXITED"
 """What pyspark calls it, 3.5 and 4.x."""
 
@@ -65,8 +67,12 @@ def start(app_name: str, master: Optional[str] = None) -> SparkSession:
     if trouble:
         raise InputError(trouble)
     builder = SparkSession.builder.appName(app_name)
+    variables = dict(utf8.variables(os.environ))
+    if SparkContext._gateway is None and "PYSPARK_GATEWAY_PORT" not in os.environ:  # a JVM that is there has its own
+        builder = builder.config("spark.ui.showConsoleProgress", "false")  # it writes over the progress of the training
+        variables.update(_quiet(os.environ))
     try:
-        with starting_jvm(), _names_are_utf8():
+        with starting_jvm(), _environment(variables):
             return (builder if master is None else builder.master(master)).getOrCreate()
     except Exception as error:
         if _NO_JVM not in str(error):
@@ -78,10 +84,20 @@ def start(app_name: str, master: Optional[str] = None) -> SparkSession:
         ) from error
 
 
+def _quiet(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return with what a JVM says as little as under ``submit.sh``, unless the user has set up a log."""
+    options = environ.get("SPARK_SUBMIT_OPTS", "")
+    home = environ.get("SPARK_HOME")
+    folder = environ.get("SPARK_CONF_DIR") or (home and f"{home}/conf")
+    has_own = "log4j" in options or (folder and (Path(folder) / _LOG.name).is_file())
+    if has_own or not _LOG.is_file():  # the package may lie in an archive
+        return {}
+    return {"SPARK_SUBMIT_OPTS": f"{options} -Dlog4j2.configurationFile={_LOG.as_uri()}".strip()}
+
+
 @contextmanager
-def _names_are_utf8() -> Iterator[None]:
-    """Let the JVM that is started inside the ``with`` take names for UTF-8, under ``LC_ALL=C`` too."""
-    changes = utf8.variables(os.environ)
+def _environment(changes: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables for the JVM that is started inside the ``with``."""
     before = {name: os.environ.get(name) for name in changes}
     os.environ.update(changes)
     try:
