@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import warnings
+from dataclasses import replace
 from typing import Any, Optional
 
 import mxnet as mx
@@ -317,6 +318,38 @@ def test_what_a_checkpoint_cannot_hold_is_named() -> None:
         updater.state()
     with pytest.raises(TrainingCodeError, match="returned None: return an mxnet"):
         Updater(Component("mine", function=Function.ship(lambda: None)), None, params)
+
+
+@pytest.mark.parametrize(
+    ("rate", "told"),
+    [
+        ("x", "'x'"), (None, "None"), (float("nan"), "nan"), (-0.1, "-0.1"), (float("inf"), "inf"),
+        (np.array([0.1, 0.2]), "numpy.ndarray"), (mx.nd.ones(1), "mxnet.ndarray.ndarray.NDArray"),
+        ([0.1], "builtins.list"),
+    ],
+)  # fmt: skip
+def test_what_is_no_learning_rate_is_told_with_its_step(rate: Any, told: str) -> None:
+    def mine(step: int) -> Any:
+        return 0.1 if step < 3 else rate
+
+    params = parameters()
+    shipped = replace(Function.ship(mine), label="net:mine")
+    updater = Updater(Component("sgd"), Component("net:mine", function=shipped), params)
+    run(updater, params, range(2))
+    with pytest.raises(TrainingCodeError) as caught:
+        run(updater, params, range(1))
+    said = (
+        f"training.schedule net:mine returned {told} for step 3: return the learning rate, a number that is 0 or more"
+    )
+    assert caught.value.message == said
+
+
+def test_whatever_kind_of_number_a_schedule_returns_is_a_learning_rate() -> None:
+    for rate in (0, 0.0, 1, np.float32(0.1), np.float64(0.1), np.int64(1)):
+        params, mine = parameters(), Function.ship(lambda step, rate=rate: rate)
+        updater = Updater(Component("sgd"), Component("mine", function=mine), params)
+        run(updater, params, range(1))
+        assert updater.learning_rate == pytest.approx(float(rate))
 
 
 def test_the_schedule_of_a_users_optimizer_is_kept_and_its_scale_too() -> None:

@@ -17,6 +17,7 @@ from mxnet import gluon
 from mxspark.errors import InputError, InternalError, TrainingCodeError
 from mxspark.job.spec import Component
 from mxspark.mx.model import components
+from mxspark.mx.state import rates
 from mxspark.mx.state.attributes import Progress
 
 LOG = logging.getLogger(__name__)
@@ -259,7 +260,7 @@ def _may_write(optimizer: mx.optimizer.Optimizer) -> bool:
 
 
 def _attach_schedule(optimizer: mx.optimizer.Optimizer, schedule: Optional[Component]) -> Any:
-    """Give the optimizer its schedule; afterwards, because the constructors overwrite a schedule's base rate."""
+    """Give the optimizer its schedule and return that; afterwards, as constructors overwrite a schedule's base rate."""
     if schedule is not None:
         own = optimizer.lr_scheduler
         if own is not None:
@@ -267,7 +268,12 @@ def _attach_schedule(optimizer: mx.optimizer.Optimizer, schedule: Optional[Compo
                 f"training.schedule is {schedule.name}, and training.optimizer brings a {type(own).__name__} of its "
                 "own: remove one of them"
             )
-        optimizer.lr_scheduler = components.build_schedule(schedule, optimizer.lr)
+        made = components.build_schedule(schedule, optimizer.lr)
+        if schedule.function is not None and made is not None:
+            optimizer.lr_scheduler = rates.Checked(made, schedule.function.label)
+        else:
+            optimizer.lr_scheduler = made
+        return made
     return optimizer.lr_scheduler
 
 
