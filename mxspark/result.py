@@ -223,8 +223,9 @@ def rows(result: Result) -> list[tuple[str, str]]:
     for attempt in result.attempts:
         after = "" if attempt.lost_s is None else f"; {attempt.lost_s:.1f} s lost"
         what = attempt.cause.describe().splitlines()[0]
+        how = ", as is said above" if what in result.message else f": {what}"  # the last one's is the message
         name = f"attempt {attempt.number}" if attempt.number else "driver before"
-        lines.append((name, f"failed at step {attempt.reached}: {what}{after}"))
+        lines.append((name, f"failed at step {attempt.reached}{how}{after}"))
     lines.extend(("warning", text) for text in result.warnings)
     if result.remedy:
         lines.append(("next", result.remedy))

@@ -22,7 +22,7 @@ from mxspark.errors.kinds import KINDS, Kind
 from mxspark.errors.restart import IN_PLACE, STAGE, STOP, Failed, Next, Policy, decide
 from mxspark.protocol import codec, events
 from mxspark.report.summary import print_summary, rows
-from mxspark.result import FAILED, INTERRUPTED, SUCCEEDED, Result, cause_of, with_cause
+from mxspark.result import FAILED, INTERRUPTED, SUCCEEDED, FailedAttempt, Result, cause_of, with_cause
 from mxspark.spark.run import lost
 from mxspark.spark.run.downtime import Downtime
 
@@ -144,6 +144,14 @@ def test_every_kind_has_a_remedy_of_its_own_and_the_summary_shows_it() -> None:
     assert all(remedies) and len(set(remedies)) == len(KINDS)
     result = with_cause(Result(FAILED, "run", "sad"), CRASHED)
     assert ("next", KINDS["role"].remedy) in rows(result) and result.to_dict()["remedy"] == KINDS["role"].remedy
+
+
+def test_what_the_message_says_is_not_said_again_by_the_attempt() -> None:
+    said = CRASHED.describe().splitlines()[0]
+    attempts = tuple(FailedAttempt(number, 2, cause, 5, 5, STOP, "") for number, cause in ((1, KILLED), (2, CRASHED)))
+    shown = dict(rows(Result(FAILED, "run", f"{said}\nKeyError: 'x'", attempts=attempts)))
+    assert shown["attempt 1"] == f"failed at step 5: {KILLED.describe().splitlines()[0]}"
+    assert shown["attempt 2"] == "failed at step 5, as is said above"
 
 
 def test_what_reads_as_a_question_of_a_result_is_one() -> None:
