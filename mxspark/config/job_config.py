@@ -75,8 +75,7 @@ class JobConfig(Section):
         sections, problems = _validated(raw)
         if also or problems:
             raise ConfigError.from_problems(source, [*also, *problems])
-        built: JobConfig = cls.model_construct(**dict(sections))  # type: ignore[arg-type]
-        return built
+        return cls._of(sections)
 
     @classmethod
     def from_yaml(cls, path: str, overrides: Sequence[Union[str, Override]] = ()) -> JobConfig:
@@ -89,11 +88,16 @@ class JobConfig(Section):
         """
         in_file, twice = read_job(path)
         raw, wrong = override(in_file, overrides)
-        _, problems = _validated(raw)
+        sections, problems = _validated(raw)
         source, told = blamed([*twice, *wrong, *problems], overrides, path)
         if told:
             raise ConfigError.from_problems(source, told)
-        return cls.from_dict(raw, path)
+        return cls._of(sections)
+
+    @classmethod
+    def _of(cls, sections: Mapping[str, Section]) -> JobConfig:
+        built: JobConfig = cls.model_construct(**dict(sections))  # type: ignore[arg-type]
+        return built
 
     @property
     def job_dir(self) -> str:
