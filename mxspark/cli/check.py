@@ -8,6 +8,7 @@ import traceback
 from typing import Any, Optional
 
 from mxspark.check import findings
+from mxspark.cli import places
 from mxspark.config.job_config import JobConfig
 from mxspark.errors import EXIT_INTERRUPTED, ConfigError
 
@@ -26,7 +27,7 @@ def run(given: argparse.Namespace, outcome_path: Optional[str]) -> int:
     from mxspark.report import check as report
 
     try:
-        job = JobConfig.from_yaml(given.config, given.set)
+        job = JobConfig.from_yaml(given.config, given.set, places.look(given.master))
         from mxspark.report import progress
         from mxspark.spark.check import driver
         from mxspark.spark.session import session

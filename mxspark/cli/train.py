@@ -16,6 +16,7 @@ from typing import Any, Callable, Optional, Union
 
 from rich.console import Console
 
+from mxspark.cli import places
 from mxspark.config.job_config import JobConfig
 from mxspark.config.overrides import Override
 from mxspark.errors import EXIT_INTERRUPTED, EXIT_TERMINATED, InputError, InternalError, MXSparkError
@@ -87,7 +88,7 @@ def _train(config: str, overrides: Sequence[Union[str, Override]], master: Optio
 
     run = run_id()
     try:
-        job = JobConfig.from_yaml(config, overrides)
+        job = JobConfig.from_yaml(config, overrides, places.look(master))
         from mxspark.spark.run import job as spark_job
         from mxspark.spark.session import session
 

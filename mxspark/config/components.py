@@ -11,7 +11,8 @@ from mxspark.job import catalog, signatures
 from mxspark.job.signatures import SIGNATURES, Takes
 from mxspark.job.spec import Component, Function, label_of
 
-_DOTTED = re.compile(r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$")
+#: How a function is named by its path.
+DOTTED = re.compile(r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$")
 
 
 def component(kind: str) -> Callable[[Any], Any]:
@@ -32,7 +33,7 @@ def component(kind: str) -> Callable[[Any], Any]:
             )
         options = {str(key): plain(item) for key, item in value.items() if key != "name"}
         name = value["name"]
-        if _DOTTED.match(name):
+        if DOTTED.match(name):
             if options:
                 raise ValueError(
                     f"{name} is a function of yours and takes no options, but {sorted(options)} are given; "
@@ -58,7 +59,7 @@ def network(value: Any) -> Any:
         )
     if callable(value):
         return _ship("network", value)
-    if not isinstance(value, str) or not _DOTTED.match(value):
+    if not isinstance(value, str) or not DOTTED.match(value):
         raise ValueError(
             f"is {_described(value)}; give a function {SIGNATURES['network']}, or its dotted path "
             "'package.module:function'"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Optional, Union
+from typing import Any, Callable, Optional, Union
 
 from pydantic import ValidationError
 
@@ -45,6 +45,13 @@ _SECTIONS: dict[str, type[Section]] = {
 }
 _REQUIRED = ("data", "training")
 
+#: From a job as it was written to what else is wrong with it, a line each.
+LookBeside = Callable[[Mapping[str, Any]], Sequence[str]]
+
+
+def _see_nothing(_raw: Mapping[str, Any]) -> Sequence[str]:
+    return ()
+
 
 class JobConfig(Section):
     """Everything a job is told.
@@ -63,9 +70,15 @@ class JobConfig(Section):
 
     @classmethod
     def from_dict(
-        cls, raw: Mapping[str, Any], source: str = "the configuration", also: Sequence[str] = ()
+        cls,
+        raw: Mapping[str, Any],
+        source: str = "the configuration",
+        also: Sequence[str] = (),
+        look_beside: LookBeside = _see_nothing,
     ) -> JobConfig:
         """Build a configuration from nested mappings; `also` are problems that were found before.
+
+        `look_beside` is asked, once there is a problem, for others that are no longer the configuration's own.
 
         Raises
         ------
@@ -74,12 +87,16 @@ class JobConfig(Section):
         """
         sections, problems = _validated(raw)
         if also or problems:
-            raise ConfigError.from_problems(source, [*also, *problems])
+            raise ConfigError.from_problems(source, [*also, *problems, *look_beside(raw)])
         return cls._of(sections)
 
     @classmethod
-    def from_yaml(cls, path: str, overrides: Sequence[Union[str, Override]] = ()) -> JobConfig:
+    def from_yaml(
+        cls, path: str, overrides: Sequence[Union[str, Override]] = (), look_beside: LookBeside = _see_nothing
+    ) -> JobConfig:
         """Build a configuration from a YAML file and what the command line sets, ``key.key=value``.
+
+        `look_beside` as in :meth:`from_dict`.
 
         Raises
         ------
@@ -89,8 +106,9 @@ class JobConfig(Section):
         in_file, twice = read_job(path)
         raw, wrong = override(in_file, overrides)
         sections, problems = _validated(raw)
-        source, told = blamed([*twice, *wrong, *problems], overrides, path)
-        if told:
+        found = [*twice, *wrong, *problems]
+        if found:
+            source, told = blamed([*found, *look_beside(raw)], overrides, path)
             raise ConfigError.from_problems(source, told)
         return cls._of(sections)
 

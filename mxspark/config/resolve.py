@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Optional, Union
 
+from mxspark.config import places
 from mxspark.config.job_config import JobConfig
 from mxspark.config.job_file import merge, read_job
 from mxspark.config.sections import BestBySection
@@ -29,8 +30,8 @@ def configure(config: Union[JobConfig, Mapping[str, Any], str, None], sections: 
         return config
     if isinstance(config, str):
         raw, problems = read_job(config)
-        return JobConfig.from_dict(merge(raw, sections), config, problems)
-    return JobConfig.from_dict(merge(config or {}, sections), "the job")
+        return JobConfig.from_dict(merge(raw, sections), config, problems, places.problems)
+    return JobConfig.from_dict(merge(config or {}, sections), "the job", look_beside=places.problems)
 
 
 def settings(job: JobConfig) -> JobSettings:

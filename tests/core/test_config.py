@@ -14,7 +14,7 @@ import yaml
 from pydantic import BaseModel
 
 from mxspark import result
-from mxspark.cli import train
+from mxspark.cli import places, train
 from mxspark.config import resolve
 from mxspark.config.job_config import _SECTIONS, JobConfig
 from mxspark.config.job_file import merge, read_yaml
@@ -505,3 +505,37 @@ def test_a_class_that_is_the_feature_itself_is_told() -> None:
     (line,) = told("softmax_cross_entropy", features={"tokens": {"columns": ["y"]}})
     assert line.startswith("data.features.tokens is the label 'y' itself, so that the network is given the answer")
     assert told("l2", features={"same": {"columns": ["y"]}}) == told("softmax_cross_entropy") == []
+
+
+def test_what_is_not_there_is_told_with_what_is_misspelt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here.csv").touch()
+    file = tmp_path / "job.yaml"
+    file.write_text(
+        "data: {path: none.csv, format: csv, features: [x], label: y, validation: {path: 'file:none/*.csv'}}\n"
+        "training: {network: 'no_net:build', loss: l2, metrics: ['no_metric:of', 'mxnet.metric:Nothing'], epoch: 3}\n"
+    )
+    monkeypatch.delenv("HADOOP_CONF_DIR", raising=False)
+    monkeypatch.delenv("YARN_CONF_DIR", raising=False)
+    local = places.look(None)
+
+    def told(look: Any, *sets: str) -> list[str]:
+        with pytest.raises(ConfigError) as caught:
+            JobConfig.from_yaml(str(file), sets, look)
+        return [line[4:] for line in caught.value.message.splitlines()[1:]]
+
+    epoch, network, metric, path = told(local)
+    assert epoch == "training.epoch: is not a key; did you mean epochs?"
+    assert network.startswith("training.network: there is no module 'no_net' in the working directory")
+    assert metric.startswith("training.metrics: there is no module 'no_metric'")
+    assert path == f"data.path: there is no 'none.csv' on this machine ({tmp_path}/none.csv); correct it"
+    assert told(local, "data.path=here.csv") == [epoch, network, metric]
+    assert told(local, f"data.path=file://{tmp_path}/here.csv") == [epoch, network, metric]
+    assert told(local, "data.path=file:///none")[-1].endswith(
+        "(/none); correct it (given by --set data.path=file:///none)"
+    )
+    for elsewhere in ("data.path=hdfs://nn/none", "data.format=jdbc"):
+        assert told(local, elsewhere) == [epoch, network, metric]
+    assert told(places.look("yarn")) == [epoch, network, metric], "it may be one of HDFS"
+    monkeypatch.setenv("HADOOP_CONF_DIR", "/etc/hadoop")
+    assert told(places.look(None)) == [epoch, network, metric]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mxspark.spark.session import modules
+from mxspark.config import modules
 
 TESTS = str(Path(__file__).resolve().parents[1])
 

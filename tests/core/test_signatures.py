@@ -11,12 +11,12 @@ from typing import Any, Optional
 
 import pytest
 
+from mxspark.config import modules
 from mxspark.config.job_config import JobConfig
 from mxspark.errors import ConfigError, InputError
 from mxspark.job.signatures import SIGNATURES, Form, Takes, problem
 from mxspark.job.spec import Function
 from mxspark.spark.run import given
-from mxspark.spark.session import modules
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCK = threading.Lock()

@@ -75,6 +75,22 @@ def test_a_data_path_that_is_not_there(spark: SparkSession, tmp_path: Path) -> N
     )
 
 
+def test_a_data_path_and_a_module_that_are_not_there_are_told_together(spark: SparkSession, tmp_path: Path) -> None:
+    none = str(tmp_path / "none.parquet")
+    message = (
+        r"(?s)^2 problems in the job:.*data.path='.*none.parquet' cannot be .*training.network: there is no module"
+    )
+    training = {"network": "spark.nowhere:net"}
+    assert_fails(tmp_path / "job", mxspark.ConfigError, message, data={"path": none}, training=training)
+    data = {"path": none, "validation": {"fraction": 0.0, "path": f"{none}2"}}
+    message = r"(?s)^2 problems in the job:.*data.path='.*data.validation.path='"
+    training = {"metrics": ["accuracy"]}
+    assert_fails(tmp_path / "job", mxspark.ConfigError, message, data=data, training=training)
+    message = r"(?s)training.epoch: is not a key.*training.network: there is no module"
+    training = {"network": "spark.nowhere:net", "epoch": 3}
+    assert_fails(tmp_path / "job", mxspark.ConfigError, message, training=training)
+
+
 def test_a_function_that_uses_what_lives_in_the_driver(spark: SparkSession, tmp_path: Path) -> None:
     frame = spark.range(3)
     weights = spark.sparkContext.broadcast([1.0])

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Optional
 
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import SparkSession
 
 from mxspark.check import network, node, verdict
 from mxspark.check.findings import CLUSTER, INPUT, OK, PROBLEM, WARNING, Expected, Finding, Probe
@@ -123,12 +123,11 @@ class _Checkup:
     def _data(self) -> Optional[Columns]:
         """Read the first row as a run would, and return the columns with their shapes."""
         job, spark = self._job, self._facts.spark
-        data: Optional[DataFrame] = None
-        if job.data.path is not None:
-            data = inputs.read(spark, job, job.data.path, "data.path")
+        unread: list[InputError] = []
+        data = None if job.data.path is None else inputs.opened(spark, job, "data.path", unread)
         validation = job.data.validation.path
-        other = inputs.read(spark, job, validation, "data.validation.path") if validation is not None else None
-        inputs.check(job, data, other)
+        other = None if validation is None else inputs.opened(spark, job, "data.validation.path", unread)
+        inputs.check(job, data, other, unread)
         if data is None:
             self._note("data", "data.path is not set: a DataFrame or RDD comes from Python")
             return None

@@ -8,11 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mxspark.config import resolve
+from mxspark.config import modules, resolve
 from mxspark.config.job_config import JobConfig
 from mxspark.job import fixed, metric
 from mxspark.job.spec import Component, TrainingSpec
-from mxspark.spark.session import modules
 
 
 def of(job: JobConfig) -> dict[str, Any]:

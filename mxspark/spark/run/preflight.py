@@ -67,8 +67,9 @@ def check(context: RunContext, given: Frames) -> Checked:
     """
     job, facts = context.job, context.facts
     display = context.display
-    frames = _read(context, given)
-    inputs.check(job, frames.training, frames.validation)
+    unread: list[InputError] = []
+    frames = _read(context, given, unread)
+    inputs.check(job, frames.training, frames.validation, unread)
     storage = open_storage(job.job_dir, lambda: HadoopStorage(facts.spark), local_run=facts.one_machine)
     fresh = starting_over.wish(job, facts, context.options)
     path = layout.preflight(storage, job.job_dir, None if fresh else resolve.settings(job))
@@ -109,13 +110,13 @@ def _in_earlier_default(job: JobConfig, storage: Storage, path: str) -> list[str
     return []
 
 
-def _read(context: RunContext, given: Frames) -> Frames:
+def _read(context: RunContext, given: Frames, unread: list[InputError]) -> Frames:
     job, spark = context.job, context.facts.spark
     training, validation = given.training, given.validation
     if training is None:
-        training = inputs.read(spark, job, job.data.path, "data.path")
+        training = inputs.opened(spark, job, "data.path", unread)
     if validation is None and job.data.validation.path is not None:
-        validation = inputs.read(spark, job, job.data.validation.path, "data.validation.path")
+        validation = inputs.opened(spark, job, "data.validation.path", unread)
     if validation is not None and job.data.validation.fraction:
         raise InputError(
             f"validation rows are given, and data.validation.fraction is {job.data.validation.fraction} too; remove "

@@ -8,14 +8,15 @@ from typing import Any, Optional
 
 from pyspark.sql import DataFrame, SparkSession
 
+from mxspark.config import modules
 from mxspark.config.job_config import JobConfig
 from mxspark.data import columns
 from mxspark.data.spool import ColumnSpec, SpoolReady
 from mxspark.data.survey import Survey
-from mxspark.errors import ClusterError, ConfigError, DataError
+from mxspark.errors import ClusterError, ConfigError, DataError, InputError
 from mxspark.job import metric
 from mxspark.job.spec import Component
-from mxspark.spark.session import compat, modules
+from mxspark.spark.session import compat
 from mxspark.spark.session.session import check_names
 from mxspark.spark.spool import stage, unreadable
 from mxspark.topology import identity
@@ -39,13 +40,29 @@ def read(spark: SparkSession, job: JobConfig, path: Optional[str], key: str) -> 
         raise unreadable.explain(asked, error) from error
 
 
-def check(job: JobConfig, data: Any, validation: Any) -> None:
+def opened(spark: SparkSession, job: JobConfig, key: str, unread: list[InputError]) -> Optional[DataFrame]:
+    """Return the DataFrame that is named by a key; why the user's job has none goes to `unread`."""
+    try:
+        return read(spark, job, job.data.path if key == "data.path" else job.data.validation.path, key)
+    except InputError as error:
+        unread.append(error)
+        return None
+
+
+def check(job: JobConfig, data: Any, validation: Any, unread: Sequence[InputError] = ()) -> None:
     """Check types of the data, its columns and the dotted paths of the configuration, all problems at once.
+
+    Parameters
+    ----------
+    unread : sequence of InputError
+        Why there is no data where there should be.
 
     Raises
     ------
     ConfigError
         Naming every problem.
+    InputError
+        That of `unread` if it is the only problem.
     """
     problems = []
     for name, rows in (("data", data), ("validation data", validation)):
@@ -69,13 +86,15 @@ def check(job: JobConfig, data: Any, validation: Any) -> None:
         if isinstance(component, Component) and component.function is not None:
             problems += modules.problems(kind, component.function)
     problems += _without_rows(job, validation)
-    if problems:
-        raise ConfigError.from_problems("the job", problems)
+    if len(unread) == 1 and not problems:
+        raise unread[0]
+    if unread or problems:
+        raise ConfigError.from_problems("the job", [*(error.message for error in unread), *problems])
 
 
 def _without_rows(job: JobConfig, validation: Any) -> list[str]:
     """Return which metrics need validation rows of a job that has none."""
-    if validation is not None or job.data.validation.fraction:
+    if validation is not None or job.data.validation.fraction or job.data.validation.path:
         return []
     return [
         f"training.metrics: {name} is worked out from all validation rows at once, and there are none; set "
