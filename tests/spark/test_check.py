@@ -104,11 +104,8 @@ def test_the_command_tells_programs_through_submit_sh(job_file: str) -> None:
 
 
 def test_the_command_says_what_it_does_and_spark_says_nothing(job_file: str) -> None:
-    """Without ``submit.sh``, in an environment of one's own."""
-    command = [sys.executable, "-m", "mxspark", "check", "--config", job_file, "--master", "local[2]"]
-    environment = {
-        key: value for key, value in os.environ.items() if key not in ("SPARK_SUBMIT_OPTS", "SPARK_CONF_DIR")
-    }
+    command = [str(ROOT / "submit.sh"), "--exec", "mxspark", "check", "--config", job_file, "--master", "local[2]"]
+    environment = {**os.environ, "MXSPARK_ENVIRONMENT": sys.prefix}
     done = subprocess.run(
         command, cwd=ROOT / "tests", env=environment, capture_output=True, text=True, timeout=LIMIT_S, check=False
     )
