@@ -163,8 +163,9 @@ def test_a_role_stopped_before_it_could_show_where_it_stands_is_named(tmp_path: 
         group.start()
         started = "worker", 1
         group.until(
-            lambda report: isinstance(report.event, events.RoleStarted)
-            and (report.event.role, report.event.rank) == started
+            lambda report: (
+                isinstance(report.event, events.RoleStarted) and (report.event.role, report.event.rank) == started
+            )
         )
         freeze(group.pid("worker", 1))  # in its first milliseconds: to be asked for its stacks ends it
         cause = group.end().cause
