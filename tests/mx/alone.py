@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from mxspark.mx.exchange.base import SumThroughTable
+from mxspark.mx.exchange.base import EachUpdates, SumThroughTable
 
 
-class Alone(SumThroughTable):
+class Alone(EachUpdates):
     """All methods of `Exchange`, for a group of one in this process."""
 
     waited_s = None

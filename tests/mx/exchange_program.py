@@ -16,8 +16,10 @@ import numpy as np  # noqa: E402
 from mxnet import gluon  # noqa: E402
 
 from mxspark.errors import InternalError, TrainingCodeError  # noqa: E402
+from mxspark.job.spec import Component  # noqa: E402
 from mxspark.mx.exchange.hierarchical import HierarchicalExchange  # noqa: E402
 from mxspark.mx.exchange.kvstore import KVStoreExchange  # noqa: E402
+from mxspark.mx.state.optimizer import Updater  # noqa: E402
 from mxspark.protocol import codec  # noqa: E402
 from mxspark.protocol.specs import INHERITED, Inherited  # noqa: E402
 
@@ -39,6 +41,13 @@ def refused(call):
     return "nothing was raised"
 
 
+class Still(Updater):
+    """Leaves values as they are, by all that their types tell."""
+
+    def __init__(self, parameters):
+        super().__init__(Component("sgd", {"learning_rate": 1e-30}), None, parameters)
+
+
 def make():
     if INHERITED in os.environ:
         given = codec.decode(Inherited, json.loads(os.environ[INHERITED]))
@@ -54,16 +63,16 @@ def main():
     mean = parameter("mean", [1.0 + RANK], grad_req="null")
     big = parameter("big", np.full((1100, 1000), 1.0 + RANK))
     sparse = parameter("sparse", [[1.0]], grad_stype="row_sparse")
-    said["sparse"] = refused(lambda: exchange.broadcast([weight, sparse]))
-    exchange.broadcast([weight, half, mean, big])
+    said["sparse"] = refused(lambda: exchange.begin([weight, sparse], Still([weight, sparse])))
+    exchange.begin([weight, half, mean, big], Still([weight, half, mean, big]))
     said["broadcast"] = [p.data().asnumpy().ravel()[0].item() for p in (weight, half, mean, big)]
     weight.grad()[:] = 2.0**RANK
     half.grad()[:] = 0.5
     big.grad()[:] = RANK + 1
-    sums = exchange.sum_gradients([weight, half, big])
+    sums = exchange.step(1)
     said["gradients"] = [sorted({float(x) for x in total.asnumpy().ravel()}) for total in sums]
     weight.grad()[:] = 2.0
-    sums = exchange.sum_gradients([weight, half, big])
+    sums = exchange.step(1)
     said["again"] = sums[0].asnumpy().ravel()[0].item()
     mean.data()[:] = RANK
     exchange.average([mean])

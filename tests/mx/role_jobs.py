@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
 import mxnet as mx
@@ -113,6 +114,39 @@ def mean_loss():
 def log_loss(output, label):
     """Infinite gradient times nothing is NaN: rows of zeros in the padding would show. Smooth at every real row."""
     return mx.nd.mean(mx.nd.square(mx.nd.log(output)), axis=1) + 0 * label.astype("float32")
+
+
+def dies_in_its_update():
+    """Kill worker 1 once its share of the 10th update is done, which the others are not told."""
+    from mxspark.mx.state.optimizer import Updater
+
+    update, seen = Updater._update_share, []
+
+    def dying(self, targets):
+        update(self, targets)
+        seen.append(1)
+        if len(seen) == 10 and os.environ["TEST_RANK"] == "1":
+            mx.nd.waitall()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    Updater._update_share = dying
+    return mlp()
+
+
+_KEPT = []
+
+
+def kept():
+    _KEPT.append(mlp())
+    return _KEPT[-1]
+
+
+def clipping(output, label):
+    """Clip the weights of the network beside computing a loss."""
+    with autograd.pause():
+        for parameter in _KEPT[-1].collect_params().values():
+            parameter.set_data(mx.nd.clip(parameter.data(), -0.1, 0.1))
+    return gluon.loss.SoftmaxCrossEntropyLoss()(output, label)
 
 
 def raises_on_rank_1():

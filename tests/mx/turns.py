@@ -9,7 +9,7 @@ from typing import Any
 import mxnet as mx
 import numpy as np
 
-from mxspark.mx.exchange.base import SumThroughTable
+from mxspark.mx.exchange.base import EachUpdates
 
 LIMIT_S = 300.0
 
@@ -76,7 +76,7 @@ class Turns:
                 raise Gone
 
 
-class TurnsExchange(SumThroughTable):
+class TurnsExchange(EachUpdates):
     """All methods of `Exchange` for one of the ranks."""
 
     waited_s = None

@@ -1,7 +1,7 @@
-"""Gradients in, sums out: what a training loop asks of the other workers.
+"""Gradients in, updated values out: what a training loop asks of the other workers.
 
 The loop knows only :class:`Exchange`. `kvstore` goes through MXNet's key-value store (stock ps-lite servers
-that add), `hierarchical` sums inside a host first.
+that add), `hierarchical` sums inside a host first, and there divides the update over the workers.
 """
 
 from __future__ import annotations
@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING, Any, Optional, Protocol
 import numpy as np
 
 from mxspark.errors import InternalError, TrainingCodeError
+from mxspark.mx.runtime.attribution import training_code
 
 if TYPE_CHECKING:
     from mxnet.gluon import Parameter
     from numpy.typing import NDArray
+
+    from mxspark.mx.state.optimizer import Updater
 
     Vector = NDArray[np.float64]
 
@@ -38,13 +41,20 @@ class Exchange(Protocol):
     def waited_s(self) -> Optional[float]:
         """As above."""
 
-    def broadcast(self, parameters: Sequence[Parameter]) -> None:
-        """Give every rank the values of rank 0; names the parameters all later calls are about."""
+    def begin(self, parameters: Sequence[Parameter], updater: Updater) -> None:
+        """Give every rank the values of rank 0; all later steps are of these parameters, by this updater.
 
-    def sum_gradients(self, parameters: Sequence[Parameter]) -> Sequence[Any]:
-        """Return the sum over all ranks of each parameter's gradient, as NDArrays that hold until the next call.
+        `parameters` are all that the updater has, in its order. It has been restored before.
+        """
 
-        MXNet's engine may still be at work on them; it waits where they are used.
+    def step(self, rows: int) -> Sequence[Any]:
+        """Update all parameters by the sums over all ranks of their gradients, each one of `rows` rows.
+
+        Returns
+        -------
+        sequence of NDArray
+            Sums of the parameters that take a gradient, in order; they hold until the next call. MXNet's engine may
+            still be at work on them and on the update; it waits where they are used.
         """
 
     def average(self, parameters: Sequence[Parameter]) -> None:
@@ -101,3 +111,28 @@ class SumThroughTable:
                 f"the ranks hold different parameters {moment}: rank {', '.join(map(str, others))} differ from rank 0. "
                 "Please report it; training cannot go on"
             )
+
+
+class EachUpdates(SumThroughTable):
+    """A step in which every rank applies the same update to the same sums."""
+
+    def begin(self, parameters: Sequence[Parameter], updater: Updater) -> None:
+        """Give every rank the values of rank 0."""
+        self._updater = updater
+        self._trained = [parameter for parameter in parameters if parameter.grad_req != "null"]
+        self.broadcast(parameters)
+
+    def step(self, rows: int) -> Sequence[Any]:
+        """Update all parameters by the sums over all ranks of their gradients."""
+        sums = self.sum_gradients(self._trained)
+        with training_code():
+            self._updater.update(rows, sums)
+        return sums
+
+    def broadcast(self, parameters: Sequence[Parameter]) -> None:
+        """Give every rank the values of rank 0."""
+        raise NotImplementedError
+
+    def sum_gradients(self, parameters: Sequence[Parameter]) -> Sequence[Any]:
+        """Return the sum over all ranks of each parameter's gradient."""
+        raise NotImplementedError

@@ -1,8 +1,9 @@
 """The exchange that sums inside a host first: gradients live in memory the workers of a host share.
 
 A step: MXNet writes each worker's gradients straight into its segment; all meet; each adds its share of all segments,
-in order of rank, into the totals; all meet; the update reads the totals where they lie. With several hosts, the leader
-of each, who alone is a worker of ps-lite, then sums the totals of the hosts through the servers, and all meet again.
+in order of rank, into the totals, and updates its share of the values, which lie in shared memory, too; all meet. Where
+an update cannot be divided, all meet before it, and each updates all of its own values. With several hosts, the leader
+of each, who alone is a worker of ps-lite, sums the totals of the hosts through the servers before the update.
 """
 
 from __future__ import annotations
@@ -17,12 +18,14 @@ import mxnet as mx
 import numpy as np
 from mxnet import autograd
 
-from mxspark.errors import InternalError, TrainingCodeError
-from mxspark.mx.exchange.base import SumThroughTable, refuse_sparse
+from mxspark.errors import TrainingCodeError
+from mxspark.mx.exchange.base import EachUpdates, refuse_sparse
 from mxspark.mx.exchange.kvstore import KVStoreExchange
 from mxspark.mx.exchange.peers import Peers
 from mxspark.mx.exchange.shared_memory import Layout, Sum, map_segment
+from mxspark.mx.exchange.shared_values import Plan, SharedValues, in_place, kinds
 from mxspark.mx.runtime.attribution import training_code
+from mxspark.mx.state.division import Division
 from mxspark.protocol.specs import Inherited
 
 if TYPE_CHECKING:
@@ -40,9 +43,10 @@ class _Shared:
     totals: Any
     gradients: Sum
     statistics: Sum
+    is_divided: bool
 
 
-class HierarchicalExchange(SumThroughTable):
+class HierarchicalExchange(EachUpdates):
     """The workers of one host add in shared memory, the leaders of the hosts through the servers.
 
     Parameters
@@ -77,33 +81,20 @@ class HierarchicalExchange(SumThroughTable):
         return self._peers.waited_s + self._abroad_s
 
     def broadcast(self, parameters: Sequence[Parameter]) -> None:
-        """Give every rank the values of rank 0, and every gradient its place in the shared memory."""
+        """Give every rank the values of rank 0, and values and gradients their places in the shared memory."""
         refuse_sparse(parameters)
         if self._store is not None:
             self._store.broadcast(parameters)
         if len(self._members) == 1:
             return
-        shared = self._map(parameters)
-        self._shared = shared
-        # The totals are not needed yet: they carry the leader's values to the others of its host.
-        if self.rank == self._members[0]:
-            for parameter in parameters:
-                shared.layout.places[parameter.name].view(shared.totals)[...] = parameter.data().asnumpy()
-        self._peers.meet()
-        if self.rank != self._members[0]:
-            for parameter in parameters:
-                value = shared.layout.places[parameter.name].view(shared.totals)
-                parameter.set_data(mx.nd.array(value, dtype=value.dtype))
-        # Everybody has copied the values: only now may the first step write sums over them.
-        mx.nd.waitall()
-        self._peers.meet()
-        for parameter in parameters:
-            if parameter.grad_req != "null":
-                self._move_gradient(parameter, shared)
+        layout = self._agreed_layout(parameters)
+        self._shared = self._share(layout, parameters)
+        for parameter in self._trained:
+            self._move_gradient(parameter, self._shared)
 
-    def _map(self, parameters: Sequence[Parameter]) -> _Shared:
+    def _agreed_layout(self, parameters: Sequence[Parameter]) -> Layout:
+        """Return the layout of all; with another one a worker would add one parameter's gradient to another's."""
         layout = Layout.of(parameters)
-        # Before anything is mapped: with another layout a worker would add one parameter's gradient to another's.
         digests = self._peers.exchange(layout.digest)
         if len(set(digests.values())) > 1:
             odd = [rank for rank in self._members if digests[rank] != digests[self._members[0]]]
@@ -111,52 +102,128 @@ class HierarchicalExchange(SumThroughTable):
                 f"the networks of worker {', '.join(map(str, odd))} and of worker {self._members[0]} have other "
                 "parameters: make training.network build the same network in every process"
             )
+        return layout
+
+    def _share(self, layout: Layout, parameters: Sequence[Parameter]) -> _Shared:
+        place, of = self._members.index(self.rank), len(self._members)
+        is_divided = self._updater.division is not Division.NOTHING
+        trained = {index: one for index, one in enumerate(parameters) if one.grad_req != "null"}
+        index_of = {one.name: index for index, one in trained.items()}
+        plan = Plan.of(layout, kinds(self._updater, layout, index_of)) if is_divided else None
+        segments, totals = self._map(layout.nbytes, plan.nbytes if plan is not None else layout.nbytes)
+        runs = [run.share(place, of) for run in layout.trained]
+        values = None
+        if plan is not None:
+            values = SharedValues(layout, plan, totals, trained)
+            pieces = values.pieces(self._updater, place, of)
+            runs = [piece.run for piece in pieces]
+        self._spread(layout, parameters, totals, values)
+        if values is not None:
+            values.divide(self._updater, pieces)
+            mx.nd.waitall()
+            self._peers.meet()  # what is kept of all is there before one of them is asked for it
+        statistics = [run.share(place, of) for run in layout.statistics]
+        return _Shared(
+            layout,
+            segments[place],
+            totals,
+            Sum(runs, segments, totals),
+            Sum(statistics, segments, totals),
+            is_divided,
+        )
+
+    def _map(self, segment_bytes: int, bytes_of_all: int) -> tuple[list[Any], Any]:
         place = self._members.index(self.rank)
         # The agent made them empty, as it does not know the network. Each gives its own segment its size, and all meet
         # before any is mapped: a page beyond the end of a file is a SIGBUS.
-        os.ftruncate(self._given.segments[place], layout.nbytes)
+        os.ftruncate(self._given.segments[place], segment_bytes)
         if place == 0:
-            os.ftruncate(self._given.totals, layout.nbytes)
+            os.ftruncate(self._given.totals, bytes_of_all)
         self._peers.meet()
-        segments = [map_segment(fd, layout.nbytes) for fd in self._given.segments]
-        totals = map_segment(self._given.totals, layout.nbytes)
-        share = (segments, totals, place, len(self._members))
-        return _Shared(layout, segments[place], totals, Sum(layout.trained, *share), Sum(layout.statistics, *share))
+        segments = [map_segment(fd, segment_bytes) for fd in self._given.segments]
+        return segments, map_segment(self._given.totals, bytes_of_all)
+
+    def _spread(
+        self, layout: Layout, parameters: Sequence[Parameter], totals: Any, values: Optional[SharedValues]
+    ) -> None:
+        """Give all of this host the leader's values: private ones by way of the totals, which are not needed yet."""
+        private = [parameter for parameter in parameters if values is None or parameter.grad_req == "null"]
+        if self.rank == self._members[0]:
+            for parameter in private:
+                layout.places[parameter.name].view(totals)[...] = parameter.data().asnumpy()
+            if values is not None:
+                values.write(self._updater)
+        self._peers.meet()
+        if self.rank != self._members[0]:
+            for parameter in private:
+                value = layout.places[parameter.name].view(totals)
+                parameter.set_data(mx.nd.array(value, dtype=value.dtype))
+        if values is not None:
+            values.move()
+        # Everybody has copied the values: only now may the first step write sums over them.
+        mx.nd.waitall()
+        self._peers.meet()
 
     def _move_gradient(self, parameter: Parameter, shared: _Shared) -> None:
         """Let MXNet write the gradient of a parameter into this worker's segment."""
         place = shared.layout.places[parameter.name]
-        parameter._grad = [_in_place(place.view(shared.own))]
+        parameter._grad = [in_place(place.view(shared.own))]
         autograd.mark_variables(parameter.list_data(), parameter._grad, parameter.grad_req)
+
+    def step(self, rows: int) -> Sequence[Any]:
+        """Update by the sums of the gradients of all, this worker its share where that may be."""
+        shared = self._shared
+        if shared is None or not shared.is_divided:
+            return super().step(rows)
+        self._add(shared)
+        if self._several:
+            self._peers.meet()
+            self._add_abroad()
+        with training_code():
+            self._updater.update(rows)
+        mx.nd.waitall()
+        # All shares of the values are there. Until then nobody may compute with them, nor write its next gradients.
+        self._peers.meet()
+        return self._totals
 
     def sum_gradients(self, parameters: Sequence[Parameter]) -> Sequence[Any]:
         """Wait for the gradients, add them up with those of the others, and return where the sums lie."""
         shared = self._shared
         if shared is None:
             return self._store.sum_gradients(parameters) if self._store else [p.grad() for p in parameters]
-        if not self._totals:
-            self._totals = [_in_place(shared.layout.places[p.name].view(shared.totals)) for p in parameters]
-        # An error of the network's operators comes out where their results are waited for, and is the user's.
-        with training_code():
-            for parameter in parameters:
-                parameter.grad().wait_to_read()
-                parameter.data().wait_to_read()  # the update before has read the totals
-        # First meeting: all gradients are in their segments, and nobody reads the totals of the step before any more.
-        self._peers.meet()
-        shared.gradients()
-        # Second: all shares of the totals are there. Until then nobody may read them, nor write its next gradients.
+        self._add(shared)
+        # All shares of the totals are there. Until then nobody may read them, nor write its next gradients.
         self._peers.meet()
         if self._several:
-            if self._store is not None:
-                before = time.perf_counter()
-                self._store.sum_arrays(parameters, self._totals)
-                for total in self._totals:
-                    total.wait_to_read()
-                self._abroad_s += time.perf_counter() - before
-            # Third: the leader has put the sums over all hosts where the others read them. One that dies before is
-            # missed here by its host, and by the other hosts' leaders in the servers.
-            self._peers.meet()
+            self._add_abroad()
         return self._totals
+
+    def _add(self, shared: _Shared) -> None:
+        """Wait for the gradients of all, and add this worker's share of them."""
+        if not self._totals:
+            self._totals = [in_place(shared.layout.places[p.name].view(shared.totals)) for p in self._trained]
+        # An error of the network's operators comes out where their results are waited for, and is the user's.
+        with training_code():
+            for parameter in self._trained:
+                parameter.grad().wait_to_read()
+                parameter.data().wait_to_read()  # the update before has read the totals
+            if shared.is_divided:
+                mx.nd.waitall()  # whatever else computes with the values, or copies them: they are about to change
+        # All gradients are in their segments, and nobody reads the totals of the step before any more.
+        self._peers.meet()
+        shared.gradients()
+
+    def _add_abroad(self) -> None:
+        """Add up the totals of all hosts."""
+        if self._store is not None:
+            before = time.perf_counter()
+            self._store.sum_arrays(self._trained, self._totals)
+            for total in self._totals:
+                total.wait_to_read()
+            self._abroad_s += time.perf_counter() - before
+        # The leader has put the sums over all hosts where the others read them. One that dies before is missed here by
+        # its host, and by the other hosts' leaders in the servers.
+        self._peers.meet()
 
     def average(self, parameters: Sequence[Parameter]) -> None:
         """Replace values by their mean over all ranks."""
@@ -174,7 +241,7 @@ class HierarchicalExchange(SumThroughTable):
         shared.statistics()
         self._peers.meet()
         if self._several:
-            totals = [_in_place(place.view(shared.totals)) for place in places]
+            totals = [in_place(place.view(shared.totals)) for place in places]
             if self._store is not None:
                 self._store.sum_arrays(parameters, totals)
             mx.nd.waitall()
@@ -214,11 +281,3 @@ class HierarchicalExchange(SumThroughTable):
         self._peers.meet()
         if self._store is not None:
             self._store.close()
-
-
-def _in_place(view: Any) -> mx.nd.NDArray:
-    """Return an NDArray that is this numpy array, not a copy of it."""
-    array = mx.nd.from_numpy(view, zero_copy=True)
-    if array.shape != view.shape or array.dtype != view.dtype:
-        raise InternalError(f"an array of shape {view.shape} and {view.dtype} became {array.shape} and {array.dtype}")
-    return array

@@ -9,7 +9,7 @@ import mxnet as mx
 import numpy as np
 
 from mxspark.errors import InternalError
-from mxspark.mx.exchange.base import SumThroughTable, refuse_sparse
+from mxspark.mx.exchange.base import EachUpdates, refuse_sparse
 
 if TYPE_CHECKING:
     from mxnet.gluon import Parameter
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mxspark.mx.exchange.base import Vector
 
 
-class KVStoreExchange(SumThroughTable):
+class KVStoreExchange(EachUpdates):
     """Every worker pushes to and pulls from the parameter servers, one key a parameter.
 
     Parameters

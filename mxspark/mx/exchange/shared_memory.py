@@ -1,7 +1,9 @@
 """Where each parameter lies in the memory that the workers of a host share.
 
-Every worker has a segment (its gradients, and what else it gives to be summed), and there is one for the totals. All
-have one layout: trained parameters first, then statistics, those of one dtype side by side: few long runs to add.
+Every worker has a segment (its gradients, and what else it gives to be summed), and there is one of them all: the
+totals, and where each worker updates its share behind them the values, and the optimizer's state. Segments, totals and
+values have one layout: trained parameters first, then statistics, those of one dtype side by side: few long runs to add
+and to update.
 """
 
 from __future__ import annotations
@@ -36,10 +38,10 @@ class Place:
         """Its size without padding."""
         return int(np.prod(self.shape, dtype=np.int64)) * np.dtype(self.dtype).itemsize
 
-    def view(self, memory: Any) -> NDArray[Any]:
-        """Return the array that lies here in a segment."""
+    def view(self, memory: Any, start: int = 0) -> NDArray[Any]:
+        """Return the array that lies here in a segment, or in the one that begins `start` bytes into this memory."""
         count = int(np.prod(self.shape, dtype=np.int64))
-        return np.frombuffer(memory, dtype=self.dtype, count=count, offset=self.offset).reshape(self.shape)
+        return np.frombuffer(memory, dtype=self.dtype, count=count, offset=start + self.offset).reshape(self.shape)
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,12 @@ class Run:
     start: int
     stop: int
     dtype: str
+
+    def share(self, place: int, of: int) -> Run:
+        """Return the part of this run that the worker at `place` of so many has: whole lines of a cache."""
+        lines = (self.stop - self.start) // ALIGNMENT
+        first, last = (self.start + lines * part // of * ALIGNMENT for part in (place, place + 1))
+        return Run(first, last, self.dtype)
 
 
 @dataclass(frozen=True)
@@ -96,15 +104,13 @@ def map_segment(fd: int, nbytes: int) -> mmap.mmap:
 
 
 class Sum:
-    """Adds one worker's share of some runs: block by block, in order of rank, into the totals."""
+    """Adds some runs of all segments, block by block, in order of rank, into the totals."""
 
-    def __init__(self, runs: Sequence[Run], segments: Sequence[Any], totals: Any, share: int, shares: int) -> None:
+    def __init__(self, runs: Sequence[Run], segments: Sequence[Any], totals: Any) -> None:
         self._blocks: list[tuple[NDArray[Any], list[NDArray[Any]]]] = []
         for run in runs:
-            lines = (run.stop - run.start) // ALIGNMENT
-            first, last = (run.start + lines * part // shares * ALIGNMENT for part in (share, share + 1))
-            for start in range(first, last, BLOCK_BYTES):
-                stop = min(start + BLOCK_BYTES, last)
+            for start in range(run.start, run.stop, BLOCK_BYTES):
+                stop = min(start + BLOCK_BYTES, run.stop)
                 parts = [_block(segment, start, stop, run.dtype) for segment in segments]
                 self._blocks.append((_block(totals, start, stop, run.dtype), parts))
 

@@ -126,7 +126,7 @@ class GluonTrainable:
 
     def broadcast(self) -> None:
         """Give every rank the values of rank 0."""
-        self._exchange.broadcast(tuple(self._network.parameters.values()))
+        self._exchange.begin(tuple(self._network.parameters.values()), self._updater)
 
     def batches(self, epochs: range, first_step: int) -> Iterator[GluonBatch]:
         """Yield the batches of some epochs; the first of an epoch is read while the last of the one before runs."""

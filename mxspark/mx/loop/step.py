@@ -100,7 +100,6 @@ class Stepper:
         self.rows = 0
         self._network = network
         self._exchange = exchange
-        self._updater = updater
         self._metrics = metrics
         self._seed = seed
         self._finite = Finite(network.parameters, updater)
@@ -120,10 +119,7 @@ class Stepper:
             _clear_stale(network.trained)
         self._issued = Issued(batch.rows, outputs, losses)
         self._read(before)  # the engine is at work on this step meanwhile
-        sums = self._exchange.sum_gradients(network.trained)
-        self._first.look(sums)
-        with training_code():
-            self._updater.update(batch.rows.global_rows, sums)
+        self._first.look(self._exchange.step(batch.rows.global_rows))
 
     def settle(self) -> None:
         """Read the numbers of the step still out, so that all counts are of the same step, and all values too."""

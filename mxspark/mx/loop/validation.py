@@ -45,6 +45,16 @@ class Validation:
         """
         self._metrics.reset()
         self._whole.reset()
+        with network.private_values():
+            self._pass(network, beat, finite, when)
+        # Ranks without a row in any batch come here too: these are calls of all.
+        total = self._metrics.merge(exchange.gather(self._metrics.sums()))
+        rows = f"the validation rows {when}"
+        whole = self._whole.finish(exchange, rows)
+        undefined = {name: why_not(value) for name, value in whole.items() if not math.isfinite(value)}
+        return {**self._metrics.finish(total), **whole}, {**self._metrics.without_value(total, rows), **undefined}
+
+    def _pass(self, network: Network, beat: Callable[[], None], finite: Finite, when: str) -> None:
         before: Optional[Issued] = None
         for batch in self._batches(epoch=0):
             if not batch.rows.real_rows:
@@ -58,12 +68,6 @@ class Validation:
         if before is not None:
             with training_code():
                 self._count(network, before, finite, when)
-        # Ranks without a row in any batch come here too: these are calls of all.
-        total = self._metrics.merge(exchange.gather(self._metrics.sums()))
-        rows = f"the validation rows {when}"
-        whole = self._whole.finish(exchange, rows)
-        undefined = {name: why_not(value) for name, value in whole.items() if not math.isfinite(value)}
-        return {**self._metrics.finish(total), **whole}, {**self._metrics.without_value(total, rows), **undefined}
 
     def _count(self, network: Network, issued: Issued, finite: Finite, when: str) -> None:
         count(network.meant, self._metrics, issued, finite, f"of the validation rows {when}")

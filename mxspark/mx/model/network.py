@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Optional
 
@@ -88,6 +89,22 @@ class Network:
     def size(self) -> int:
         """Number of trained values."""
         return sum(int(np.prod(p.shape, dtype=np.int64)) for p in self.trained)
+
+    @contextmanager
+    def private_values(self) -> Iterator[None]:
+        """Let the network compute with copies of the values it shares with other workers.
+
+        For passes in inference mode: in one, oneDNN lays the weights of convolutions out anew where they lie.
+        """
+        shared = {parameter: parameter._data for parameter in self.trained if not parameter.list_data()[0].writable}
+        for parameter, data in shared.items():
+            parameter._data = [data[0].copy()]
+        try:
+            yield
+        finally:
+            mx.nd.waitall()
+            for parameter, data in shared.items():
+                parameter._data = data
 
 
 def prepare(training: TrainingSpec, inputs: Sequence[tuple[int, ...]], features: Sequence[ColumnSpec] = ()) -> Network:

@@ -1,13 +1,10 @@
-"""Updates on the worker: MXNet's own optimizers, with kernels and state made for speed and exact resume.
-
-Most are the stock classes. Stock ``SGD`` always runs the aggregated kernel, several times slower on a CPU than the
-plain one, and stock ``Adamax`` divides zero by zero where a gradient has always been zero; these are replaced here.
-"""
+"""Updates on the worker: MXNet's own optimizers, with state made for exact resume."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Optional
 
 import mxnet as mx
@@ -19,6 +16,9 @@ from mxspark.job.spec import Component
 from mxspark.mx.model import components
 from mxspark.mx.state import rates
 from mxspark.mx.state.attributes import Progress
+from mxspark.mx.state.division import Division, division
+from mxspark.mx.state.kernels import Adamax, PlainSGD
+from mxspark.mx.state.leaves import flatten
 
 LOG = logging.getLogger(__name__)
 
@@ -34,50 +34,27 @@ _REPLAYED = (
 )
 
 
-class PlainSGD(mx.optimizer.SGD):  # type: ignore[misc]
-    """SGD with one plain kernel a parameter."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(lazy_update=False, **options)
-        self.aggregate_num = 0  # MXNet's updater then hands over one parameter at a time
-
-    def _update_impl(
-        self, indices: int, weights: mx.nd.NDArray, grads: mx.nd.NDArray, states: Any, multi_precision: bool = False
-    ) -> None:
-        self._update_count(indices)  # before the rate is asked for: a schedule counts this update in
-        options = {"lr": self._get_lr(indices), "wd": self._get_wd(indices), "rescale_grad": self.rescale_grad}
-        if self.clip_gradient:  # None is unknown to the kernels, and 0 is off, as in stock SGD
-            options["clip_gradient"] = self.clip_gradient
-        momentum, master = states if multi_precision else (states, None)
-        arrays = [array for array in (momentum, master) if array is not None]
-        if momentum is not None:
-            options["momentum"] = self.momentum
-            kernel = mx.nd.mp_sgd_mom_update if multi_precision else mx.nd.sgd_mom_update
-        else:
-            kernel = mx.nd.mp_sgd_update if multi_precision else mx.nd.sgd_update
-        kernel(weights, grads, *arrays, out=weights, **options)
-
-
-class Adamax(mx.optimizer.Adamax):  # type: ignore[misc]
-    """Adamax that leaves a weight alone whose gradient has always been zero; stock makes it NaN."""
-
-    def update(self, index: int, weight: mx.nd.NDArray, grad: mx.nd.NDArray, state: Any) -> None:
-        """Apply one update, in place."""
-        self._update_count(index)
-        lr = self._get_lr(index) / (1.0 - self.beta1 ** self._index_update_count[index])
-        grad = grad * self.rescale_grad + self._get_wd(index) * weight
-        if self.clip_gradient is not None:
-            grad = mx.nd.clip(grad, -self.clip_gradient, self.clip_gradient)
-        # In place all the way: `Updater.state` hands out these very arrays.
-        mean, norm = state
-        mean[:] *= self.beta1
-        mean[:] += (1.0 - self.beta1) * grad
-        norm[:] = mx.nd.maximum(self.beta2 * norm, mx.nd.abs(grad))
-        # Where the gradient has always been zero so is the mean: any divisor will do that is not zero itself.
-        weight[:] -= lr * mean / mx.nd.maximum(norm, float(np.finfo(norm.dtype).tiny))
-
-
 _OURS: Mapping[str, Callable[..., mx.optimizer.Optimizer]] = {"SGD": PlainSGD, "Adamax": Adamax}
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is updated at once: a parameter, or a part of what lies side by side of several.
+
+    Attributes
+    ----------
+    index : int
+        Of the parameter, or of the first of them: all have its factors of learning rate and decay, and its count.
+    weight, gradient : NDArray
+        The values, and where the sums of their gradients are.
+    state : NDArray, tuple or None
+        The optimizer's, as it makes it.
+    """
+
+    index: int
+    weight: mx.nd.NDArray
+    gradient: mx.nd.NDArray
+    state: Any
 
 
 class Updater:
@@ -106,6 +83,8 @@ class Updater:
         self._schedule = _attach_schedule(self._optimizer, schedule)
         self._scale = self._optimizer.rescale_grad  # the user's, by which the division by rows is multiplied
         self._stock = mx.optimizer.get_updater(self._optimizer)
+        self._targets: Optional[tuple[Target, ...]] = None
+        self._kept: Mapping[str, mx.nd.NDArray] = {}
         # Watched from here on, after everything that is wired once: what differs later is progress.
         self._progress = Progress(self._optimizer, f"optimizer {component.name}", _NOT_PROGRESS)
         self._schedule_progress = Progress(self._schedule, "schedule " + (schedule.name if schedule else ""))
@@ -121,13 +100,60 @@ class Updater:
             raise InternalError(f"an update over {rows} rows was asked for; a step has at least one")
         # Rows of all ranks, known before the sums are there: the last batch of an epoch is smaller.
         self._optimizer.rescale_grad = self._scale / rows
+        if self._targets is not None:
+            self._update_share(self._targets)
+        else:
+            self._update_all(gradients)
+        if self._optimizer.lr_scheduler is not None:
+            self._optimizer.lr_scheduler(self._optimizer.num_update)  # AdaDelta never asks, and the end would be missed
+
+    def _update_all(self, gradients: Optional[Sequence[mx.nd.NDArray]]) -> None:
         trained = self._trained()
         given = [param.list_grad()[0] for _, param in trained] if gradients is None else list(gradients)
         if _may_write(self._optimizer):
             given = [gradient.copy() for gradient in given]  # the sums lie where the other workers read them too
         self._stock([index for index, _ in trained], given, [param.list_data()[0] for _, param in trained])
-        if self._optimizer.lr_scheduler is not None:
-            self._optimizer.lr_scheduler(self._optimizer.num_update)  # AdaDelta never asks, and the end would be missed
+
+    def _update_share(self, targets: Sequence[Target]) -> None:
+        # Counts go on for those that others update, too: all have one number of updates, and a checkpoint has them all.
+        mine = {target.index for target in targets}
+        self._optimizer._update_count([index for index, _ in self._trained() if index not in mine])
+        indices = [target.index for target in targets]
+        self._stock(indices, [target.gradient for target in targets], [target.weight for target in targets])
+
+    @property
+    def division(self) -> Division:
+        """How updates may be divided over the workers of a host."""
+        if self._schedule is not None and not self._replays:
+            return Division.NOTHING  # a schedule of the user's may count how often it is asked
+        return division(self._optimizer)
+
+    def factors(self, index: int) -> tuple[float, float, int]:
+        """Return what sets a parameter apart from others: its factors of rate and decay, and its updates so far."""
+        param = self._params[index]
+        return param.lr_mult, param.wd_mult, self._counts.get(index, self._optimizer.begin_num_update)
+
+    def new_state(self, index: int, weight: mx.nd.NDArray) -> Any:
+        """Return the state that the optimizer begins with for an array."""
+        return self._optimizer.create_state_multi_precision(index, weight)
+
+    def restored(self, index: int) -> list[mx.nd.NDArray]:
+        """Return the arrays kept of a parameter, in order; none before its first update."""
+        return list(flatten("", self._stock.states.get(index)).values())
+
+    def divide(self, targets: Sequence[Target], kept: Mapping[str, mx.nd.NDArray]) -> None:
+        """Update these from now on and nothing else.
+
+        Parameters
+        ----------
+        targets : sequence of Target
+            This worker's.
+        kept : mapping of str to NDArray
+            The state of all parameters, as :meth:`state` names it, wherever it is updated.
+        """
+        self._targets, self._kept = tuple(targets), kept
+        self._stock.states = {target.index: target.state for target in targets}
+        self._stock.states_synced = {target.index: True for target in targets}
 
     @property
     def schedule(self) -> Optional[Callable[[int], float]]:
@@ -156,9 +182,12 @@ class Updater:
             If an optimizer or schedule of the user keeps something that JSON cannot hold.
         """
         arrays: dict[str, mx.nd.NDArray] = {}
-        for index, state in self._stock.states.items():
-            arrays.update(_flatten(str(index), state))
-        counts = self._optimizer._all_index_update_counts[0]
+        if self._targets is None:
+            for index, state in self._stock.states.items():
+                arrays.update(flatten(str(index), state))
+        elif self._optimizer.num_update:  # before, there is none
+            arrays.update(self._kept)
+        counts = self._counts
         meta = {
             "optimizer": _stock_name(self._optimizer),
             "num_update": self._optimizer.num_update,
@@ -184,7 +213,7 @@ class Updater:
         if meta["num_update"]:  # before the first update there is no state, and stock makes it then
             self._restore_arrays(arrays)
         self._optimizer.num_update = meta["num_update"]
-        self._optimizer._all_index_update_counts[0].update({int(k): count for k, count in meta["counts"].items()})
+        self._counts.update({int(k): count for k, count in meta["counts"].items()})
         self._progress.restore(meta["progress"])
         self._schedule_progress.restore(meta["schedule"])
         # MXNet's schedules keep where they are in what they were asked last. Stored numbers would pin the old options;
@@ -192,6 +221,11 @@ class Updater:
         if self._replays:
             for done in range(1, meta["num_update"] + 1):
                 self._optimizer.lr_scheduler(done)
+
+    @property
+    def _counts(self) -> dict[int, int]:
+        counts: dict[int, int] = self._optimizer._all_index_update_counts[0]
+        return counts
 
     @property
     def _replays(self) -> bool:
@@ -208,7 +242,7 @@ class Updater:
             weight = param.list_data()[0]
             self._stock.states[index] = self._optimizer.create_state_multi_precision(index, weight)
             self._stock.states_synced[index] = True
-            fresh.update(_flatten(str(index), self._stock.states[index]))
+            fresh.update(flatten(str(index), self._stock.states[index]))
         if set(fresh) != set(arrays):
             LOG.warning(
                 "optimizer state: %d arrays start anew and %d stored ones are left out, because the options changed",
@@ -280,16 +314,3 @@ def _attach_schedule(optimizer: mx.optimizer.Optimizer, schedule: Optional[Compo
 def _stock_name(optimizer: mx.optimizer.Optimizer) -> str:
     ours = {kind: name for name, kind in _OURS.items()}
     return ours.get(type(optimizer), type(optimizer).__name__)
-
-
-def _flatten(name: str, state: Any) -> dict[str, mx.nd.NDArray]:
-    if state is None:
-        return {}
-    if isinstance(state, mx.nd.NDArray):
-        return {name: state}
-    if isinstance(state, (tuple, list)):
-        return {key: array for i, part in enumerate(state) for key, array in _flatten(f"{name}.{i}", part).items()}
-    raise TrainingCodeError(
-        f"the optimizer keeps a {type(state).__name__} in a parameter's state, which a checkpoint cannot hold: return "
-        "NDArrays, tuples of them, or None from create_state, or turn checkpoints off"
-    )
