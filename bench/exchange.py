@@ -95,7 +95,8 @@ def ours(name, workers, exchanging):
     made = network.prepare(training, [(ROWS[name], *loop.SHAPES[name])])
     parameters = tuple(made.parameters.values())
     updater = Updater(training.optimizer, None, parameters)
-    exchange.broadcast(parameters)
+    if exchanging:
+        exchange.begin(parameters, updater)
     waited, meet = [0.0], exchange._peers.meet
 
     def counted():
@@ -109,8 +110,10 @@ def ours(name, workers, exchanging):
         with autograd.record():
             loss = made.loss(made.block(pixels), labels)
         loss.backward()
-        sums = exchange.sum_gradients(made.trained) if exchanging else None
-        updater.update(ROWS[name] * workers, sums)
+        if exchanging:
+            exchange.step(ROWS[name] * workers)
+        else:
+            updater.update(ROWS[name] * workers)
         return loss
 
     loop.timed(step, name, ROWS[name])

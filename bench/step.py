@@ -21,12 +21,12 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "mx"), str(
 
 import exchange  # noqa: E402
 
-PHASES = ("gradients", "meeting", "adding", "second meeting", "Python")
-COLOURS = ("#4878a8", "#e0a030", "#50a060", "#e0c070", "#a0a0a0")
+PHASES = ("gradients", "meeting", "adding", "updating", "second meeting", "Python")
+COLOURS = ("#4878a8", "#e0a030", "#50a060", "#8060a0", "#e0c070", "#a0a0a0")
 
 
 def worker():
-    """Train, with a clock at every border inside `sum_gradients`."""
+    """Train, with a clock at every border inside a step of the exchange."""
     name, workers, rows = os.environ["STEP"].split()
     exchange.ROWS[name] = int(rows)
     from mxspark.mx.runtime.importing import import_mxnet
@@ -36,11 +36,7 @@ def worker():
 
     marks = []
     clock = time.perf_counter
-    meet, add, sums = (
-        peers.Peers.meet,
-        shared_memory.Sum.__call__,
-        hierarchical.HierarchicalExchange.sum_gradients,
-    )
+    meet, add, step = peers.Peers.meet, shared_memory.Sum.__call__, hierarchical.HierarchicalExchange.step
 
     def marked(call, before, after):
         def run(self, *arguments):
@@ -53,7 +49,7 @@ def worker():
 
     peers.Peers.meet = marked(meet, "meet", "met")
     shared_memory.Sum.__call__ = marked(add, "add", "added")
-    hierarchical.HierarchicalExchange.sum_gradients = marked(sums, "begin", "end")
+    hierarchical.HierarchicalExchange.step = marked(step, "begin", "end")
     print("rate", flush=True)
     exchange.ours(name, int(workers), True)
     print(json.dumps(phases(marks)), flush=True)
@@ -74,6 +70,7 @@ def phases(marks):
             times[1] - times[0],
             times[2] - times[1],
             times[4] - times[3],
+            times[5] - times[4],
             times[6] - times[5],
             times[8] - times[7],
         )
@@ -109,7 +106,7 @@ def draw(steps):
         rows.append(f'<text x="{x + 6:.1f}" y="{y + 20}">{sum(spent.values()):.1f} ms</text>')
     bottom = 20 + 60 * len(steps)
     for number, (phase, colour) in enumerate(zip(PHASES, COLOURS)):
-        x = 90 + 140 * number
+        x = 90 + 120 * number
         words = "  ".join(f"{spent[phase]:.2f}" for spent in steps.values())
         rows.append(f'<rect x="{x}" y="{bottom}" width="12" height="12" fill="{colour}"/>')
         rows.append(f'<text x="{x + 18}" y="{bottom + 11}">{phase}</text>')
