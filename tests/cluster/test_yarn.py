@@ -172,10 +172,11 @@ def test_a_lost_task_executor_or_node_is_healed(
     nothing_runs(run)
 
 
-def scratches() -> set[Path]:
-    """Return the folders of drivers and agents; tests give their temporary one to containers, too."""
+def scratches(yarn: Yarn) -> set[Path]:
+    """Return the folders of drivers and agents, in containers and in the temporary folder that they are given."""
     ours = re.compile(r"mxspark-(?:[0-9a-f]{16}|[a-z0-9_]{8})")
-    return {path for path in Path(os.environ["TMPDIR"]).iterdir() if ours.fullmatch(path.name)}
+    found = {*Path(os.environ["TMPDIR"]).iterdir(), *yarn.folder.glob("node*/local/usercache/*/appcache/*/*/mxspark-*")}
+    return {path for path in found if ours.fullmatch(path.name)}
 
 
 @pytest.mark.parametrize("mode", ["client", "cluster"])
@@ -187,13 +188,13 @@ def test_a_killed_application_master(tmp_path: Path, hdfs: Hdfs, ready: Yarn, mo
         run.reached()
         application = run.application
         assert application is not None
-        before = scratches()
+        before = scratches(ready)
         (master,) = masters_of(application["id"])
         master.kill()
         (run.gates / "go").touch()
         assert run.wait() == 0, run.explain()
         assert before, "of driver and agents"
-        wait_for("the end of all their files", lambda: not scratches())
+        wait_for("the end of all their files", lambda: not scratches(ready))
     assert run.outcome()["steps"] == 24
     if mode == "cluster":
         (lost,) = run.outcome()["attempts"]

@@ -108,6 +108,18 @@ def test_local_folders_of_spark_have_its_own_precedence(monkeypatch: pytest.Monk
     assert local_folders.of_task() == local_folders.of_driver("/a") == ("/c", "/d")
 
 
+def test_a_driver_in_a_container_keeps_its_files_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    folder = tmp_path / "container_1_0001_01_000001"
+    folder.mkdir()
+    monkeypatch.setenv("PWD", str(folder))
+    monkeypatch.delenv("CONTAINER_ID", raising=False)
+    assert local_folders.of_container() is None
+    monkeypatch.setenv("CONTAINER_ID", folder.name)
+    assert local_folders.of_container() == str(folder)
+    monkeypatch.setenv("PWD", str(tmp_path))
+    assert local_folders.of_container() is None, "who has gone elsewhere has not said where it was"
+
+
 def test_a_command_is_named_by_its_job_by_airflow_or_by_yarn(monkeypatch: pytest.MonkeyPatch) -> None:
     def facts(mode: Optional[str]) -> SessionFacts:
         context = SimpleNamespace(applicationId="application_1_2", getConf=lambda: {"spark.submit.deployMode": mode})

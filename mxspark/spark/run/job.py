@@ -30,7 +30,7 @@ from mxspark.spark.run.record import Hook, Recorder
 from mxspark.spark.run.shutdown import Shutdown
 from mxspark.spark.run.spooled import Frames, Spooled
 from mxspark.spark.run.timing import Phases, run_id
-from mxspark.spark.session import session
+from mxspark.spark.session import local_folders, session
 from mxspark.spark.session.jvm import Jvm
 from mxspark.spark.spool import batches
 from mxspark.topology.memory import MAPPED_BYTES
@@ -111,7 +111,7 @@ def _context(job: JobConfig, spark: Optional[SparkSession], run: str, shutdown: 
     for problem in session.gang_problems(facts):
         raise problem
     display = displays.make(job.report.progress, job.report.every_s)
-    scratch = Path(tempfile.mkdtemp(prefix="mxspark-"))
+    scratch = Path(tempfile.mkdtemp(prefix="mxspark-", dir=local_folders.of_container()))
     try:
         yield RunContext(job, facts, run, scratch, display, shutdown, options.of(job))
     finally:

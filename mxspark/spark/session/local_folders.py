@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from pathlib import Path
 from typing import Optional
 
 
@@ -32,3 +33,14 @@ def _folders(*lists: Optional[str]) -> tuple[str, ...]:
         if found:
             return found
     return (tempfile.gettempdir(),)
+
+
+def of_container() -> Optional[str]:
+    """Return the folder of the container that this process, a driver in a cluster, is in; None outside of one.
+
+    YARN removes it with all that is in it, however the container ends: it kills the driver a quarter of a second after
+    its JVM, which may be while it puts its things in order.
+    """
+    folder = Path(os.environ.get("PWD", ""))
+    is_container = folder.name == os.environ.get("CONTAINER_ID", " ") and os.access(folder, os.W_OK)
+    return str(folder) if is_container else None
