@@ -38,7 +38,8 @@ class Target:
     dtype : str
         numpy name of the element type.
     scale : float
-        Factor; the product is computed in the wider of the two types.
+        Factor; the product is computed in the widest of the two types and float32: of small whole numbers and float16
+        it would be one of factors rounded to float16, and in float16 itself.
     classes : int or None
         Values must be whole numbers in ``[0, classes)``.
     label : bool
@@ -122,7 +123,7 @@ class Target:
     def _scaled(self, block: NDArray[Any]) -> NDArray[Any]:
         if self._scale == 1.0:
             return block
-        wide = _holding(block) if self._whole else np.result_type(block.dtype, self.dtype)
+        wide = _holding(block) if self._whole else np.result_type(block.dtype, self.dtype, np.float32)
         with np.errstate(over="ignore", invalid="ignore"):
             return np.multiply(block, wide.type(self._scale), dtype=wide)
 

@@ -125,6 +125,13 @@ def test_scalars_keep_their_value(tmp_path: Path, array: pa.Array, dtype: str) -
     assert content(tmp_path, facts).tolist() == [float(v) if "float" in dtype else int(v) for v in array.to_pylist()]
 
 
+@pytest.mark.parametrize("kind", [pa.int8(), pa.uint8(), pa.int16(), pa.float64()])
+def test_a_scaled_number_is_rounded_to_float16_once(tmp_path: Path, kind: pa.DataType) -> None:
+    values = np.arange(100)
+    facts = write_arrow(tmp_path, [pa.array(values.tolist(), kind)], [spec(dtype="float16", scale=0.3)])
+    assert content(tmp_path, facts).tolist() == (values * 0.3).astype(np.float16).tolist()
+
+
 def one(facts: PartFacts) -> RowProblem:
     """Return the only problem."""
     (problem,) = facts.problems
