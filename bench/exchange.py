@@ -1,11 +1,12 @@
 """What does exchanging gradients cost? Ratios of one run, in rounds that take turns.
 
-    python bench/exchange.py [--rounds 3] [--only NAME ...] [--json FILE]
+    python bench/exchange.py [--rounds 3] [--only NAME ...] [--torch PYTHON] [--json FILE]
 
-Workers have one thread and 64 rows a step (the large network 8), SGD with momentum, random batches. `stock` is MXNet
-as it comes: ps-lite over TCP, `gluon.Trainer`, a server a worker. `ours` is the hierarchical exchange with our update.
-`alone` is the same loop without any exchange: the limit. Memory (the peak of the sum of PSS) is looked at in a run of
-its own, as looking takes time.
+Workers have one thread and 64 rows a step (the large network 8), SGD with momentum, random batches. `ours` is the
+hierarchical exchange with our update. `stock` is MXNet as it comes: ps-lite over TCP, `gluon.Trainer`, a server a
+worker. `alone` is our loop without any exchange, every worker updating everything. `torch` is PyTorch's
+DistributedDataParallel over gloo, where a Python that has torch is given. Memory (the peak of the sum of PSS, in that
+of `stock`) is looked at in a run of its own, as looking takes time.
 """
 
 from __future__ import annotations
@@ -38,24 +39,21 @@ loop.STEPS.update(STEPS)
 
 @dataclass(frozen=True)
 class Case:
-    """One question: a network, how many workers on how many pretended hosts, against what, and the bar."""
+    """One question: a network, how many workers on how many pretended hosts, and the bars against others."""
 
     network: str
     workers: int
     hosts: int
-    against: str
-    bar: float
+    bars: dict[str, float]
 
 
 CASES = {
-    "mlp": Case("mlp", 2, 1, "stock", 2.6),
-    "lenet": Case("lenet", 2, 1, "stock", 1.4),
-    "large": Case("large", 2, 1, "stock", 3.0),
-    "mlp limit": Case("mlp", 2, 1, "alone", 0.9),
-    "lenet limit": Case("lenet", 2, 1, "alone", 0.87),
-    "mlp x4": Case("mlp", 4, 1, "stock", 2.3),
-    "lenet x4": Case("lenet", 4, 1, "stock", 1.3),
-    "mlp 2 hosts x2": Case("mlp", 4, 2, "stock", 1.5),
+    "mlp": Case("mlp", 2, 1, {"alone": 1.0, "stock": 3.3, "torch": 2.0}),
+    "lenet": Case("lenet", 2, 1, {"alone": 0.99, "stock": 1.5, "torch": 1.2}),
+    "large": Case("large", 2, 1, {"alone": 1.15, "stock": 5.0, "torch": 3.0}),
+    "mlp x4": Case("mlp", 4, 1, {"alone": 1.03, "stock": 3.0}),
+    "lenet x4": Case("lenet", 4, 1, {"stock": 1.3}),
+    "mlp 2 hosts x2": Case("mlp", 4, 2, {"stock": 1.5}),
 }
 
 
@@ -203,30 +201,59 @@ def measure_ours(kind, name, workers, hosts, folder):
     return statistics.mean(rate for rate, _ in said), max(share for _, share in said)
 
 
-def run_other(case, folder):
+def measure_torch(python, name, workers, folder):
+    """Return rows per second a worker of DistributedDataParallel."""
+    meeting_file = folder / f"torch-{time.monotonic_ns()}"
+    numbers = (ROWS[name], loop.WARM_STEPS, STEPS[name])
+    processes = []
+    try:
+        for rank in range(workers):
+            command = [python, ROOT / "bench" / "torch_peer.py", name, *numbers, rank, workers, meeting_file]
+            env = {"PATH": os.environ["PATH"], "OMP_NUM_THREADS": "1"}
+            processes.append(subprocess.Popen([*map(str, command)], env=env, stdout=subprocess.PIPE, text=True))
+        return statistics.mean(json.loads(process.communicate(timeout=300)[0]) for process in processes)
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+def measure_other(against, case, folder, python):
     """Measure what we are compared with."""
-    if case.against == "stock":
+    if against == "stock":
         return measure_stock(case.network, case.workers)
+    if against == "torch":
+        return measure_torch(python, case.network, case.workers, folder)
     return measure_ours("alone", case.network, case.workers, 1, folder)[0]
 
 
-def run_case(case, folder):
+def run_case(case, folder, python):
     """Measure one case once."""
     rate, share = measure_ours("ours", case.network, case.workers, case.hosts, folder)
-    other = run_other(case, folder)
-    return {"ours": rate, case.against: other, "ratio": rate / other, "waiting": share}
+    others = [against for against in case.bars if python or against != "torch"]
+    rates = {against: measure_other(against, case, folder, python) for against in others}
+    ratios = {f"to {against}": rate / other for against, other in rates.items()}
+    return {"ours": rate, **rates, **ratios, "waiting": share}
 
 
 def compare_memory(case, folder):
-    """Return the peak memory of our job in that of the other."""
+    """Return the peak memory of our job in that of stock."""
     memory = Memory()
     memory.start()
     measure_ours("ours", case.network, case.workers, case.hosts, folder)
     used = memory.stop()
     memory = Memory()
     memory.start()
-    run_other(case, folder)
+    measure_stock(case.network, case.workers)
     return used / memory.stop()
+
+
+def summarise(name, rounds, memory):
+    """Return the medians of what was seen, of each round's ratios too, and which bars they meet."""
+    median = {key: statistics.median(seen[key] for seen in rounds) for key in rounds[0]}
+    bars = {f"to {against}": bar for against, bar in CASES[name].bars.items() if f"to {against}" in median}
+    met = {key: median[key] >= bar for key, bar in bars.items()}
+    return {"case": name, **median, "memory": memory, "bars": bars, "met": met}
 
 
 def main():
@@ -234,31 +261,22 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", nargs="+", choices=sorted(CASES), default=list(CASES))
+    parser.add_argument("--torch", metavar="PYTHON", help="a Python with torch, to be a peer in the same rounds")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     rounds = {name: [] for name in arguments.only}
     with tempfile.TemporaryDirectory(prefix="mxspark-bench-") as scratch:
-        memory = {name: compare_memory(CASES[name], Path(scratch)) for name in rounds if CASES[name].against == "stock"}
+        memory = {name: compare_memory(CASES[name], Path(scratch)) for name in rounds}
         for number in range(arguments.rounds):
             for name in rounds:
-                seen = run_case(CASES[name], Path(scratch))
+                seen = run_case(CASES[name], Path(scratch), arguments.torch)
                 rounds[name].append(seen)
                 words = "  ".join(f"{key} {value:,.4g}" for key, value in seen.items())
                 print(f"round {number + 1} {name:14} {words}", flush=True)
-    results = []
-    for name, seen in rounds.items():
-        median = {key: statistics.median(one[key] for one in seen) for key in seen[0]}
-        results.append(
-            {
-                "case": name,
-                **median,
-                "memory": memory.get(name),
-                "bar": CASES[name].bar,
-                "met": median["ratio"] >= CASES[name].bar,
-            }
-        )
-        words = f"{median['ratio']:.2f} (bar {CASES[name].bar})  CPU in meetings {median['waiting']:.2%}"
-        print(f"{name:14} {words}" + (f"  memory {memory[name]:.2f}" if name in memory else ""))
+    results = [summarise(name, seen, memory[name]) for name, seen in rounds.items()]
+    for result in results:
+        words = "  ".join(f"{key} {result[key]:.2f} (bar {bar})" for key, bar in result["bars"].items())
+        print(f"{result['case']:14} {words}  CPU in meetings {result['waiting']:.2%}  memory {result['memory']:.2f}")
     print(json.dumps(results))
     if arguments.json:
         arguments.json.write_text(json.dumps({"results": results, "rounds": rounds}, indent=1))
