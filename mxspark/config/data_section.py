@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from typing import Any, Literal, Optional
+from typing import Annotated, Any, Literal, Optional
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from mxspark.config.base import Dtype, NotEmpty, Number, Positive, Section, Shape, SparkText, Text
 from mxspark.config.yaml12 import written
+from mxspark.data.dtypes import BYTES
+from mxspark.data.spool import ColumnSpec
+
+
+def _keeps_values(scale: float) -> float:
+    if not scale:
+        raise ValueError(f"is {scale:g}, which would make 0 of every value; give another factor, or leave it out")
+    return scale
+
+
+Scale = Annotated[Number, AfterValidator(_keeps_values)]
 
 
 class Feature(Section):
@@ -18,7 +29,14 @@ class Feature(Section):
     columns: Optional[tuple[Text, ...]] = Field(None, min_length=1)
     shape: Optional[Shape] = None
     dtype: Dtype = "float32"
-    scale: Number = 1.0
+    scale: Scale = 1.0
+
+    def spec(self, name: str) -> ColumnSpec:
+        """Return what becomes of it; one of bytes with a scale stays bytes on disk, and is scaled when read."""
+        columns = self.columns or (name,)
+        if self.dtype in BYTES and self.scale != 1.0:
+            return ColumnSpec(name, columns, self.shape, "float32", self.scale, held=self.dtype)
+        return ColumnSpec(name, columns, self.shape, self.dtype, self.scale)
 
 
 class Label(Section):
@@ -26,14 +44,22 @@ class Label(Section):
 
     shape: Optional[Shape] = None
     dtype: Dtype = "float32"
-    scale: Number = 1.0
+    scale: Scale = 1.0
     classes: Optional[Positive] = None
+
+    def spec(self, name: str) -> ColumnSpec:
+        """Return what becomes of it."""
+        return ColumnSpec(name, (name,), self.shape, self.dtype, self.scale, self.classes)
 
 
 class Weight(Section):
     """The column of what the rows count."""
 
     dtype: Dtype = "float32"
+
+    def spec(self, name: str) -> ColumnSpec:
+        """Return what becomes of it."""
+        return ColumnSpec(name, (name,), (), self.dtype, is_weight=True)
 
 
 class Validation(Section):
@@ -52,12 +78,36 @@ class Validation(Section):
         return self
 
 
-class DataSection(Section):
-    """The rows, and what their columns become."""
+def in_full(value: Any) -> Any:
+    """Return the mapping that ``label: digit`` and ``features: [a, b]`` are short for, of columns without options."""
+    value = written(value)
+    if isinstance(value, str):
+        return {value: {}}
+    if isinstance(value, (list, tuple)):
+        names = [written(name) for name in value]
+        wrong = [name for name in names if not isinstance(name, str)]
+        if wrong:
+            raise ValueError(f"found {wrong[0]!r:.80} in a list of columns; put a column of that name into quotes")
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"column {', '.join(twice)} is there twice; remove one of them")
+        return {name: {} for name in names}
+    if isinstance(value, Mapping):
+        return {name: {} if options is None else options for name, options in value.items()}
+    return value
+
+
+class Source(Section):
+    """What Spark shall read."""
 
     path: Optional[NotEmpty] = None
     format: NotEmpty = "parquet"
     options: dict[Text, SparkText] = Field(default_factory=dict)
+
+
+class DataSection(Source):
+    """The rows, and what their columns become."""
+
     features: dict[Text, Feature] = Field(min_length=1)
     label: dict[Text, Label] = Field(min_length=1)
     weight: Optional[dict[Text, Weight]] = None
@@ -69,22 +119,7 @@ class DataSection(Section):
     @field_validator("features", "label", "weight", mode="before")
     @classmethod
     def _names_alone(cls, value: Any) -> Any:
-        """Accept ``label: digit`` and ``features: [a, b]`` for columns that need no options."""
-        value = written(value)
-        if isinstance(value, str):
-            return {value: {}}
-        if isinstance(value, (list, tuple)):
-            names = [written(name) for name in value]
-            wrong = [name for name in names if not isinstance(name, str)]
-            if wrong:
-                raise ValueError(f"found {wrong[0]!r:.80} in a list of columns; put a column of that name into quotes")
-            twice = sorted({name for name in names if names.count(name) > 1})
-            if twice:
-                raise ValueError(f"column {', '.join(twice)} is there twice; remove one of them")
-            return {name: {} for name in names}
-        if isinstance(value, Mapping):
-            return {name: {} if options is None else options for name, options in value.items()}
-        return value
+        return in_full(value)
 
     @field_validator("weight")
     @classmethod

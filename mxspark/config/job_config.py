@@ -14,7 +14,7 @@ from typing import Any, Callable, Optional, Union
 from pydantic import ValidationError
 
 from mxspark.config.base import Section
-from mxspark.config.data_section import DataSection, Feature
+from mxspark.config.data_section import DataSection
 from mxspark.config.job_file import read_job
 from mxspark.config.overrides import Override, blamed, override
 from mxspark.config.problems import close, lines
@@ -28,10 +28,9 @@ from mxspark.config.sections import (
     TrainingSection,
     TransportSection,
 )
-from mxspark.data.dtypes import BYTES
 from mxspark.data.spool import ColumnSpec
 from mxspark.errors import ConfigError
-from mxspark.job import class_weights, fixed, losses, metric
+from mxspark.job import class_weights, fixed, label_scale, losses, metric
 
 _SECTIONS: dict[str, type[Section]] = {
     "job": JobSection,
@@ -144,32 +143,20 @@ class JobConfig(Section):
 
     def features(self) -> tuple[ColumnSpec, ...]:
         """Declared features, in the order the network takes them."""
-        return tuple(_feature(name, declared) for name, declared in self.data.features.items())
+        return tuple(declared.spec(name) for name, declared in self.data.features.items())
 
     def labels(self) -> tuple[ColumnSpec, ...]:
         """Declared labels, in the order the loss takes them."""
-        return tuple(
-            ColumnSpec(name, (name,), f.shape, f.dtype, f.scale, f.classes) for name, f in self.data.label.items()
-        )
+        return tuple(declared.spec(name) for name, declared in self.data.label.items())
 
     def weight(self) -> Optional[ColumnSpec]:
         """What the rows count; None where they count the same."""
-        for name, declared in (self.data.weight or {}).items():
-            return ColumnSpec(name, (name,), (), declared.dtype, is_weight=True)
-        return None
+        return next((declared.spec(name) for name, declared in (self.data.weight or {}).items()), None)
 
     def spooled(self) -> tuple[tuple[ColumnSpec, ...], tuple[ColumnSpec, ...]]:
         """What the spool holds, in the order of an RDD's elements: features; labels, and the weight behind them."""
         weight = self.weight()
         return self.features(), self.labels() if weight is None else (*self.labels(), weight)
-
-
-def _feature(name: str, declared: Feature) -> ColumnSpec:
-    """Return what becomes of a feature; one of bytes with a scale stays bytes on disk, and is scaled when read."""
-    columns = declared.columns or (name,)
-    if declared.dtype in BYTES and declared.scale != 1.0:
-        return ColumnSpec(name, columns, declared.shape, "float32", declared.scale, held=declared.dtype)
-    return ColumnSpec(name, columns, declared.shape, declared.dtype, declared.scale)
 
 
 def _validated(raw: Mapping[str, Any]) -> tuple[dict[str, Section], list[str]]:
@@ -227,6 +214,8 @@ def _across(sections: Mapping[str, Section]) -> list[str]:
     problems += metric.take_scores(training.loss, training.metrics)
     if isinstance(data, DataSection):
         problems += metric.unweighable(training.metrics, "data.weight" if data.weight else None)
+        specs = [label.spec(name) for name, label in data.label.items()]
+        problems += label_scale.problems(training.loss, training.metrics, specs)
     if training.batch_size < cluster.num_workers:
         problems.append(
             f"training.batch_size: {training.batch_size} rows cannot be divided over "

@@ -78,8 +78,6 @@ def _of_declaration(spec: ColumnSpec) -> Iterator[str]:
             yield f"{where}: column {column!r} is listed {spec.columns.count(column)} times; list it once"
     if reason := refusal(spec.dtype):
         yield f"{where}: {reason}"
-    if not (math.isfinite(spec.scale) and spec.scale != 0):
-        yield f"{where}: scale {spec.scale} would lose every value; use a finite number other than 0"
     if spec.shape is not None and any(size < 1 for size in spec.shape):
         yield f"{where}: shape {list(spec.shape)} has a size below 1; each size counts values of one row"
     elif len(spec.columns) > 1 and width(spec) not in (None, len(spec.columns)):

@@ -36,6 +36,8 @@ class Takes:
         A row has a value for each class, and they add up to 1.
     is_list : bool
         A row has several values.
+    is_index : bool
+        A value is the index of a class.
     """
 
     words: str
@@ -45,15 +47,18 @@ class Takes:
     has_zero: bool = True
     is_distribution: bool = False
     is_list: bool = False
+    is_index: bool = False
 
 
 ANY = Takes("any numbers")
-_INDICES = Takes("whole numbers from 0 on: the index of the class", low=0.0, is_whole=True)
+_INDICES = Takes("whole numbers from 0 on: the index of the class", low=0.0, is_whole=True, is_index=True)
 _UNIT = Takes("0 and 1, or probabilities between them", 0.0, 1.0)
 _SIGNED = Takes("-1 and 1", -1.0, 1.0, is_whole=True, has_zero=False)
 _BINARY = Takes("0 and 1", 0.0, 1.0, is_whole=True)
 _DISTRIBUTION = Takes("one probability a class, adding up to 1 in every row", 0.0, 1.0, is_distribution=True)
-_SEQUENCE = Takes("a list of class indices from 0 on in every row, then -1", -1.0, is_whole=True, is_list=True)
+_SEQUENCE = Takes(
+    "a list of class indices from 0 on in every row, then -1", -1.0, is_whole=True, is_list=True, is_index=True
+)
 
 #: What says a class.
 OF_CLASSES = (_INDICES, _UNIT, _SIGNED, _BINARY)
@@ -169,6 +174,13 @@ def takes(loss: Component) -> Optional[Takes]:
     return TABLE[loss.name, loss.options.get(option, default)]
 
 
+def metric_takes(metric: Component) -> Optional[Takes]:
+    """Return what a named metric takes; None where that is any numbers, and for a function or class of the user's."""
+    if metric.function is not None or metric.name not in METRICS:
+        return None
+    return _INDICES if _of_classes(metric) else METRICS[metric.name]
+
+
 def is_class_index(loss: Component) -> bool:
     """Tell whether the label of a loss is the index of an output."""
     return takes(loss) is _INDICES
@@ -194,13 +206,9 @@ def problem(loss: Component, name: str, found: Optional[Seen]) -> Optional[str]:
 
 def metric_problem(metric: Component, name: str, found: Optional[Seen]) -> Optional[str]:
     """Return why a metric cannot mean the labels that were seen: no row would ever be right; None if it can."""
-    wanted = METRICS.get(metric.name) if metric.function is None else None
-    of_classes = [option for option in _OF_CLASSES if option in metric.options]
-    is_of_two = metric.name in OF_TWO and not of_classes
-    if wanted is None or found is None or (is_of_two and found.fits(_SIGNED)):
-        return None
-    wanted = _INDICES if of_classes else wanted
-    if found.fits(wanted):
+    wanted = metric_takes(metric)
+    is_of_two = metric.name in OF_TWO and not _of_classes(metric)
+    if wanted is None or found is None or found.fits(wanted) or (is_of_two and found.fits(_SIGNED)):
         return None
     words = f"{wanted.words}, or {_SIGNED.words}" if is_of_two else wanted.words
     return (
@@ -209,9 +217,13 @@ def metric_problem(metric: Component, name: str, found: Optional[Seen]) -> Optio
     )
 
 
+def _of_classes(metric: Component) -> list[str]:
+    return [option for option in _OF_CLASSES if option in metric.options]
+
+
 def _advice_of_metric(metric: Component, found: Seen) -> str:
     if found.fits(_SIGNED):  # the loss wants them so
-        of_classes = [option for option in _OF_CLASSES if option in metric.options]
+        of_classes = _of_classes(metric)
         if of_classes:
             return f"remove its option {of_classes[0]}, of two classes it takes these"
         if metric.name in _INSTEAD:

@@ -60,7 +60,6 @@ def test_good_columns_have_no_problems() -> None:
         (ColumnSpec("x", ("a",), (3,), "float32"), ["one value a row, but shape [3] holds 3"]),
         (replace(GOOD, shape=(0, 8)), ["shape [0, 8] has a size below 1"]),
         (replace(GOOD, dtype="complex64"), ["dtype 'complex64' cannot be trained on; use one of float16"]),
-        (replace(GOOD, scale=0.0), ["scale 0.0 would lose every value"]),
         (replace(GOOD, name="a/b"), ["the name cannot be a file name"]),
         (replace(GOOD, columns=()), ["no column is named"]),
     ],

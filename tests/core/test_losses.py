@@ -409,6 +409,67 @@ def test_a_declared_int_label_that_the_loss_rounds_is_a_warning(tmp_path: Path) 
     assert not meaning.warnings(job("softmax_cross_entropy", label={"y": {"dtype": "int32"}}), part, None)
 
 
+MINE = "my.module:loss"
+
+
+@pytest.mark.parametrize(
+    ("loss", "label", "metrics", "reason"),
+    [
+        (SOFTMAX, {}, [], "training.loss softmax_cross_entropy takes whole numbers from 0 on: the index of the class"),
+        (CTC, {}, [], "training.loss ctc takes a list of class indices from 0 on in every row, then -1"),
+        (MINE, {"classes": 5}, [], "classes: 5 says that it holds indices of classes"),
+        (MINE, {}, ["accuracy"], "the metric accuracy takes whole numbers from 0 on: the index of the class"),
+        (MINE, {}, [{"name": "f1", "average": "macro"}], "the metric f1 takes whole numbers from 0 on: the index of"),
+        (MINE, {}, [], ""),
+        (MINE, {}, [{"name": "accuracy", "label": 1}], ""),
+        (DENSE, {}, [], ""), (KL, {}, [], ""), ({"name": "l2"}, {}, ["mae", "r2"], ""),
+        # of two classes the rows show what they have become: masks of 0 and 255 are scaled
+        *((loss, {"classes": 2}, ["f1", "log_loss", "auc"], "") for loss in (BCE, HINGE, SQUARED, LOGISTIC)),
+    ],
+)  # fmt: skip
+def test_a_scale_on_the_index_of_a_class_is_refused_before_the_start(
+    loss: Any, label: dict[str, Any], metrics: list[Any], reason: str
+) -> None:
+    def judged(scale: float) -> str:
+        labels = {"y": {**label, "scale": scale}} | ({"z": {}} if loss == MINE else {})
+        sections = {"features": {"x": {"scale": 2.0}}, "label": labels}
+        try:
+            JobConfig.from_dict({"data": sections, "training": {"network": "a:b", "loss": loss, "metrics": metrics}})
+        except ConfigError as error:
+            return error.message.splitlines()[1]
+        return ""
+
+    assert not judged(1)
+    line = judged(2)
+    assert line.startswith(f"  - data.label.y.scale: is 2, but {reason}") if reason else not line, line
+    assert not reason or line.endswith(
+        "makes other classes of them; leave it out, and where the column holds something else make one of the indices"
+    )
+
+
+@pytest.mark.parametrize(
+    ("loss", "label", "scale", "advice"),
+    [
+        (BCE, BINARY, 1 / 255, "label 'y' goes up to 1, and data.label.y.scale: 0.00392157 makes 0.00392157 of that,"),
+        (BCE, BINARY, 2.0, "data.label.y.scale: 2 makes 2 of that, but training.loss sigmoid_binary_cross_"),
+        (LOGISTIC_01, BINARY, 0.5, "but training.loss logistic takes 0 and 1: leave the scale out"),
+        (HINGE, SIGNED, 0.5, "but training.loss hinge takes -1 and 1: leave the scale out"),
+        (DENSE, ONE_HOT, 0.5, "takes one probability a class, adding up to 1 in every row: leave the scale out"),
+        (BCE, [0.0, 255.0, 255.0], 1 / 255, ""), (BCE, [3.0, 99.0, 20.0], 0.01, ""), (BCE, [0.0, 1.0], 1.0, ""),
+        (HINGE, [-2.0, 2.0, 2.0], 0.5, ""), (DENSE, [[20.0, 80.0], [50.0, 50.0]], 0.01, ""),
+        ({"name": "l2"}, BINARY, 0.5, ""), (HINGE, SIGNED, -1.0, ""),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_a_scale_that_a_label_does_not_need_is_refused_by_its_rows(
+    tmp_path: Path, loss: Any, label: Any, scale: float, advice: str, dtype: str
+) -> None:
+    sections = {"features": {"x": {}}, "label": {"y": {"scale": scale, "dtype": dtype}}}
+    judged = JobConfig.from_dict({"data": sections, "training": {"network": "a:b", "loss": loss}})
+    found = meaning.problems(judged, spooled(tmp_path, label, dtype, scale=scale), None)
+    assert [advice in line for line in found] == [True] * bool(advice), found
+
+
 def test_validation_rows_are_judged_too(tmp_path: Path) -> None:
     good, bad = spooled(tmp_path / "a", SIGNED), spooled(tmp_path / "b", BINARY)
     (line,) = meaning.problems(job("hinge"), good, bad)

@@ -45,7 +45,19 @@ def table(rows):
     return lambda: {"table": nn.Embedding(rows, 3)}
 
 
-def spec_of(folder, network, columns, *, dtypes=None, loss="l2", label=None, counts=(ROWS,), validation=None, batch=16):
+def spec_of(
+    folder,
+    network,
+    columns,
+    *,
+    dtypes=None,
+    scales=None,
+    loss="l2",
+    label=None,
+    counts=(ROWS,),
+    validation=None,
+    batch=16,
+):
     """Describe a job over the given features, each an array; `validation` has rows of their own."""
     dtypes = dtypes or {}
     label = np.zeros(ROWS, np.float32) if label is None else label
@@ -57,9 +69,12 @@ def spec_of(folder, network, columns, *, dtypes=None, loss="l2", label=None, cou
         count = len(next(iter(rows.values())))
         others = write_arrays(folder / "validation", [{**rows, "y": np.zeros(count, label.dtype)}])
     features = {name: {"shape": list(a.shape[1:]), "dtype": a.dtype.name} for name, a in arrays.items() if name != "y"}
+    declared = {"y": {"dtype": label.dtype.name, "shape": list(label.shape[1:])}}
+    for name, scale in (scales or {}).items():
+        (declared if name == "y" else features)[name]["scale"] = scale
     job = JobConfig.from_dict(
         {
-            "data": {"features": features, "label": {"y": {"dtype": label.dtype.name, "shape": list(label.shape[1:])}}},
+            "data": {"features": features, "label": declared},
             "training": {"network": network, "loss": loss, "batch_size": batch},
         }
     )
@@ -95,6 +110,31 @@ def test_an_id_beyond_an_embedding_is_refused_with_the_range_the_table_and_what_
     assert message.startswith("ids from 'movie' are from 0 to 49, but Embedding ")
     assert " of the network test_ids:looks_up.<locals>.network takes 0 to 9, and MXNet would take others" in message
     assert message.endswith(": mend the ids, or give it input_dim=50")
+
+
+def test_ids_that_are_scaled_are_refused_by_the_key_of_the_scale(tmp_path):
+    """Though all of them are in the table: what was to be number 3 is number 6."""
+    for dtype in ("int32", "float32"):
+        both = looks_up(lambda F, net, x, size: F.concat(net.table(x), size.expand_dims(1), dim=1), table(10), inputs=2)
+        columns, dtypes = {"movie": ids(8), "size": ids(8)}, {"movie": dtype}
+        message = refused(tmp_path / dtype, both, columns, dtypes=dtypes, scales={"movie": 2})
+        assert message.startswith("data.features.movie.scale is 2, but Embedding ")
+        assert message.endswith("looks up 'movie' as it is, and a scale makes other ids of them: leave it out, and "
+                                "scale in the network what is no id")  # fmt: skip
+        assert not refused(tmp_path / f"{dtype} size", both, columns, dtypes=dtypes, scales={"size": 0.5})
+    message = refused(
+        tmp_path / "label", three_classes, {"x": ids(9)}, loss=of_class, label=ids(2).astype("int32"), scales={"y": 2}
+    )
+    assert message.startswith("data.label.y.scale is 2, but pick ")
+
+
+def test_what_is_computed_of_a_scaled_column_may_be_looked_up(tmp_path):
+    """A measurement is scaled, and parted into ten bins; a length is a share of the longest."""
+    binned = looks_up(lambda F, net, x: net.table(F.floor(x * 9)), table(10))
+    assert not refused(tmp_path / "bins", binned, {"x": np.linspace(0, 1, ROWS)}, scales={"x": 1 / 255})
+    masked = looks_up(lambda F, net, x, n: F.SequenceMask(x, n, use_sequence_length=True, axis=1).sum(axis=1), inputs=2)
+    words = np.zeros((ROWS, 4, 3), np.float32)
+    assert not refused(tmp_path / "lengths", masked, {"x": words, "n": ids(4)}, scales={"n": 4})
 
 
 def test_ids_that_hold_the_place_of_their_row_in_the_batch(tmp_path):

@@ -76,8 +76,23 @@ def check(network: Network, spec: WorkerSpec, rank: int, size: int, get_on: GetO
     """
     for traced in graphs(network, spec):
         lookups = list(traced.lookups())
+        for lookup in lookups:
+            _refuse_scaled(traced, lookup, spec)
         for data in data_sets(spec):
             _check_some(_Rows(traced, data, spec.mapped_bytes, get_on), lookups, rank, size)
+
+
+def _refuse_scaled(traced: Traced, lookup: Lookup, spec: WorkerSpec) -> None:
+    """Refuse a scale on ids that are looked up as they are: those in the table would be taken for others."""
+    if not lookup.is_kept or lookup.kind.noun != "ids":  # a length may be a share of the whole
+        return
+    for column in (traced.columns[name] for name in lookup.inputs):
+        if column.scale != 1.0:
+            key = f"data.{'label' if column in spec.labels else 'features'}.{column.name}.scale"
+            raise DataError(
+                f"{key} is {column.scale:g}, but {lookup.name} of {traced.owner} looks up {column.name!r} as it is, "
+                "and a scale makes other ids of them: leave it out, and scale in the network what is no id"
+            )
 
 
 def data_sets(spec: WorkerSpec) -> Iterator[DataSet]:

@@ -8,7 +8,7 @@ from typing import Optional
 from mxspark.config.job_config import JobConfig
 from mxspark.data.spool import ColumnSpec, SpooledArray
 from mxspark.data.survey import Survey
-from mxspark.job import class_weights, losses
+from mxspark.job import class_weights, label_scale, losses
 from mxspark.job.data_record import DataRecord
 from mxspark.spark.spool import stage
 
@@ -58,9 +58,13 @@ def _of(job: JobConfig, survey: Survey, every: list[Survey]) -> list[str]:
 
 def _unmeant(job: JobConfig, survey: Survey) -> list[str]:
     """Return why the loss and the metrics cannot mean their labels."""
+    first = job.labels()[0]
     labels = [label.name for label in job.labels()]
     seen = losses.seen(labels[0], survey.arrays)
-    found = [losses.problem(job.training.loss, labels[0], seen)]
+    found = [
+        # first: what a scale has made of a label leads to the advice of another loss
+        label_scale.needless(job.training.loss, first, seen) or losses.problem(job.training.loss, labels[0], seen)
+    ]
     if job.training.class_weights:
         found.append(class_weights.label_problem(labels[0], seen))
     for metric in job.training.metrics:
