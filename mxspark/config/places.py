@@ -30,6 +30,11 @@ def problems(raw: Mapping[str, Any], default_is_local: bool = False) -> list[str
     return [*_of_functions(_section(raw, "training")), *_of_paths(_section(raw, "data"), default_is_local)]
 
 
+def is_elsewhere(path: str) -> bool:
+    """Tell whether a path says of itself that it is none of this machine."""
+    return _SCHEME.match(path) is not None
+
+
 def _section(raw: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     given = raw.get(name)
     return given if isinstance(given, Mapping) else {}
@@ -56,7 +61,7 @@ def _of_paths(data: Mapping[str, Any], default_is_local: bool) -> Iterator[str]:
     if data.get("format", _OF_FILES[0]) not in _OF_FILES:
         return
     for key, path in (("data.path", data.get("path")), ("data.validation.path", other)):
-        if not isinstance(path, str) or not path or _PATTERN.search(path) or _SCHEME.match(path):
+        if not isinstance(path, str) or not path or _PATTERN.search(path) or is_elsewhere(path):
             continue
         local = Path(re.sub(r"^file:(//[^/]*(?=/))?", "", path)).absolute()
         if (default_is_local or path.startswith("file:")) and not local.exists():

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Optional, Union
 
-from mxspark.config import places
-from mxspark.config.job_config import JobConfig
+from mxspark.config.job_config import JobConfig, LookBeside
 from mxspark.config.job_file import merge, read_job
 from mxspark.config.sections import BestBySection
 from mxspark.data.dataset import DataSet
@@ -19,8 +18,10 @@ from mxspark.job.record import JobSettings
 from mxspark.job.spec import BestBy, CheckpointSpec, Restore, TrainingSpec, WorkerSpec
 
 
-def configure(config: Union[JobConfig, Mapping[str, Any], str, None], sections: Mapping[str, Any]) -> JobConfig:
-    """Return the job of `config` with `sections` laid over it."""
+def configure(
+    config: Union[JobConfig, Mapping[str, Any], str, None], sections: Mapping[str, Any], look_beside: LookBeside
+) -> JobConfig:
+    """Return the job of `config` with `sections` laid over it; `look_beside` as in `JobConfig.from_dict`."""
     if isinstance(config, JobConfig):
         if sections:
             raise InputError(
@@ -30,8 +31,8 @@ def configure(config: Union[JobConfig, Mapping[str, Any], str, None], sections: 
         return config
     if isinstance(config, str):
         raw, problems = read_job(config)
-        return JobConfig.from_dict(merge(raw, sections), config, problems, places.problems)
-    return JobConfig.from_dict(merge(config or {}, sections), "the job", look_beside=places.problems)
+        return JobConfig.from_dict(merge(raw, sections), config, problems, look_beside)
+    return JobConfig.from_dict(merge(config or {}, sections), "the job", look_beside=look_beside)
 
 
 def settings(job: JobConfig) -> JobSettings:

@@ -16,14 +16,17 @@ from pydantic import BaseModel
 from mxspark import result
 from mxspark.cli import places, train
 from mxspark.config import resolve
+from mxspark.config.declared import Declared
 from mxspark.config.job_config import _SECTIONS, JobConfig
 from mxspark.config.job_file import merge, read_yaml
 from mxspark.config.overrides import Override, override
+from mxspark.data.spool import ColumnSpec
 from mxspark.errors import ConfigError
 from mxspark.job.record import Fresh
 from mxspark.job.spec import BestBy
 from mxspark.protocol.events import EpochEnd
 from mxspark.spark.run import outcome
+from mxspark.spark.session import session
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -140,6 +143,10 @@ def test_every_problem_at_once_with_key_value_and_remedy() -> None:
         ({"data__validation": {"fraction": False}}, "data.validation.fraction: is false; give a number"),
         ({"data__features": {"pixels": {"shape": [True, 64]}}}, "data.features.pixels.shape.0: is true; give a num"),
         ({"failure__hang_s": 0}, "failure.hang_s: input should be greater than 0"),
+        *(
+            ({f"data__{key}": {name: {"scale": 0}}}, f"{key}.{name}.scale: is 0, which would make 0 of every value; gi")
+            for key, name in (("features", "pixels"), ("label", "digit"))
+        ),
     ],
 )
 def test_bad_values(changes: dict[str, Any], message: str) -> None:
@@ -517,6 +524,13 @@ def test_what_is_not_there_is_told_with_what_is_misspelt(tmp_path: Path, monkeyp
     )
     monkeypatch.delenv("HADOOP_CONF_DIR", raising=False)
     monkeypatch.delenv("YARN_CONF_DIR", raising=False)
+    asked = []
+
+    def start(*given: Any) -> Any:
+        asked.append(given)
+        raise RuntimeError("no Java here")
+
+    monkeypatch.setattr(session, "start", start)
     local = places.look(None)
 
     def told(look: Any, *sets: str) -> list[str]:
@@ -529,13 +543,44 @@ def test_what_is_not_there_is_told_with_what_is_misspelt(tmp_path: Path, monkeyp
     assert network.startswith("training.network: there is no module 'no_net' in the working directory")
     assert metric.startswith("training.metrics: there is no module 'no_metric'")
     assert path == f"data.path: there is no 'none.csv' on this machine ({tmp_path}/none.csv); correct it"
+    assert not asked, "there is nothing to read"
     assert told(local, "data.path=here.csv") == [epoch, network, metric]
+    assert asked == [("mxspark", None)], "what has Spark not start hides nothing"
     assert told(local, f"data.path=file://{tmp_path}/here.csv") == [epoch, network, metric]
     assert told(local, "data.path=file:///none")[-1].endswith(
         "(/none); correct it (given by --set data.path=file:///none)"
     )
-    for elsewhere in ("data.path=hdfs://nn/none", "data.format=jdbc"):
+    asked.clear()
+    for elsewhere in ("data.path=hdfs://nn/none", "data.options=[]"):
         assert told(local, elsewhere) == [epoch, network, metric]
     assert told(places.look("yarn")) == [epoch, network, metric], "it may be one of HDFS"
     monkeypatch.setenv("HADOOP_CONF_DIR", "/etc/hadoop")
     assert told(places.look(None)) == [epoch, network, metric]
+    assert not asked
+
+
+def test_of_a_job_with_mistakes_what_is_right_is_relied_on() -> None:
+    data = {
+        "path": "rows.csv",
+        "format": "csv",
+        "features": {"a": None, "b": {"dtpye": "int32"}, "c": {"columns": ["d", "e"], "scale": 2}, 7: {"shape": [-1]}},
+        "label": "y",
+        "weight": ["w", "w"],
+        "validation": {"path": "others.csv"},
+    }
+    declared = Declared.of({"data": data, "training": 3})
+    assert [(array.name, array.columns, array.scale) for array in declared.arrays] == [
+        ("a", ("a",), 1.0),
+        ("c", ("d", "e"), 2.0),
+        ("y", ("y",), 1.0),
+    ]
+    assert declared.paths == {"data.path": "rows.csv", "data.validation.path": "others.csv"}
+    assert declared.source is not None and declared.source.format == "csv"
+    assert Declared.of({"data": {**data, "label": "a", "features": ["a"]}}).arrays == (
+        ColumnSpec("a", ("a",), None, "float32"),
+    )
+    for wrong in ({"fromat": "csv"}, {"options": []}, {"path": []}):
+        unknown = Declared.of({"data": {**data, "path": "x", **wrong}})
+        assert len(unknown.arrays) == 3 and unknown.source is None and not unknown.paths, wrong
+    assert Declared.of({"data": {**data, "validation": {"fraction": 2}}}).paths == {"data.path": "rows.csv"}
+    assert Declared.of({"data": ["x"]}) == Declared.of({}) == Declared()

@@ -46,12 +46,10 @@ def test_columns_that_are_not_there_all_at_once(spark: SparkSession, tmp_path: P
 
 
 def test_what_is_declared_is_checked_for_an_rdd_too(spark: SparkSession, tmp_path: Path) -> None:
-    """A scale of 0 makes every feature 0: a model of nothing."""
     rdd = spark.sparkContext.parallelize([([1.0] * 64, 1)] * 8, 1)
-    features = {"pixels": {"scale": 0.0}}
-    assert_fails(
-        tmp_path / "job", mxspark.ConfigError, "data: array 'pixels': scale 0.0", rdd, data={"features": features}
-    )
+    message = "data: array 'pix/els': the name cannot be a file name"
+    features = {"pix/els": {"shape": [64]}}
+    assert_fails(tmp_path / "job", mxspark.ConfigError, message, rdd, data={"features": features})
 
 
 @pytest.mark.parametrize(
@@ -89,6 +87,31 @@ def test_a_data_path_and_a_module_that_are_not_there_are_told_together(spark: Sp
     message = r"(?s)training.epoch: is not a key.*training.network: there is no module"
     training = {"network": "spark.nowhere:net", "epoch": 3}
     assert_fails(tmp_path / "job", mxspark.ConfigError, message, training=training)
+
+
+def test_columns_are_told_with_keys_that_are_misspelt(spark: SparkSession, tmp_path: Path) -> None:
+    frame = spark.createDataFrame([("a", 1.5)], "picture string, digit double")
+    features = {"pixels": {}, "picture": {}, "other": {"colums": ["a", "b"]}}
+    sections: dict[str, Any] = {"data": {"features": features}, "training": {"epoch": 3}}
+    column, text = (
+        r"array 'pixels': column 'pixels' does not exist",
+        r"column 'picture' is of type string, which cannot",
+    )
+    keys = r"(?s)^4 problems in the job:\n  - data.features.other.colums: is not a key; did .*training.epoch: is not"
+    assert_fails(tmp_path, mxspark.ConfigError, rf"{keys}.*  - data: {column}.*  - data: .*{text}", frame, **sections)
+    frame.write.parquet(str(tmp_path / "rows"))
+    sections["data"]["path"] = str(tmp_path / "rows")
+    assert_fails(tmp_path, mxspark.ConfigError, rf"{keys}.*  - data: {column}.*  - data: .*{text}", **sections)
+    sections["data"]["fromat"] = "csv"  # of what is read nothing is known
+    told = assert_fails(tmp_path, mxspark.ConfigError, "^3 problems .*fromat: is not a key; did you mean", **sections)
+    assert "does not exist" not in str(told)
+    rows = frame.rdd
+    assert_fails(tmp_path, mxspark.ConfigError, "^3 problems", rows, **sections)
+    sections["data"] = {"path": str(Path(__file__)), "options": {"mode": 3}, "features": {"pixels": {"scale": 0}}}
+    message = (
+        r"(?s)^3 problems in .*pixels.scale: is 0.*epoch: is not a key.*data.path='.*' cannot be read as 'parquet'"
+    )
+    assert_fails(tmp_path, mxspark.ConfigError, message, **sections)
 
 
 def test_a_function_that_uses_what_lives_in_the_driver(spark: SparkSession, tmp_path: Path) -> None:

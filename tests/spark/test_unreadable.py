@@ -25,7 +25,7 @@ def read(spark: SparkSession, path: str, kind: str = "parquet", **options: str) 
             "training": {"network": "a:b", "loss": "l2"},
         }
     )
-    return inputs.read(spark, job, job.data.path, "data.path")
+    return inputs.read(spark, job.data, job.data.path, "data.path")
 
 
 @pytest.mark.parametrize(

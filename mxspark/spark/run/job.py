@@ -32,7 +32,7 @@ from mxspark.spark.run.spooled import Frames, Spooled
 from mxspark.spark.run.timing import Phases, run_id
 from mxspark.spark.session import local_folders, session
 from mxspark.spark.session.jvm import Jvm
-from mxspark.spark.spool import batches
+from mxspark.spark.spool import batches, beside
 from mxspark.topology.memory import MAPPED_BYTES
 
 
@@ -83,7 +83,10 @@ def train(
     >>> result.metrics["validation"]["last"]["accuracy"], result.model.load()   # doctest: +SKIP
     """
     given.check(df, validation_df, on_event)
-    job = resolve.configure(config, sections)
+    rows = {"data.path": df, "data.validation.path": validation_df}
+    job = resolve.configure(
+        config, sections, lambda raw: beside.problems(raw, lambda: spark or SparkSession.getActiveSession(), rows)
+    )
     with _WithoutOurFrames(), _context(job, spark, run or run_id(), Shutdown()) as context:
         return _train(context, Frames(df, validation_df), on_event)
 

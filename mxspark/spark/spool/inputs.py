@@ -9,6 +9,7 @@ from typing import Any, Optional
 from pyspark.sql import DataFrame, SparkSession
 
 from mxspark.config import modules
+from mxspark.config.data_section import Source
 from mxspark.config.job_config import JobConfig
 from mxspark.data import columns
 from mxspark.data.spool import ColumnSpec, SpoolReady
@@ -22,7 +23,7 @@ from mxspark.spark.spool import stage, unreadable
 from mxspark.topology import identity
 
 
-def read(spark: SparkSession, job: JobConfig, path: Optional[str], key: str) -> DataFrame:
+def read(spark: SparkSession, source: Source, path: Optional[str], key: str) -> DataFrame:
     """Return the DataFrame of ``data.path`` or ``data.validation.path``.
 
     Raises
@@ -34,16 +35,16 @@ def read(spark: SparkSession, job: JobConfig, path: Optional[str], key: str) -> 
         raise ConfigError(f"{key}: is missing; name what Spark shall read, or give train() a DataFrame or an RDD")
     check_names(spark, {key: path})
     try:
-        return spark.read.format(job.data.format).options(**job.data.options).load(path)
+        return spark.read.format(source.format).options(**source.options).load(path)
     except compat.SPARK_ERRORS as error:
-        asked = unreadable.Asked(spark, key, path, job.data.format, tuple(job.data.options))
+        asked = unreadable.Asked(spark, key, path, source.format, tuple(source.options))
         raise unreadable.explain(asked, error) from error
 
 
 def opened(spark: SparkSession, job: JobConfig, key: str, unread: list[InputError]) -> Optional[DataFrame]:
     """Return the DataFrame that is named by a key; why the user's job has none goes to `unread`."""
     try:
-        return read(spark, job, job.data.path if key == "data.path" else job.data.validation.path, key)
+        return read(spark, job.data, job.data.path if key == "data.path" else job.data.validation.path, key)
     except InputError as error:
         unread.append(error)
         return None
@@ -64,15 +65,9 @@ def check(job: JobConfig, data: Any, validation: Any, unread: Sequence[InputErro
     InputError
         That of `unread` if it is the only problem.
     """
-    problems = []
-    for name, rows in (("data", data), ("validation data", validation)):
-        if rows is None:
-            continue
-        # an RDD has no schema; what is declared is checked all the same
-        fields = stage.fields(rows) if isinstance(rows, DataFrame) else None
-        features, labels = job.spooled()
-        found = columns.check((*features, *labels), fields)
-        problems += [f"{name}: {line}" for line in found]
+    features, labels = job.spooled()
+    arrays = (*features, *labels)
+    problems = [*of_columns("data", arrays, data), *of_columns("validation data", arrays, validation)]
     training = job.training
     problems += modules.problems("network", training.network)
     for kind, component in (
@@ -90,6 +85,15 @@ def check(job: JobConfig, data: Any, validation: Any, unread: Sequence[InputErro
         raise unread[0]
     if unread or problems:
         raise ConfigError.from_problems("the job", [*(error.message for error in unread), *problems])
+
+
+def of_columns(name: str, arrays: Sequence[ColumnSpec], rows: Any) -> list[str]:
+    """Return what is wrong with the columns of some rows, a DataFrame or RDD; None is no rows."""
+    if rows is None:
+        return []
+    # an RDD has no schema; what is declared is checked all the same
+    fields = stage.fields(rows) if isinstance(rows, DataFrame) else None
+    return [f"{name}: {line}" for line in columns.check(arrays, fields)]
 
 
 def _without_rows(job: JobConfig, validation: Any) -> list[str]:
