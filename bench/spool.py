@@ -25,6 +25,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyspark.sql import DataFrame, SparkSession
 
+from mxspark.data import row_problems
 from mxspark.data.spool import ColumnSpec, SpoolReady
 from mxspark.data.survey import Survey
 from mxspark.protocol import codec
@@ -100,7 +101,7 @@ def spooled(frame: DataFrame, run_id: str) -> float:
     start = time.monotonic()
     ready = stage.spool(frame, FEATURES, LABELS, run_id, "training")
     seconds = time.monotonic() - start
-    assert not stage.problems(Survey.of(ready, (*FEATURES, *LABELS)), FEATURES, LABELS)
+    assert not row_problems.problems(Survey.of(ready, (*FEATURES, *LABELS)), FEATURES, LABELS)
     assert len(ready) == len(SHARES)
     stage.remove(ready, run_id)
     return seconds

@@ -59,6 +59,11 @@ def sources(specs: Sequence[ColumnSpec]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(column for spec in specs for column in spec.columns))
 
 
+def quoted(name: str) -> str:
+    """Return the name of a column as Spark reads it back."""
+    return "`{}`".format(name.replace("`", "``"))
+
+
 def _duplicates(specs: Sequence[ColumnSpec]) -> Iterator[str]:
     names = [spec.name for spec in specs]
     for name in dict.fromkeys(names):

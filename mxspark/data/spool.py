@@ -136,7 +136,7 @@ class RowProblem:
     column : str
         Source column; "" for an element of an RDD that is unusable as a whole.
     kind : str
-        One of ``null``, ``not finite``, ``ragged``, ``shape``, ``label``, ``weight``, ``type``.
+        One of `row_problems.KINDS`.
     count : int
         Rows with this problem in this partition.
     first_row : int

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Optional
 
@@ -100,6 +100,11 @@ class Survey:
     def rows(self) -> int:
         """Number of rows in all."""
         return sum(part.rows for part in self.ready)
+
+    def settled(self, specs: Sequence[ColumnSpec]) -> tuple[ColumnSpec, ...]:
+        """Return the specs with every shape filled in from rows in which `row_problems` has found none."""
+        shapes = {array.name: array.shape for array in self.arrays}
+        return tuple(spec if spec.shape is not None else replace(spec, shape=shapes[spec.name]) for spec in specs)
 
     def spool(self, table: Path) -> Spool:
         """Return what workers are told, and write what they read of the partitions to the file `table`."""

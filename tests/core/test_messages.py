@@ -45,7 +45,7 @@ EXCEPTIONS = {
     "mx/model/row_axis.py: output {} of the network {}, {}, {}, and rows are what is padded, validated and counted, on "
     "the first axis: {}": "it follows",
     "spark/hadoop/client.py: {}: {}": "its class has a remedy for all of them",
-    "spark/run/spooled.py: the data cannot be trained on:\n{}": "a remedy a column; see spool/stage._REMEDIES",
+    "spark/run/spooled.py: the data cannot be trained on:\n{}": "a remedy a column; see data/row_problems.KINDS",
     "spark/spool/unreadable.py: {}": "a message of ours from an executor, which has one",
 }
 

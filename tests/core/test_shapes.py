@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import spools
 
+from mxspark.data import row_problems
 from mxspark.data.rows import ElementReader
 from mxspark.data.spool import ColumnSpec
 from mxspark.data.survey import Survey
-from mxspark.spark.spool import stage
 
 LABEL = ColumnSpec("y", ("y",), None, "float32")
 PICTURES = np.arange(4 * 3 * 2 * 5, dtype=np.float32).reshape(4, 3, 2, 5)
@@ -30,7 +30,7 @@ def spool(folder: Path, feature: ColumnSpec, *parts: Sequence[Any]) -> Survey:
 
 
 def problems(survey: Survey, feature: ColumnSpec) -> list[str]:
-    return stage.problems(survey, [feature], [LABEL])
+    return row_problems.problems(survey, [feature], [LABEL])
 
 
 @pytest.mark.parametrize("other", [(2, 5, 3), (3, 5, 2), (3, 10), (30, 1), (6, 5), (1, 2, 3, 5)])

@@ -50,12 +50,13 @@ def test_a_run_that_goes_on_has_the_epochs_of_the_runs_before() -> None:
 def test_a_restart_forgets_what_came_after_the_checkpoint() -> None:
     standing = after(epoch(0, 10), epoch(1, 20), beat(23))
     standing.note_checkpoint("/c", 0.0)
-    failed = standing.fail(KILLED, 1, 2, is_whole=True)
+    (failed,) = standing.fail(KILLED, 1, 2, is_whole=True)
     assert (failed.began, failed.has_progressed, failed.is_whole) == (0, True, True)
     attempt = standing.follow(Next(IN_PLACE, 0.0, "why"), Restore("/r", 12, 1, 2))
     assert (attempt.reached, attempt.resumed) == (23, 12)
     assert (standing.step, [done.epoch for done in standing.history]) == (12, [0])
-    again = standing.fail(KILLED, 2, 2, is_whole=True)
+    first, again = standing.fail(KILLED, 2, 2, is_whole=True)
+    assert first == failed
     assert (again.began, again.has_progressed) == (12, False), "the checkpoint was of the attempt before"
 
 

@@ -12,7 +12,7 @@ import spools
 
 from mxspark.config import resolve
 from mxspark.config.job_config import JobConfig
-from mxspark.data import columns
+from mxspark.data import columns, row_problems
 from mxspark.data.rows import ElementReader
 from mxspark.data.spool import Content
 from mxspark.data.survey import Survey
@@ -21,7 +21,7 @@ from mxspark.job import class_weights
 from mxspark.job.data_record import DataRecord
 from mxspark.job.losses import Seen
 from mxspark.job.record import JobRecord, differences
-from mxspark.spark.spool import meaning, stage
+from mxspark.spark.spool import meaning
 
 
 def job(weight: Any = "w", **training: Any) -> JobConfig:
@@ -146,7 +146,7 @@ def test_weights_are_spooled_as_they_are(tmp_path: Path) -> None:
 def test_a_weight_is_part_of_what_a_job_is(tmp_path: Path) -> None:
     ready = spooled(tmp_path / "p", [1, 2])
     features, labels = job().spooled()
-    assert not stage.problems(ready, features, labels)
+    assert not row_problems.problems(ready, features, labels)
     with_weight = JobRecord(resolve.settings(job()), DataRecord.of(ready))
     assert JobRecord.from_bytes(with_weight.to_bytes("id")) == with_weight
     assert set(with_weight.data.checksums) == {"x", "y", "w"}

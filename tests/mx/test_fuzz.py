@@ -38,7 +38,7 @@ from mxspark.job.spec import Restore, WorkerSpec
 from mxspark.mx.loop import gluon as gluon_loop
 from mxspark.mx.runtime.attribution import Blamed
 from mxspark.protocol import events
-from mxspark.spark.spool import inputs, meaning, stage
+from mxspark.spark.spool import inputs, meaning
 
 TYPES = {name: getattr(pa, f"int{bits}")() for name, bits in WHOLE.items()} | {
     "float": pa.float32(),
@@ -82,7 +82,7 @@ def run(case: Case, folder: Path) -> Outcome:
         problems = meaning.problems(job, training, others)
         if problems:
             raise DataError("\n".join(problems))
-        settled = (stage.settle(job.features(), training), stage.settle(job.labels(), training))
+        settled = (training.settled(job.features()), training.settled(job.labels()))
         if others is not None:
             inputs.check_same_shapes(settled, others)
         spec = resolve.worker_spec(

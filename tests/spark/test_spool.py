@@ -22,7 +22,7 @@ from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 from spools import read, whole
 
-from mxspark.data import columns
+from mxspark.data import columns, row_problems
 from mxspark.data.spool import ColumnSpec, SpoolReady
 from mxspark.data.survey import Survey
 from mxspark.errors import ClusterError, DataError
@@ -51,7 +51,7 @@ class Spools:
 
     def problem(self, data: Any, features: Sequence[ColumnSpec] = (X,), labels: Sequence[ColumnSpec] = (Y,)) -> str:
         """Return the only problem of the data."""
-        (line,) = stage.problems(self(data, features, labels), features, labels)
+        (line,) = row_problems.problems(self(data, features, labels), features, labels)
         return line
 
 
@@ -100,12 +100,12 @@ def test_every_row_arrives_once_in_order(spark: SparkSession, spool: Spools, kin
     data = FRAMES[kind](spark)
     assert columns.check([X, Y], stage.fields(data)) == []
     ready = spool(data)
-    assert stage.problems(ready, [X], [Y]) == []
+    assert row_problems.problems(ready, [X], [Y]) == []
     assert [part.partition for part in ready.ready] == list(range(data.rdd.getNumPartitions()))
     assert {part.host for part in ready.ready} == {host_identity()}
     assert whole(ready, "x") == VALUES
     assert whole(ready, "y") == [row % 10 for row in range(ROWS)]
-    assert [spec.shape for spec in stage.settle([X, Y], ready)] == [(3,), ()]
+    assert [spec.shape for spec in ready.settled([X, Y])] == [(3,), ()]
 
 
 def test_several_scalars_become_one_vector(spark: SparkSession, spool: Spools) -> None:
@@ -152,7 +152,7 @@ ELEMENTS: dict[str, Callable[[int], Any]] = {
 @pytest.mark.parametrize("kind", ELEMENTS)
 def test_every_rdd_element_arrives_once_in_order(spark: SparkSession, spool: Spools, kind: str) -> None:
     ready = spool(spark.sparkContext.parallelize([ELEMENTS[kind](row) for row in range(ROWS)], 3))
-    assert stage.problems(ready, [X], [Y]) == []
+    assert row_problems.problems(ready, [X], [Y]) == []
     assert [part.rows for part in ready.ready] == [16, 16, 18]
     assert whole(ready, "x") == VALUES
     assert whole(ready, "y") == [row % 10 for row in range(ROWS)]
@@ -181,9 +181,9 @@ def test_empty_partitions_answer_too(spark: SparkSession, spool: Spools) -> None
     ):
         ready = spool(data)
         assert [part.rows for part in ready.ready] == [0, 0, 1, 0, 1]
-        assert stage.problems(ready, [X], [Y]) == []
+        assert row_problems.problems(ready, [X], [Y]) == []
         assert whole(ready, "x") == [[1.0], [2.0]]
-        assert stage.settle([X], ready)[0].shape == (1,)
+        assert ready.settled([X])[0].shape == (1,)
 
 
 @pytest.mark.parametrize(
@@ -251,7 +251,7 @@ def test_bad_rows_of_every_type_of_array_are_told_alike(spark: SparkSession, spo
     given = frame(spark, [(row,) for row in rows], "x array<boolean>", 2)
     data = given.select(*[F.col("x").cast(f"array<{kind}>").alias(kind) for kind in kinds], F.lit(1).alias("y"))
     specs = [ColumnSpec(kind, (kind,), None, "float32") for kind in kinds]
-    said = stage.problems(spool(data, specs), specs, [Y])
+    said = row_problems.problems(spool(data, specs), specs, [Y])
     for kind in kinds:
         assert [line for line in said if line.startswith(f"column {kind}: ")] == [
             f"column {kind}: 3 rows are null (2 in partition 0, 1 in partition 1; first at partition 0, row 1: null "

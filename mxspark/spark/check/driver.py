@@ -20,6 +20,7 @@ from mxspark.check import network, node, verdict
 from mxspark.check.findings import CLUSTER, INPUT, OK, PROBLEM, WARNING, Expected, Finding, Probe
 from mxspark.config import resolve
 from mxspark.config.job_config import JobConfig
+from mxspark.data import row_problems
 from mxspark.data.plan import rows_of_share
 from mxspark.data.spool import ColumnSpec
 from mxspark.data.survey import Survey
@@ -137,12 +138,12 @@ class _Checkup:
         ready = spool_stage.spool(data.limit(1), *columns, run, "check", tells_all=True)
         try:
             survey = Survey.of(ready, (*columns[0], *columns[1]))
-            troubles = spool_stage.problems(survey, *columns)
+            troubles = row_problems.problems(survey, *columns)
             if troubles:
                 self._note("data", "; ".join(troubles), PROBLEM, by=INPUT)
                 return None
             self._note("data", f"{job.data.path} can be read, and its first row is as declared")
-            return spool_stage.settle(columns[0], survey), spool_stage.settle(columns[1], survey)
+            return survey.settled(columns[0]), survey.settled(columns[1])
         finally:
             spool_stage.remove(ready, run)
             session.remove_spools(self._facts, run)

@@ -11,7 +11,7 @@ from typing import Optional
 
 from mxspark.errors import ClusterError, JobDirRemoved, MXSparkError, TakenOver, cause, restart
 from mxspark.errors.restart import IN_PLACE, STAGE, STOP, Failed, Next, Policy
-from mxspark.job.spec import WorkerSpec
+from mxspark.job.spec import Restore, WorkerSpec
 from mxspark.jobdir.lease import Lease
 from mxspark.protocol.events import Ended, Formed, Reported, Restarting
 from mxspark.result import FailedAttempt, Result
@@ -69,7 +69,6 @@ class Attempts:
         self._worker_spec = worker_spec
         self._gangs = gangs
         self._advisor = Advisor(context, recorder)
-        self._failed: list[Failed] = []
         self._listen_to(gang)
 
     def run(self) -> Result:
@@ -166,12 +165,15 @@ class Attempts:
         if not is_whole:
             error = self._after_the_stage(error)
         assert error.cause is not None
-        self._failed.append(self._recorder.standing.fail(error.cause, gang.attempt, gang.size, is_whole))
-        step = self._decide()
+        standing = self._recorder.standing
+        failed = standing.fail(error.cause, gang.attempt, gang.size, is_whole)
+        step = self._decide(failed)
+        restore = self._newest() if step.action != STOP else None
+        attempt = standing.follow(step, restore)
         if step.action == STOP:
-            self._recorder.standing.follow(step, None)
-            raise last_word(error, step, self._failed, self._policy.max_restarts)
-        self._go_back(step)
+            raise last_word(error, step, failed, self._policy.max_restarts)
+        self._worker_spec = dataclasses.replace(self._worker_spec, restore=restore)
+        self._announce(attempt, step.wait_s)
         if step.action == IN_PLACE:
             gang.drain(step.wait_s)
             self._end_if_told()
@@ -185,19 +187,17 @@ class Attempts:
         failure = self._context.job.failure
         return Policy(failure.max_restarts, failure.backoff_s)
 
-    def _decide(self) -> Next:
-        step = restart.decide(self._failed, self._policy)
+    def _decide(self, failed: Sequence[Failed]) -> Next:
+        step = restart.decide(failed, self._policy)
         # only a gang that is closed can be asked; one that goes on in place has its stage
         cancelled = self._gang.cancellation() if step.action == STAGE else None
         return step if cancelled is None else Next(STOP, 0.0, f"the stage was cancelled in Spark: {cancelled}")
 
-    def _go_back(self, step: Next) -> None:
-        """Let the next attempt begin at the newest checkpoint, and say so."""
+    def _newest(self) -> Optional[Restore]:
+        """Return the newest checkpoint, for the next attempt to begin at."""
         restores = self._context.folder("restore")
         shutil.rmtree(restores, ignore_errors=True)  # that of an attempt before; nobody reads it any more
-        restore = self._recorder.newest(restores / f"attempt-{self._gang.attempt + 1}")
-        self._worker_spec = dataclasses.replace(self._worker_spec, restore=restore)
-        self._announce(self._recorder.standing.follow(step, restore), step.wait_s)
+        return self._recorder.newest(restores / f"attempt-{self._gang.attempt + 1}")
 
     def _after_the_stage(self, error: MXSparkError) -> MXSparkError:
         """End what is left of the gang, and return the error with what Spark says of why slots were lost."""

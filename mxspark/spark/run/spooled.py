@@ -187,7 +187,7 @@ class Spooled:
         problems = meaning.problems(self._context.job, training, validation)
         if problems:
             raise DataError("the data cannot be trained on:\n" + "\n".join(f"  - {line}" for line in problems))
-        settled = (stage.settle(features, training), stage.settle(labels, training))
+        settled = (training.settled(features), training.settled(labels))
         if validation is not None:
             inputs.check_same_shapes(settled, validation)
         return settled

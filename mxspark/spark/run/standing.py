@@ -35,6 +35,7 @@ class Standing:
         self.parameters: Optional[int] = None
         self._restored: Optional[Restore] = None  # where the attempt that is made now began
         self._has_progressed = False  # since then
+        self._failed: list[Failed] = []  # of this run alone
         self._downtime = Downtime(clock)
 
     @property
@@ -84,11 +85,12 @@ class Standing:
         self.step = restore.step if restore is not None else 0
         self.history = [epoch for epoch in self.history if restore is not None and epoch.epoch < restore.epoch]
 
-    def fail(self, cause: Cause, number: int, workers: int, is_whole: bool) -> Failed:
-        """Note that attempt `number` failed, and return what counts for what comes next."""
+    def fail(self, cause: Cause, number: int, workers: int, is_whole: bool) -> tuple[Failed, ...]:
+        """Note that attempt `number` failed, and return all that did, as they count for what comes next."""
         self._downtime.note_failure(number, workers, cause, self.step)
         began = self._restored.step if self._restored is not None else 0
-        return Failed(cause, began, self._has_progressed, is_whole)
+        self._failed.append(Failed(cause, began, self._has_progressed, is_whole))
+        return tuple(self._failed)
 
     def follow(self, step: Next, restore: Optional[Restore]) -> FailedAttempt:
         """Note what follows the attempt that failed last, and return all about that one."""

@@ -135,7 +135,7 @@ def check_same_shapes(columns: Iterable[Sequence[ColumnSpec]], validation: Surve
         Naming the first column where they differ.
     """
     for spec in (spec for specs in columns for spec in specs):
-        other = stage.settle([replace(spec, shape=None)], validation)[0]
+        other = validation.settled([replace(spec, shape=None)])[0]
         if other.shape != spec.shape:
             raise DataError(
                 f"column {spec.name}: rows have shape {spec.shape} in the training data and {other.shape} in the "

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from typing import Optional
 
 from mxspark.config.job_config import JobConfig
+from mxspark.data import row_problems
 from mxspark.data.spool import ColumnSpec, SpooledArray
 from mxspark.data.survey import Survey
 from mxspark.job import class_weights, label_scale, losses
 from mxspark.job.data_record import DataRecord
-from mxspark.spark.spool import stage
 
 _INT32 = 2**31
 _INT64 = 2**63
@@ -41,7 +41,7 @@ def warnings(job: JobConfig, training: Survey, validation: Optional[Survey]) -> 
 
 def _of(job: JobConfig, survey: Survey, every: list[Survey]) -> list[str]:
     """Return what is wrong with the rows of `survey`; those of `every` tell what a column is."""
-    found = stage.problems(survey, *job.spooled())
+    found = row_problems.problems(survey, *job.spooled())
     if found:  # what was not spooled has no extremes
         return found
     return (

@@ -1,12 +1,10 @@
-"""The spool stage, seen from the driver: launch it, judge what came back, clean up."""
+"""The spool stage, seen from the driver: launch it, take what came back, clean up."""
 
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, Union
 
 from pyspark import RDD
@@ -14,9 +12,8 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import DataType
 
-from mxspark.data.columns import sources
+from mxspark.data.columns import quoted, sources
 from mxspark.data.spool import ColumnSpec, SpoolReady, remove_run_folder, run_folder, run_folder_name
-from mxspark.data.survey import Problem, Survey
 from mxspark.errors import InternalError
 from mxspark.protocol import codec
 from mxspark.spark.session import compat
@@ -71,7 +68,7 @@ def spool(
     Returns
     -------
     list of SpoolReady
-        One a partition, in order of partition id, also of those that `problems` has something to say about. What they
+        One a partition, in order of partition id, also of those of which `row_problems` says something. What they
         hold is told by `Survey.of`.
 
     Raises
@@ -95,20 +92,6 @@ def spool(
             f"{partitions} partitions were spooled, but the answers are from {[part.partition for part in ready]}"
         )
     return ready
-
-
-def problems(survey: Survey, features: Sequence[ColumnSpec], labels: Sequence[ColumnSpec]) -> list[str]:
-    """Return why the spooled rows cannot be trained on, one line a column and kind; empty where they can."""
-    if not survey.rows:
-        return ["the data has no rows; check the path and the filters that lead to it"]
-    lines = [_line(problem, _other_shape(problem, survey.rows, features, labels)) for problem in survey.problems]
-    return lines + [line for spec in (*features, *labels) for line in _different_shapes(spec, survey)]
-
-
-def settle(specs: Sequence[ColumnSpec], survey: Survey) -> tuple[ColumnSpec, ...]:
-    """Return the specs with every shape filled in from rows in which `problems` has found none."""
-    shapes = {array.name: array.shape for array in survey.arrays}
-    return tuple(spec if spec.shape is not None else replace(spec, shape=shapes[spec.name]) for spec in specs)
 
 
 def remove(ready: Sequence[SpoolReady], run_id: str) -> None:
@@ -147,11 +130,6 @@ def named(name: str) -> Column:
     return F.col(quoted(name))
 
 
-def quoted(name: str) -> str:
-    """Return a name as Spark reads it back."""
-    return "`{}`".format(name.replace("`", "``"))
-
-
 def _session(data: Union[DataFrame, RDD[Any]]) -> SparkSession:
     return data.sparkSession if isinstance(data, DataFrame) else SparkSession(data.context)
 
@@ -171,73 +149,3 @@ def _column(name: str, kind: str, specs: Sequence[ColumnSpec]) -> Column:
     # have checksums in the job's record. A null vector would end the job without naming the row.
     is_measured = all(spec.scale_of_spool != 1.0 and spec.dtype in ("float16", "float32") for spec in specs)
     return F.when(column.isNotNull(), vector_to_array(column, "float32" if is_measured else "float64"))
-
-
-_REMEDIES = {
-    "null": "drop or fill them before training",
-    "not finite": "drop or replace them before training",
-    "ragged": (
-        "make all rows of one length n, or drop those: F.slice(F.concat('{column}', F.array_repeat(F.lit(0), n)), 1, n)"
-        " pads short ones and cuts long ones (a vector after vector_to_array)"
-    ),
-    "shape": "transpose or reshape them, or correct the declared shape; flat rows are taken in its order",
-    "label": "map the labels to what is declared, or correct dtype and classes of the label",
-    "weight": "make them 0 or more, for 0 a row counts for nothing, multiply all of them where some are too small, or "
-    "correct data.weight",
-    "type": "turn them into numbers that the declared dtype holds, or correct dtype, scale and columns of the array",
-}
-
-
-def _remedy(kind: str, column: str) -> str:
-    # in backquotes where a dot would name a field
-    return _REMEDIES[kind].replace("{column}", column if re.fullmatch(r"\w+", column) else quoted(column))
-
-
-_WHAT = {
-    "null": "null",
-    "not finite": "not finite",
-    "ragged": "of another length",
-    "shape": "of another shape",
-    "label": "no valid label",
-    "weight": "no valid weight",
-}
-
-
-def _other_shape(problem: Problem, rows: int, features: Sequence[ColumnSpec], labels: Sequence[ColumnSpec]) -> str:
-    """Return what to correct where the declared shape fits no row at all; "" where it fits some, or is none."""
-    if problem.first.kind != "ragged" or problem.count < rows:
-        return ""
-    for section, specs in (("features", features), ("label", labels)):
-        for spec in specs:
-            if problem.first.column in spec.columns and spec.shape is not None and not spec.is_weight:
-                return (
-                    f"no row fits the declared shape {list(spec.shape)}: correct data.{section}.{spec.name}.shape, or "
-                )
-    return ""
-
-
-def _line(problem: Problem, instead: str = "") -> str:
-    first = problem.first
-    what = _WHAT.get(first.kind, "not usable")
-    shown = ", ".join(f"{count:,} in partition {partition}" for partition, count in problem.named)
-    others = problem.partitions - len(problem.named)
-    more = f", and more in {others} other partitions" if others else ""
-    rows = "1 row is" if problem.count == 1 else f"{problem.count:,} rows are"
-    return (
-        f"{f'column {first.column}' if first.column else 'RDD elements'}: {rows} {what} ({shown}{more}; first at "
-        f"partition {problem.named[0][0]}, row {first.first_row:,}: {first.detail}); "
-        f"{instead}{_remedy(first.kind, first.column)}"
-    )
-
-
-def _different_shapes(spec: ColumnSpec, survey: Survey) -> list[str]:
-    shapes = survey.shapes[spec.name]
-    if len(shapes) < 2:
-        return []
-    seen = ", ".join(
-        f"{list(shape)} in {same.partitions} partition{'s' * (same.partitions > 1)} (first partition {same.first})"
-        for shape, same in sorted(shapes.items(), key=lambda item: item[1].first)
-    )
-    return [
-        f"column {', '.join(spec.columns)}: rows have different shapes: {seen}; {_remedy('ragged', spec.columns[0])}"
-    ]
