@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import traceback
-from typing import Any, Optional
+from typing import Any, Callable, Optional
 
 from mxspark.check import findings
+from mxspark.check.findings import Finding
 from mxspark.cli import places
 from mxspark.config.job_config import JobConfig
 from mxspark.errors import EXIT_INTERRUPTED, ConfigError
@@ -26,31 +27,42 @@ def run(given: argparse.Namespace, outcome_path: Optional[str]) -> int:
     """Say what would keep a job from running, and return the exit code."""
     from mxspark.report import check as report
 
-    try:
-        job = JobConfig.from_yaml(given.config, given.set, places.look(given.master))
-        from mxspark.report import progress
-        from mxspark.spark.check import driver
-        from mxspark.spark.session import session
-
-        # spark-submit makes one stream of this process's two
-        display = progress.make("off" if given.json else "lines", job.report.every_s)
-        display.phase("starting Spark")
-        spark = session.start(f"mxspark check of {job.job.name}", given.master)
+    def show(finding: Finding) -> None:
         if not given.json:
-            session.announce(spark)
-        seen = driver.check(job, spark, display.phase)
+            print(report.as_row(finding), end="", flush=True)
+
+    try:
+        seen = _look(given, show)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except ConfigError as error:
-        seen = [findings.Finding("configuration", findings.PROBLEM, error.message, by=findings.INPUT)]
+        seen = [Finding("configuration", findings.PROBLEM, error.message, by=findings.INPUT)]
+        show(seen[0])
     except Exception:
         words = f"a mistake of mxspark's own, please report it:\n{traceback.format_exc()}"
-        seen = [findings.Finding("check", findings.PROBLEM, words)]
-    text = report.as_json(seen) if given.json else report.as_table(seen)
-    print(text, end="", flush=True)
+        seen = [Finding("check", findings.PROBLEM, words)]
+        show(seen[0])
+    print(report.as_json(seen) if given.json else report.summed(seen), end="", flush=True)
     code = findings.exit_code(seen)
     if outcome_path:
         from mxspark.spark.hadoop import outcome
 
+        text = report.as_json(seen) if given.json else report.as_table(seen)
         outcome.write(outcome_path, {"code": code, "result": json.loads(report.as_json(seen)), "summary": text})
     return code
+
+
+def _look(given: argparse.Namespace, show: Callable[[Finding], None]) -> list[Finding]:
+    """Look at what a job needs, and show each finding as it is made."""
+    job = JobConfig.from_yaml(given.config, given.set, places.look(given.master))
+    from mxspark.report import progress
+    from mxspark.spark.check import driver
+    from mxspark.spark.session import session
+
+    # spark-submit makes one stream of this process's two
+    display = progress.make("off" if given.json else "lines", job.report.every_s)
+    display.phase("starting Spark")
+    spark = session.start(f"mxspark check of {job.job.name}", given.master)
+    if not given.json:
+        session.announce(spark)
+    return driver.check(job, spark, display.phase, show)

@@ -14,6 +14,8 @@ from rich.table import Table
 from mxspark.check.findings import OK, PROBLEM, WARNING, Finding, exit_code
 
 WIDTH = 120
+_STATUS = len("warning")
+_SUBJECT = len("memory of an executor")
 _LOOKS = {OK: "[green]ok[/green]", WARNING: "[yellow]warning[/yellow]", PROBLEM: "[bold red]problem[/bold red]"}
 
 
@@ -25,18 +27,23 @@ def as_json(found: Sequence[Finding]) -> str:
 
 def as_table(found: Sequence[Finding]) -> str:
     """Return a line a finding, what to do below what is wrong, and the sum of it."""
+    return "".join(map(as_row, found)) + summed(found)
+
+
+def as_row(finding: Finding) -> str:
+    """Return a row of that table, which is as wide whatever the others are."""
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
-    for finding in found:
-        words = escape(finding.seen) + (f"\n[bold]fix:[/bold] {escape(finding.fix)}" if finding.fix else "")
-        table.add_row(_LOOKS[finding.status], escape(finding.subject), words)
+    for width in (_STATUS, _SUBJECT, None):
+        table.add_column(min_width=width, overflow="fold")
+    words = escape(finding.seen) + (f"\n[bold]fix:[/bold] {escape(finding.fix)}" if finding.fix else "")
+    table.add_row(_LOOKS[finding.status], escape(finding.subject), words)
     out = io.StringIO()
-    console = Console(file=out, width=WIDTH, highlight=False, emoji=False)
-    console.print(table)
-    console.print(_sum(found))
-    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
+    Console(file=out, width=WIDTH, highlight=False, emoji=False).print(table)
+    return "".join(f"{line.rstrip()}\n" for line in out.getvalue().splitlines())
 
 
-def _sum(found: Sequence[Finding]) -> str:
+def summed(found: Sequence[Finding]) -> str:
+    """Return the last line of that table."""
     counts = {status: sum(finding.status == status for finding in found) for status in (PROBLEM, WARNING)}
     words = [f"{count} {status}{'s' * (count > 1)}" for status, count in counts.items() if count]
-    return ", ".join(words) if words else "nothing keeps this job from running"
+    return (", ".join(words) if words else "nothing keeps this job from running") + "\n"

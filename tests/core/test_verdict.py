@@ -11,7 +11,7 @@ import pytest
 from mxspark.check import findings as checkup
 from mxspark.check import verdict
 from mxspark.check.findings import CLUSTER, INPUT, OK, PROBLEM, WARNING, Built, Disk, Expected, Finding, Probe
-from mxspark.report.check import as_json, as_table
+from mxspark.report.check import as_json, as_row, as_table
 
 PACKAGES = {"mxspark": "0.1.0", "mxnet": "1.9.1", "numpy": "1.23.5"}
 HERE = "boot/1:2/0"
@@ -96,5 +96,9 @@ def test_both_reports_hold_everything() -> None:
     findings = [Finding("a [thing]", OK, "is [fine]"), Finding("other", PROBLEM, "is not", "do [this]")]
     text = as_table(findings)
     assert all(words in text for words in ("a [thing]", "is [fine]", "fix: do [this]", "1 problem"))
+    assert text == "".join(map(as_row, findings)) + "1 problem\n", "each can be shown as it is found"
+    assert as_row(findings[0]).index("is [fine]") == as_row(findings[1]).index("is not")
+    path = "/".join(["folder"] * 20)
+    assert path in as_row(Finding("x", OK, path)).replace("\n", "").replace(" ", ""), "nothing is cut off"
     report = json.loads(as_json(findings))
     assert report["exit_code"] == 4 and report["findings"][1]["fix"] == "do [this]"

@@ -32,7 +32,10 @@ def findings(folder: Path, **sections: Any) -> dict[str, Finding]:
     assert session is not None
     local = Path(str(session.sparkContext.getConf().get("spark.local.dir")))
     before = files(folder), [path for path in local.rglob("mxspark-*")]
-    found = driver.check(JobConfig.from_dict(job), session, lambda _words: None)
+    told: list[object] = []
+    found = driver.check(JobConfig.from_dict(job), session, told.append, told.append)
+    assert [finding for finding in told if isinstance(finding, Finding)] == found
+    assert isinstance(told[0], Finding), "it is shown before anything else is looked at"
     assert before == (files(folder), [path for path in local.rglob("mxspark-*")])
     return {finding.subject: finding for finding in found}
 

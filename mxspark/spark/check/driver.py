@@ -9,7 +9,7 @@ import secrets
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Optional
@@ -46,29 +46,43 @@ from mxspark.topology.identity import host_identity
 Columns = tuple[tuple[ColumnSpec, ...], tuple[ColumnSpec, ...]]
 
 
-def check(job: JobConfig, spark: SparkSession, say: Callable[[str], None]) -> list[Finding]:
+def check(
+    job: JobConfig, spark: SparkSession, say: Callable[[str], None], show: Callable[[Finding], None]
+) -> list[Finding]:
     """Look at everything a job needs, and change nothing.
 
     Parameters
     ----------
     say : callable
         Told in words what is looked at.
+    show : callable
+        Given each finding as it is made.
     """
     facts = session.facts(spark)
+    checkup = _Checkup(job, facts, say, show)
     problems = session.gang_problems(facts)
     if problems:  # without barrier stages and RDDs nothing else can be looked at
-        return [Finding("session", PROBLEM, problem.message, by=INPUT) for problem in problems]
-    return _Checkup(job, facts, say).run()
+        return checkup.refuse(problems)
+    return checkup.run()
 
 
 class _Checkup:
     """One check."""
 
-    def __init__(self, job: JobConfig, facts: SessionFacts, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, job: JobConfig, facts: SessionFacts, say: Callable[[str], None], show: Callable[[Finding], None]
+    ) -> None:
         self._job = job
         self._facts = facts
         self._say = say
+        self._show = show
         self._found: list[Finding] = []
+
+    def refuse(self, problems: Sequence[InputError]) -> list[Finding]:
+        """Say why there is nothing to look at."""
+        for problem in problems:
+            self._note("session", problem.message, PROBLEM, by=INPUT)
+        return self._found
 
     def run(self) -> list[Finding]:
         """Look, in the order a job would meet what is wrong."""
@@ -84,13 +98,17 @@ class _Checkup:
             self._say(f"building the network where {counted(self._job.cluster.num_workers, 'worker')} will be")
             probes = self._tried("executors", CLUSTER, lambda: self._probe(columns)) or []
         self._say("looking at the memory")
-        if probes:
-            self._found += verdict.judge(probes, self._expected())
+        for finding in verdict.judge(probes, self._expected()) if probes else ():
+            self._add(finding)
         self._memory(next((p.built.values for p in probes if p.built.values is not None), None))
         return self._found
 
     def _note(self, subject: str, seen: str, status: str = OK, fix: str = "", by: str = CLUSTER) -> None:
-        self._found.append(Finding(subject, status, seen, fix, by))
+        self._add(Finding(subject, status, seen, fix, by))
+
+    def _add(self, finding: Finding) -> None:
+        self._found.append(finding)
+        self._show(finding)
 
     def _tried(self, subject: str, by: str, look: Callable[[], Any]) -> Any:
         """Return what `look` does; what it raises is a problem, whose message has its remedy."""
@@ -119,7 +137,7 @@ class _Checkup:
             begins = starting_over.foreseen(storage, qualified, wish, resolve.settings(self._job))
             self._note("job dir", f"{qualified} can be written, and this job may use it{begins}")
             if isinstance(storage, hadoop.HadoopStorage):
-                self._found.append(_clock_of(storage, qualified))
+                self._add(_clock_of(storage, qualified))
 
     def _data(self) -> Optional[Columns]:
         """Read the first row as a run would, and return the columns with their shapes."""
