@@ -15,7 +15,7 @@ from mxspark.data.spool import ColumnSpec, Spool
 from mxspark.errors import DataError, InputError
 from mxspark.job import loops, losses, metric
 from mxspark.job.record import JobSettings
-from mxspark.job.spec import BestBy, CheckpointSpec, Restore, TrainingSpec, WorkerSpec
+from mxspark.job.spec import Restore, WorkerSpec
 
 
 def configure(
@@ -39,7 +39,7 @@ def settings(job: JobConfig) -> JobSettings:
     """Return what of a configuration stays the same between the runs of a job."""
     training, data = job.training, job.data
     return JobSettings(
-        training=loops.identity(training_spec(job)),
+        training=loops.identity(training.spec()),
         batch_size=training.batch_size,
         seed=training.seed,
         features=job.features(),
@@ -87,23 +87,6 @@ def data_sets(job: JobConfig, spool: Spool, validation_spool: Optional[Spool]) -
     return training, validation
 
 
-def training_spec(job: JobConfig) -> TrainingSpec:
-    """Return what and how to train, in the terms of a worker."""
-    training = job.training
-    return TrainingSpec(
-        network=training.network,
-        loss=training.loss,
-        optimizer=training.optimizer,
-        schedule=training.schedule,
-        initializer=training.initializer,
-        metrics=training.metrics,
-        best_by=BestBy(training.best_metric, "validation", better(job)[training.best_metric]),
-        epochs=training.epochs,
-        seed=training.seed,
-        class_weights=tuple(sorted((training.class_weights or {}).items())),
-    )
-
-
 def worker_spec(
     job: JobConfig,
     *,
@@ -122,22 +105,14 @@ def worker_spec(
         labels=columns[1],
         training_data=data[0],
         validation_data=data[1],
-        training=training_spec(job),
-        checkpoint=CheckpointSpec(job.checkpoint.every_epochs, job.checkpoint.every_steps),
+        training=job.training.spec(),
+        checkpoint=job.checkpoint.spec(),
         restore=restore,
         staging=staging,
         exchange=job.exchange,
         mapped_bytes=mapped_bytes,
         weight=job.weight(),
     )
-
-
-def better(job: JobConfig) -> dict[str, str]:
-    """Return for each reported value whether ``max`` or ``min`` is better, where that is known or told."""
-    better = metric.directions(job.training.metrics)
-    if job.training.best_by.direction is not None:
-        better[job.training.best_metric] = job.training.best_by.direction
-    return better
 
 
 def unsaid(job: JobConfig, has_validation: bool) -> list[str]:

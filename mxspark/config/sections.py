@@ -13,7 +13,7 @@ from mxspark.config.components import component, network
 from mxspark.config.yaml12 import written
 from mxspark.errors.spelling import closest
 from mxspark.job import metric
-from mxspark.job.spec import Component, Function
+from mxspark.job.spec import BestBy, CheckpointSpec, Component, Function, TrainingSpec
 from mxspark.topology import placement
 
 _UNEXPANDED = re.compile(r"^~[^/]*|\$\{?\w+\}?|\{\{.*?\}\}")
@@ -199,6 +199,28 @@ class TrainingSection(Section):
             return [*names, metric.LOSS][0]
         return given or metric.default_best(self.metrics)
 
+    def better(self) -> dict[str, str]:
+        """Return for each reported value whether ``max`` or ``min`` is better, where that is known or told."""
+        better = metric.directions(self.metrics)
+        if self.best_by.direction is not None:
+            better[self.best_metric] = self.best_by.direction
+        return better
+
+    def spec(self) -> TrainingSpec:
+        """Return what and how to train, in the terms of a worker."""
+        return TrainingSpec(
+            network=self.network,
+            loss=self.loss,
+            optimizer=self.optimizer,
+            schedule=self.schedule,
+            initializer=self.initializer,
+            metrics=self.metrics,
+            best_by=BestBy(self.best_metric, "validation", self.better()[self.best_metric]),
+            epochs=self.epochs,
+            seed=self.seed,
+            class_weights=tuple(sorted((self.class_weights or {}).items())),
+        )
+
 
 class CheckpointSection(Section):
     """When checkpoints are made and how many are kept."""
@@ -207,6 +229,10 @@ class CheckpointSection(Section):
     every_steps: Optional[Positive] = None
     keep: Positive = 3
     retry_s: Seconds = 600.0
+
+    def spec(self) -> CheckpointSpec:
+        """Return when a worker makes one."""
+        return CheckpointSpec(self.every_epochs, self.every_steps)
 
 
 class FailureSection(Section):

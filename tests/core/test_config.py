@@ -216,8 +216,8 @@ def test_what_names_the_best_epoch_is_settled_in_the_driver(metrics: Any, best_b
     raw = digits()
     raw["training"] |= {"metrics": metrics, "best_by": best_by}
     job = JobConfig.from_dict(raw)
-    assert resolve.training_spec(job).best_by == BestBy(settled[0], "validation", settled[1])
-    assert resolve.better(job)[settled[0]] == settled[1], "in the result's best values too"
+    assert job.training.spec().best_by == BestBy(settled[0], "validation", settled[1])
+    assert job.training.better()[settled[0]] == settled[1], "in the result's best values too"
 
 
 def rmse_of_mxnet() -> Any:
@@ -232,7 +232,7 @@ def test_the_better_direction_of_a_function_must_be_said(given: Any) -> None:
     name = f"{__name__}:rmse_of_mxnet" if given is rmse_of_mxnet else "team.metrics:f1"
     assert f"best_by is {name}, of which only you know what is better; set best_by: {{metric: {name!r}, " in found
     raw["training"]["best_by"] = {"metric": name, "direction": "max"}  # as it says
-    assert resolve.training_spec(JobConfig.from_dict(raw)).best_by == BestBy(name, "validation", "max")
+    assert JobConfig.from_dict(raw).training.spec().best_by == BestBy(name, "validation", "max")
 
 
 def test_a_function_that_is_passed_over_is_told() -> None:

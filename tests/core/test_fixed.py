@@ -21,7 +21,6 @@ import numpy as np
 import pytest
 from job_records import RECORD, a_run
 
-from mxspark.config import resolve
 from mxspark.config.job_config import JobConfig
 from mxspark.errors import JobDirError
 from mxspark.job import fixed
@@ -62,7 +61,7 @@ def test_weights_of_classes_are_options_of_the_loss() -> None:
     lines = ["training.class_weights.-1: 1.0 -> not set", "training.class_weights.1: 3.0 -> 9.0"]
     for of in (fixed.options, fixed.options_of_loss):
         assert fixed.changes(of(before.training), of(now.training)) == lines
-        assert of(resolve.training_spec(now)) == of(now.training)
+        assert of(now.training.spec()) == of(now.training)
     assert fixed.options_of_loss(job().training) == {}
 
 

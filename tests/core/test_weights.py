@@ -182,7 +182,7 @@ def classes(loss: Any, weights: Any, **label: Any) -> JobConfig:
     ],
 )  # fmt: skip
 def test_classes_of_a_loss_may_be_weighed(loss: Any, weights: Any) -> None:
-    assert resolve.training_spec(classes(loss, weights)).class_weights == tuple(sorted(weights.items()))
+    assert classes(loss, weights).training.spec().class_weights == tuple(sorted(weights.items()))
 
 
 @pytest.mark.parametrize(

@@ -195,7 +195,7 @@ class _Checkup:
             return json.dumps({"training": None, "inputs": []})
         rows = rows_of_share(self._job.training.batch_size, self._job.cluster.num_workers)
         shapes = [[rows, *(spec.shape or ())] for spec in columns[0]]
-        return json.dumps({"training": codec.encode(resolve.training_spec(self._job)), "inputs": shapes})
+        return json.dumps({"training": codec.encode(self._job.training.spec()), "inputs": shapes})
 
     def _expected(self) -> Expected:
         """Return what the driver has."""

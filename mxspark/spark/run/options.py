@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mxspark.config import modules, resolve
+from mxspark.config import modules
 from mxspark.config.job_config import JobConfig
 from mxspark.job import fixed, metric
 from mxspark.job.spec import Component, TrainingSpec
@@ -16,7 +16,7 @@ from mxspark.job.spec import Component, TrainingSpec
 
 def of(job: JobConfig) -> dict[str, Any]:
     """Return every component of a job and every option of it, with digests of the code that dotted paths lead to."""
-    training = resolve.training_spec(job)
+    training = job.training.spec()
     return {**fixed.options(training), **dict(_code(training))}
 
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Optional
 
-from mxspark.config import resolve
 from mxspark.config.job_config import JobConfig
 from mxspark.errors.spelling import counted
 from mxspark.job.record import Fresh
@@ -51,7 +50,7 @@ def result_of(
         steps=standing.step,
         rows_per_epoch=rows_per_epoch,
         history=tuple(history),
-        metrics=summarise(tuple(history), resolve.better(job)),
+        metrics=summarise(tuple(history), job.training.better()),
         seconds=dict(seconds),
         rows_per_s=trained / training_s if training_s else 0.0,
         checkpoint=checkpoint,

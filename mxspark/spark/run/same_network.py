@@ -13,7 +13,6 @@ from typing import Any, Optional
 
 from mxspark.check import node
 from mxspark.check.findings import Built
-from mxspark.config import resolve
 from mxspark.data.plan import rows_of_share
 from mxspark.data.spool import ColumnSpec
 from mxspark.errors import JobDirError, TrainingCodeError
@@ -68,7 +67,7 @@ def _build(context: RunContext, features: tuple[ColumnSpec, ...]) -> Built:
     job = context.job
     rows = rows_of_share(job.training.batch_size, job.cluster.num_workers)
     order = {
-        "training": codec.encode(resolve.training_spec(job)),
+        "training": codec.encode(job.training.spec()),
         "inputs": [[rows, *(spec.shape or ())] for spec in features],
     }
     given: dict[str, Any] = {

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Optional
 
-from mxspark.config import resolve
 from mxspark.config.job_config import JobConfig
 from mxspark.data.spool import ColumnSpec
 from mxspark.job.record import Fresh, JobRecord, JobSettings, other_data
@@ -49,7 +48,7 @@ def wish(job: JobConfig, facts: SessionFacts, options: Mapping[str, Any]) -> Opt
     """
     if not job.job.fresh:
         return None
-    spec = resolve.training_spec(job)
+    spec = job.training.spec()
     best_by = {f"training.best_by.{name}": value for name, value in asdict(spec.best_by).items()}
     said = {**options, **best_by, "training.epochs": spec.epochs}
     return Fresh(session.command_id(facts, job.job.id), said)
