@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, Callable, Optional
-
-if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+from typing import Any, Callable, Optional
 
 
 def look(master: Optional[str]) -> Callable[[Mapping[str, Any]], list[str]]:
@@ -16,23 +14,12 @@ def look(master: Optional[str]) -> Callable[[Mapping[str, Any]], list[str]]:
     # a path without a scheme is one of this machine unless something names a cluster
     names_cluster = any(os.environ.get(name) for name in ("HADOOP_CONF_DIR", "YARN_CONF_DIR"))
     is_local = not names_cluster and (master is None or master.startswith("local"))
-    return partial(_look, partial(_session, master) if is_local else _no_session, is_local)
+    return partial(_look, master, is_local)
 
 
-def _look(session: Callable[[], Optional[SparkSession]], is_local: bool, raw: Mapping[str, Any]) -> list[str]:
+def _look(master: Optional[str], is_local: bool, raw: Mapping[str, Any]) -> list[str]:
     from mxspark.spark.spool import beside
 
-    return beside.problems(raw, session, {}, is_local)
-
-
-def _no_session() -> None:
-    """Return none: what is misspelt is told before YARN has a place for the driver."""
-
-
-def _session(master: Optional[str]) -> Optional[SparkSession]:
-    from mxspark.spark.session import session
-
-    try:
-        return session.start("mxspark", master)
-    except Exception:  # what is wrong with Spark is told once the rest is mended
-        return None
+    # elsewhere what is misspelt is told before YARN has a place for a driver
+    with beside.own_session(master) if is_local else contextlib.nullcontext(lambda: None) as session:
+        return beside.problems(raw, session, {}, is_local)

@@ -42,7 +42,9 @@ class Declared:
             return cls()
         arrays = {spec.name: spec for section in _ARRAYS for spec in _arrays(section, data.get(section))}
         source = _source(data)
-        paths = {"data.path": source and source.path, "data.validation.path": source and _validation_path(data)}
+        if source is None:
+            return cls(tuple(arrays.values()))
+        paths = {"data.path": source.path, "data.validation.path": _validation_path(data)}
         return cls(tuple(arrays.values()), source, {key: path for key, path in paths.items() if path is not None})
 
 

@@ -30,9 +30,9 @@ def problems(raw: Mapping[str, Any], default_is_local: bool = False) -> list[str
     return [*_of_functions(_section(raw, "training")), *_of_paths(_section(raw, "data"), default_is_local)]
 
 
-def is_elsewhere(path: str) -> bool:
-    """Tell whether a path says of itself that it is none of this machine."""
-    return _SCHEME.match(path) is not None
+def may_be_here(path: str, kind: str) -> bool:
+    """Tell whether what is read as such a format may be files of this machine."""
+    return kind in _OF_FILES and not _SCHEME.match(path)
 
 
 def _section(raw: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -61,7 +61,7 @@ def _of_paths(data: Mapping[str, Any], default_is_local: bool) -> Iterator[str]:
     if data.get("format", _OF_FILES[0]) not in _OF_FILES:
         return
     for key, path in (("data.path", data.get("path")), ("data.validation.path", other)):
-        if not isinstance(path, str) or not path or _PATTERN.search(path) or is_elsewhere(path):
+        if not isinstance(path, str) or not path or _PATTERN.search(path) or _SCHEME.match(path):
             continue
         local = Path(re.sub(r"^file:(//[^/]*(?=/))?", "", path)).absolute()
         if (default_is_local or path.startswith("file:")) and not local.exists():

@@ -26,7 +26,7 @@ from mxspark.job.record import Fresh
 from mxspark.job.spec import BestBy
 from mxspark.protocol.events import EpochEnd
 from mxspark.spark.run import outcome
-from mxspark.spark.session import session
+from mxspark.spark.spool import beside
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -429,7 +429,7 @@ def test_an_option_of_what_is_named_alone_takes_nothing_away(key: str, short: An
 
 @pytest.mark.parametrize("file", ["none.yaml", "conf/digits.yaml"])
 def test_a_command_line_says_what_to_do_about_it(file: str) -> None:
-    result, code = train._train(str(ROOT / file), ["foo"], None)
+    result, code = train._train(str(ROOT / file), ["foo", "data.path=hdfs:///no/rows/here"], None)
     assert code == 2 and result.remedy == ConfigError.remedy
 
 
@@ -530,7 +530,7 @@ def test_what_is_not_there_is_told_with_what_is_misspelt(tmp_path: Path, monkeyp
         asked.append(given)
         raise RuntimeError("no Java here")
 
-    monkeypatch.setattr(session, "start", start)
+    monkeypatch.setattr(beside, "start", start)
     local = places.look(None)
 
     def told(look: Any, *sets: str) -> list[str]:
@@ -543,16 +543,18 @@ def test_what_is_not_there_is_told_with_what_is_misspelt(tmp_path: Path, monkeyp
     assert network.startswith("training.network: there is no module 'no_net' in the working directory")
     assert metric.startswith("training.metrics: there is no module 'no_metric'")
     assert path == f"data.path: there is no 'none.csv' on this machine ({tmp_path}/none.csv); correct it"
-    assert not asked, "there is nothing to read"
     assert told(local, "data.path=here.csv") == [epoch, network, metric]
-    assert asked == [("mxspark", None)], "what has Spark not start hides nothing"
+    assert asked == [("mxspark", None)] * 2, "for the validation rows, and both; what has Spark not start hides nothing"
     assert told(local, f"data.path=file://{tmp_path}/here.csv") == [epoch, network, metric]
     assert told(local, "data.path=file:///none")[-1].endswith(
         "(/none); correct it (given by --set data.path=file:///none)"
     )
-    asked.clear()
-    for elsewhere in ("data.path=hdfs://nn/none", "data.options=[]"):
+    for elsewhere in ("data.path=hdfs://nn/none", "data.format=jdbc"):
         assert told(local, elsewhere) == [epoch, network, metric]
+    asked.clear()
+    assert told(local, "data.options=[]") and told(local, "data.format=jdbc") and not asked, (
+        "what is to be read is not known"
+    )
     assert told(places.look("yarn")) == [epoch, network, metric], "it may be one of HDFS"
     monkeypatch.setenv("HADOOP_CONF_DIR", "/etc/hadoop")
     assert told(places.look(None)) == [epoch, network, metric]

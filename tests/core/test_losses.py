@@ -450,7 +450,7 @@ def test_a_scale_on_the_index_of_a_class_is_refused_before_the_start(
 @pytest.mark.parametrize(
     ("loss", "label", "scale", "advice"),
     [
-        (BCE, BINARY, 1 / 255, "label 'y' goes up to 1, and data.label.y.scale: 0.00392157 makes 0.00392157 of that,"),
+        (BCE, BINARY, 1 / 255, "label 'y' goes up to 1, and data.label.y.scale: 0.00392157 makes 0.00392"),
         (BCE, BINARY, 2.0, "data.label.y.scale: 2 makes 2 of that, but training.loss sigmoid_binary_cross_"),
         (LOGISTIC_01, BINARY, 0.5, "but training.loss logistic takes 0 and 1: leave the scale out"),
         (HINGE, SIGNED, 0.5, "but training.loss hinge takes -1 and 1: leave the scale out"),

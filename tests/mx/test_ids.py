@@ -119,7 +119,7 @@ def test_ids_that_are_scaled_are_refused_by_the_key_of_the_scale(tmp_path):
         columns, dtypes = {"movie": ids(8), "size": ids(8)}, {"movie": dtype}
         message = refused(tmp_path / dtype, both, columns, dtypes=dtypes, scales={"movie": 2})
         assert message.startswith("data.features.movie.scale is 2, but Embedding ")
-        assert message.endswith("looks up 'movie' as it is, and a scale makes other ids of them: leave it out, and "
+        assert message.endswith("looks up 'movie' as it is, and a scale makes other ids of them: remove it, and "
                                 "scale in the network what is no id")  # fmt: skip
         assert not refused(tmp_path / f"{dtype} size", both, columns, dtypes=dtypes, scales={"size": 0.5})
     message = refused(

@@ -91,7 +91,7 @@ def _refuse_scaled(traced: Traced, lookup: Lookup, spec: WorkerSpec) -> None:
             key = f"data.{'label' if column in spec.labels else 'features'}.{column.name}.scale"
             raise DataError(
                 f"{key} is {column.scale:g}, but {lookup.name} of {traced.owner} looks up {column.name!r} as it is, "
-                "and a scale makes other ids of them: leave it out, and scale in the network what is no id"
+                "and a scale makes other ids of them: remove it, and scale in the network what is no id"
             )
 
 

@@ -83,10 +83,7 @@ def train(
     >>> result.metrics["validation"]["last"]["accuracy"], result.model.load()   # doctest: +SKIP
     """
     given.check(df, validation_df, on_event)
-    rows = {"data.path": df, "data.validation.path": validation_df}
-    job = resolve.configure(
-        config, sections, lambda raw: beside.problems(raw, lambda: spark or SparkSession.getActiveSession(), rows)
-    )
+    job = resolve.configure(config, sections, beside.look(spark, df, validation_df))
     with _WithoutOurFrames(), _context(job, spark, run or run_id(), Shutdown()) as context:
         return _train(context, Frames(df, validation_df), on_event)
 

@@ -2,18 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Optional
 
+from pyspark import SparkContext
 from pyspark.sql import DataFrame, SparkSession
 
 from mxspark.config import places
 from mxspark.config.declared import Declared
+from mxspark.config.job_config import LookBeside
 from mxspark.errors import InputError, MXSparkError
-from mxspark.spark.session.session import facts
+from mxspark.spark.session.session import facts, start
 from mxspark.spark.spool import inputs
 
 Session = Callable[[], Optional[SparkSession]]
+
+
+def look(spark: Optional[SparkSession], data: Any, validation: Any) -> LookBeside:
+    """Return what looks at a job of rows that are given, or that a session which is there reads."""
+    rows = {"data.path": data, "data.validation.path": validation}
+    return lambda raw: problems(raw, lambda: spark or SparkSession.getActiveSession(), rows)
+
+
+@contextmanager
+def own_session(master: Optional[str]) -> Iterator[Session]:
+    """Give what returns the session that is there, or one that is started when asked for, and stopped at the end."""
+    started: list[SparkSession] = []
+
+    def session() -> Optional[SparkSession]:
+        is_new = SparkContext._active_spark_context is None
+        try:
+            spark = start("mxspark", master)
+        except Exception:  # what is wrong with Spark is told once the rest is mended
+            return None
+        started.extend([spark] * is_new)
+        return spark
+
+    try:
+        yield session
+    finally:
+        for spark in started:
+            spark.stop()
 
 
 def problems(
@@ -36,25 +67,27 @@ def problems(
     """
     found = places.problems(raw, default_is_local)
     declared = Declared.of(raw)
+    session = functools.cache(session)  # one that cannot start is not tried twice
     if not declared.arrays:
         return found
     for name, key in (("data", "data.path"), ("validation data", "data.validation.path")):
         given = rows.get(key)
-        path = declared.paths.get(key)
-        is_told = any(line.startswith(f"{key}: ") for line in found)
-        if given is None and path is not None and not is_told and not places.is_elsewhere(path):
+        if given is None and not any(line.startswith(f"{key}: ") for line in found):
             given = _read(declared, key, session, found)
         found += inputs.of_columns(name, declared.arrays, given)
     return found
 
 
 def _read(declared: Declared, key: str, session: Session, found: list[str]) -> Optional[DataFrame]:
+    source, path = declared.source, declared.paths.get(key)
+    if source is None or path is None or not places.may_be_here(path, source.format):
+        return None
     spark = session()
     # what is misspelt is told before a busy cluster has a place for the job that Spark runs to know the columns
-    if spark is None or not facts(spark).one_machine or declared.source is None:
+    if spark is None or not facts(spark).one_machine:
         return None
     try:
-        return inputs.read(spark, declared.source, declared.paths[key], key)
+        return inputs.read(spark, source, path, key)
     except InputError as error:
         found.append(error.message)
     except MXSparkError:  # a service that does not answer is told once the mistakes are mended
