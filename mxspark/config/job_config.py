@@ -197,30 +197,43 @@ def _servers(cluster: ClusterSection, exchange: str, workers: int) -> int:
 
 
 def _across(sections: Mapping[str, Section]) -> list[str]:
+    """Return what is wrong between sections, of those that are right in themselves."""
     data, cluster, training, transport = (sections.get(name) for name in ("data", "cluster", "training", "transport"))
-    if not isinstance(cluster, ClusterSection) or not isinstance(training, TrainingSection):
+    if not isinstance(training, TrainingSection):
         return []
-    if not isinstance(transport, TransportSection):
+    problems = _of_rows(data if isinstance(data, DataSection) else None, training)
+    if isinstance(cluster, ClusterSection):
+        problems += _of_batches(cluster, training)
+        if isinstance(transport, TransportSection):
+            problems += _of_exchange(cluster, training, transport)
+    return problems
+
+
+def _of_rows(data: Optional[DataSection], training: TrainingSection) -> list[str]:
+    labels = [label.spec(name) for name, label in data.label.items()] if data is not None else []
+    found = [
+        losses.too_many_labels(training.loss, [label.name for label in labels]),
+        class_weights.problem(training.loss, training.class_weights or {}, labels[0].classes if labels else None),
+    ]
+    return [
+        *filter(None, found),
+        *metric.take_scores(training.loss, training.metrics),
+        *metric.unweighable(training.metrics, "data.weight" if data is not None and data.weight else None),
+        *label_scale.problems(training.loss, training.metrics, labels),
+    ]
+
+
+def _of_batches(cluster: ClusterSection, training: TrainingSection) -> list[str]:
+    if training.batch_size >= cluster.num_workers:
         return []
+    return [
+        f"training.batch_size: {training.batch_size} rows cannot be divided over "
+        f"cluster.num_workers={cluster.num_workers}; it counts the rows of all workers together, raise it"
+    ]
+
+
+def _of_exchange(cluster: ClusterSection, training: TrainingSection, transport: TransportSection) -> list[str]:
     problems = []
-    labels = list(data.label) if isinstance(data, DataSection) else []
-    too_many = losses.too_many_labels(training.loss, labels)
-    if too_many is not None:
-        problems.append(too_many)
-    declared = next(iter(data.label.values())).classes if isinstance(data, DataSection) else None
-    classless = class_weights.problem(training.loss, training.class_weights or {}, declared)
-    if classless is not None:
-        problems.append(classless)
-    problems += metric.take_scores(training.loss, training.metrics)
-    if isinstance(data, DataSection):
-        problems += metric.unweighable(training.metrics, "data.weight" if data.weight else None)
-        specs = [label.spec(name) for name, label in data.label.items()]
-        problems += label_scale.problems(training.loss, training.metrics, specs)
-    if training.batch_size < cluster.num_workers:
-        problems.append(
-            f"training.batch_size: {training.batch_size} rows cannot be divided over "
-            f"cluster.num_workers={cluster.num_workers}; it counts the rows of all workers together, raise it"
-        )
     exchange = _exchange(training, transport)
     if exchange == "hierarchical" and transport.mode == "tcp":
         problems.append(

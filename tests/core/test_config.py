@@ -561,6 +561,15 @@ def test_what_is_not_there_is_told_with_what_is_misspelt(tmp_path: Path, monkeyp
     assert not asked
 
 
+def test_sections_that_are_right_are_held_against_each_other_beside_one_that_is_not() -> None:
+    raw = digits(training__batch_size=1, data__label={"digit": {"scale": 2}}, cluster__num_wrokers=2)
+    assert [line.partition(":")[0] for line in problems(raw)] == ["cluster.num_wrokers", "data.label.digit.scale"]
+    raw = digits(training__batch_size=1, data__lable="x", transport__mod="tcp")
+    assert [line.partition(":")[0] for line in problems(raw)] == [
+        "data.lable", "transport.mod", "training.batch_size",
+    ]  # fmt: skip
+
+
 def test_of_a_job_with_mistakes_what_is_right_is_relied_on() -> None:
     data = {
         "path": "rows.csv",
