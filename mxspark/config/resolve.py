@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Optional, Union
 
@@ -10,12 +10,12 @@ from mxspark.config.job_config import JobConfig, LookBeside
 from mxspark.config.job_file import merge, read_job
 from mxspark.config.sections import BestBySection
 from mxspark.data.dataset import DataSet
-from mxspark.data.plan import EVERY, TRAINING, VALIDATION, Plan
+from mxspark.data.plan import EVERY, TRAINING, VALIDATION, Plan, rows_of_share
 from mxspark.data.spool import ColumnSpec, Spool
 from mxspark.errors import DataError, InputError
 from mxspark.job import loops, losses, metric
 from mxspark.job.record import JobSettings
-from mxspark.job.spec import Restore, WorkerSpec
+from mxspark.job.spec import BuildOrder, Restore, WorkerSpec
 
 
 def configure(
@@ -113,6 +113,12 @@ def worker_spec(
         mapped_bytes=mapped_bytes,
         weight=job.weight(),
     )
+
+
+def build_order(job: JobConfig, features: Sequence[ColumnSpec]) -> BuildOrder:
+    """Return the order to build the network as a worker does, for features whose shapes are known."""
+    rows = rows_of_share(job.training.batch_size, job.cluster.num_workers)
+    return BuildOrder(job.training.spec(), tuple((rows, *(spec.shape or ())) for spec in features))
 
 
 def unsaid(job: JobConfig, has_validation: bool) -> list[str]:

@@ -151,6 +151,17 @@ class CheckpointSpec:
 
 
 @dataclass(frozen=True)
+class BuildOrder:
+    """What a process like a worker's shall build, see :mod:`mxspark.mx.check`: the network for batches of such shapes.
+
+    Without `training` it only imports MXNet.
+    """
+
+    training: Optional[TrainingSpec] = None
+    inputs: tuple[tuple[int, ...], ...] = ()
+
+
+@dataclass(frozen=True)
 class Restore:
     """A committed checkpoint, verified and copied to local disk."""
 

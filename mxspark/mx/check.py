@@ -1,7 +1,6 @@
 """A process like a worker's that only builds the network: what ``mxspark check`` learns of MXNet and of its size.
 
-Reads one JSON object, ``{"training": TrainingSpec or null, "inputs": [[rows, ...], ...]}``, and writes a
-`findings.Built` to the descriptor it is told.
+Reads a `BuildOrder` as JSON, and writes a `findings.Built` to the descriptor it is told.
 """
 
 from __future__ import annotations
@@ -13,25 +12,24 @@ import traceback
 from dataclasses import asdict
 
 from mxspark.check.findings import Built
-from mxspark.job.spec import TrainingSpec
+from mxspark.job.spec import BuildOrder
 from mxspark.mx.runtime.importing import import_mxnet
 from mxspark.protocol import codec
 
 
-def weigh(order: str) -> Built:
+def weigh(order: BuildOrder) -> Built:
     """Import MXNet and build the network of an order."""
-    given = json.loads(order)
     try:
         version = str(import_mxnet().__version__)
     except Exception:
         return Built(trouble=traceback.format_exc().strip())
-    if given["training"] is None:
+    if order.training is None:
         return Built(version)
     from mxspark.mx.model import network
     from mxspark.mx.runtime import attribution
 
     try:
-        built = network.prepare(codec.decode(TrainingSpec, given["training"]), [tuple(i) for i in given["inputs"]])
+        built = network.prepare(order.training, order.inputs)
     except BaseException as error:
         said = attribution.raised(error, None)
         words = f"{said.type}: {said.message}" if said.type else said.message
@@ -41,7 +39,7 @@ def weigh(order: str) -> Built:
 
 def main() -> None:
     """Do as told on standard input; the one argument is the descriptor for the answer."""
-    answer = json.dumps(asdict(weigh(sys.stdin.read())))
+    answer = json.dumps(asdict(weigh(codec.decode(BuildOrder, json.load(sys.stdin)))))
     os.write(int(sys.argv[1]), answer.encode())
     sys.stdout.flush()
     os._exit(0)  # threads of the user's code do not keep it

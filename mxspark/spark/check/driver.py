@@ -21,12 +21,12 @@ from mxspark.check.findings import CLUSTER, INPUT, OK, PROBLEM, WARNING, Expecte
 from mxspark.config import resolve
 from mxspark.config.job_config import JobConfig
 from mxspark.data import row_problems
-from mxspark.data.plan import rows_of_share
 from mxspark.data.spool import ColumnSpec
 from mxspark.data.survey import Survey
 from mxspark.errors import ClusterError, InputError, MXSparkError
 from mxspark.errors.spelling import counted
 from mxspark.job import fixed
+from mxspark.job.spec import BuildOrder
 from mxspark.jobdir import fixed_file, layout, record_file
 from mxspark.protocol import codec
 from mxspark.spark.check import task
@@ -175,7 +175,8 @@ class _Checkup:
             order = ProbeOrder(
                 address=listener.address,
                 secret=secret.hex(),
-                order=self._order(columns),
+                # the job's network, where the shapes are known
+                order=BuildOrder() if columns is None else resolve.build_order(self._job, columns[0]),
                 sys_path=tuple(str(Path(entry).absolute()) for entry in sys.path),
                 environment=dict(self._job.cluster.environment),
                 limit_s=limit_s,
@@ -188,14 +189,6 @@ class _Checkup:
             lines = call.result(partial(_ensure_in_time, time.monotonic() + 2 * limit_s, limit_s))
         answers = [codec.decode(Probe, json.loads(line)) for line in lines]
         return sorted(answers, key=lambda found: found.rank)
-
-    def _order(self, columns: Optional[Columns]) -> str:
-        """Return what :mod:`mxspark.mx.check` shall build: the job's network where the shapes are known."""
-        if columns is None:
-            return json.dumps({"training": None, "inputs": []})
-        rows = rows_of_share(self._job.training.batch_size, self._job.cluster.num_workers)
-        shapes = [[rows, *(spec.shape or ())] for spec in columns[0]]
-        return json.dumps({"training": codec.encode(self._job.training.spec()), "inputs": shapes})
 
     def _expected(self) -> Expected:
         """Return what the driver has."""

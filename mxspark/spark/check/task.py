@@ -13,6 +13,7 @@ from pyspark import BarrierTaskContext
 
 from mxspark.check import network, node
 from mxspark.check.findings import Probe
+from mxspark.job.spec import BuildOrder
 from mxspark.protocol import codec
 from mxspark.spark.run.task import python_path
 from mxspark.spark.session import local_folders
@@ -28,8 +29,8 @@ class ProbeOrder:
     ----------
     address, secret
         Where the driver listens, and what it wants to be known (hex).
-    order : str
-        What rank 0 has :mod:`mxspark.mx.check` build; the others only import MXNet.
+    order : BuildOrder
+        For rank 0; the others only import MXNet.
     sys_path : tuple of str
         The driver's module path.
     environment : dict
@@ -40,7 +41,7 @@ class ProbeOrder:
 
     address: tuple[str, int]
     secret: str
-    order: str
+    order: BuildOrder
     sys_path: tuple[str, ...]
     environment: dict[str, str]
     limit_s: float
@@ -71,13 +72,13 @@ def run(order_json: str, _rows: Iterable[int]) -> Iterator[str]:
         clock_s=clock_s,
         gpus=_gpus(context, rank),
         built=node.build(
-            order.order if rank == 0 else _IMPORT_ONLY, python_path(order.sys_path), order.environment, order.limit_s
+            json.dumps(codec.encode(order.order if rank == 0 else BuildOrder())),
+            python_path(order.sys_path),
+            order.environment,
+            order.limit_s,
         ),
     )
     yield json.dumps(codec.encode(found))
-
-
-_IMPORT_ONLY = json.dumps({"training": None, "inputs": []})
 
 
 def _gpus(context: Any, rank: int) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from typing import Any, Optional
 
 from mxspark.check import node
 from mxspark.check.findings import Built
-from mxspark.data.plan import rows_of_share
+from mxspark.config import resolve
 from mxspark.data.spool import ColumnSpec
 from mxspark.errors import JobDirError, TrainingCodeError
 from mxspark.job import fixed
@@ -65,13 +65,8 @@ def compare(context: RunContext, known: tuple[str, ...], features: tuple[ColumnS
 
 def _build(context: RunContext, features: tuple[ColumnSpec, ...]) -> Built:
     job = context.job
-    rows = rows_of_share(job.training.batch_size, job.cluster.num_workers)
-    order = {
-        "training": codec.encode(job.training.spec()),
-        "inputs": [[rows, *(spec.shape or ())] for spec in features],
-    }
     given: dict[str, Any] = {
-        "order": json.dumps(order),
+        "order": json.dumps(codec.encode(resolve.build_order(job, features))),
         "sys_path": [str(Path(entry).absolute()) for entry in sys.path],
         "environment": dict(job.cluster.environment),
         "limit_s": job.failure.start_s,
