@@ -54,7 +54,7 @@ def run(given: argparse.Namespace, outcome_path: Optional[str]) -> int:
 
 def _look(given: argparse.Namespace, show: Callable[[Finding], None]) -> list[Finding]:
     """Look at what a job needs, and show each finding as it is made."""
-    job = JobConfig.from_yaml(given.config, given.set, places.look(given.master))
+    job = JobConfig.from_yaml(given.config, given.set, places.look_closely(given.master))
     from mxspark.report import progress
     from mxspark.spark.check import driver
     from mxspark.spark.session import session

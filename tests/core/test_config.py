@@ -531,7 +531,7 @@ def test_what_is_not_there_is_told_with_what_is_misspelt(tmp_path: Path, monkeyp
         raise RuntimeError("no Java here")
 
     monkeypatch.setattr(beside, "start", start)
-    local = places.look(None)
+    local = places.look_closely(None)
 
     def told(look: Any, *sets: str) -> list[str]:
         with pytest.raises(ConfigError) as caught:
@@ -555,10 +555,12 @@ def test_what_is_not_there_is_told_with_what_is_misspelt(tmp_path: Path, monkeyp
     assert told(local, "data.options=[]") and told(local, "data.format=jdbc") and not asked, (
         "what is to be read is not known"
     )
-    assert told(places.look("yarn")) == [epoch, network, metric], "it may be one of HDFS"
+    assert told(places.look_closely("yarn")) == [epoch, network, metric], "it may be one of HDFS"
     monkeypatch.setenv("HADOOP_CONF_DIR", "/etc/hadoop")
-    assert told(places.look(None)) == [epoch, network, metric]
-    assert not asked
+    assert told(places.look_closely(None)) == [epoch, network, metric]
+    monkeypatch.delenv("HADOOP_CONF_DIR")
+    assert told(places.look(None)) == [epoch, network, metric, path]
+    assert not asked, "to train is refused at once"
 
 
 def test_sections_that_are_right_are_held_against_each_other_beside_one_that_is_not() -> None:
