@@ -12,7 +12,10 @@ import types
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.machinery import PathFinder
 from typing import Any
+
+from mxspark.mx.runtime.operators import compiled_late
 
 _PROBED = ("sklearn", "pandas", "scipy", "onnx", "matplotlib", "graphviz")
 _MISSING = object()
@@ -43,6 +46,24 @@ def _hidden() -> Iterator[None]:
                 del sys.modules[name]
 
 
+@contextmanager
+def _plain_distutils() -> Iterator[None]:
+    """Let ``distutils`` be Python's own where it has one: setuptools loads all of itself in its place."""
+    before = set(sys.modules)
+    finders = [finder for finder in sys.meta_path if type(finder).__name__ == "DistutilsMetaFinder"]
+    if not finders or PathFinder.find_spec("distutils") is None:  # Python 3.12 has none
+        yield
+        return
+    sys.meta_path[:] = [finder for finder in sys.meta_path if finder not in finders]
+    try:
+        yield
+    finally:
+        sys.meta_path[:0] = finders
+        # whoever asks next shall get that of setuptools, as always
+        for name in [name for name in sys.modules if name.partition(".")[0] == "distutils" and name not in before]:
+            del sys.modules[name]
+
+
 def _restore_numpy_bool() -> None:
     """MXNet 1.9.1 reads ``numpy.bool``, which numpy removed in 1.24."""
     import numpy
@@ -53,10 +74,10 @@ def _restore_numpy_bool() -> None:
 
 
 def import_mxnet() -> Any:
-    """Import MXNet and return it; about a second, a fraction of a plain ``import mxnet``."""
+    """Import MXNet and return it; a third of a second, a fraction of a plain ``import mxnet``."""
     if "mxnet" in sys.modules:
         return sys.modules["mxnet"]
     _restore_numpy_bool()
-    with _hidden(), warnings.catch_warnings():
+    with _hidden(), _plain_distutils(), compiled_late(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return importlib.import_module("mxnet")
