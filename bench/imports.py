@@ -18,12 +18,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 BEGIN = "import sys; sys.path.insert(0, sys.argv[1])\nimport time; begun = time.process_time()\n"
 END = "\nprint(time.process_time() - begun, flush=True)\nimport os; os._exit(0)"
+MXNET = "from mxspark.mx.runtime.importing import import_mxnet; import_mxnet()"
 PROCESSES = {
-    "mxnet": (["-I"], "import numpy; begun = time.process_time()\nfrom mxspark.mx.runtime.importing import import_mxnet; import_mxnet()"),
-    "worker": (["-I"], "from mxspark.mx.runtime.importing import import_mxnet; import_mxnet(); import mxspark.mx.loop.gluon"),
+    "mxnet": (["-I"], f"import numpy; begun = time.process_time()\n{MXNET}"),
+    "worker": (["-I"], f"{MXNET}; import mxspark.mx.loop.gluon"),
     "agent of a slot": (["-I", "-S"], "import mxspark.agent.__main__, mxspark.agent.slot"),
     "agent of the driver": (["-I", "-S"], "import mxspark.agent.__main__, mxspark.agent.coordinator"),
-}  # fmt: skip
+}
 
 
 def seconds(name: str, checkout: Path) -> float:

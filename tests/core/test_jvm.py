@@ -65,7 +65,7 @@ def test_a_full_heap_is_named_with_what_filled_it_and_the_settings(ended: Ended)
     error = told(jvm, batches.described(spark))
     for words in (
         "its heap was full (java.lang.OutOfMemoryError) while rows were read 4096 at a time (spark.sql.parquet.",
-        "and given to Python 10000 at a time (spark.sql.execution.arrow.maxRecordsPerBatch), however wide they are",
+        "columnarReaderBatchSize), however wide they are, and given to Python at most 10000 at a time (spark.sql.exec",
         "spark.driver.memory = 600m; give it more heap (spark.driver.memory where the master is local, else spark.exec",
     ):
         assert words in str(error)

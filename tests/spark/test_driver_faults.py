@@ -77,8 +77,9 @@ def test_a_heap_that_is_full_of_wide_rows_is_named(tmp_path: Path, program: Opti
     outcome = run.outcome()
     assert outcome["cause"]["kind"] == "heap", outcome
     for words in (
-        "(java.lang.OutOfMemoryError) while rows were read 4096 at a time (spark.sql.parquet.columnarReaderBatchSize)",
-        "(spark.sql.execution.arrow.maxRecordsPerBatch), however wide they are, with spark.driver.memory = 480m",
+        "(java.lang.OutOfMemoryError) while rows were read 4096 at a time (spark.sql.parquet.columnarReaderBatchSize), "
+        "however wide they are",
+        "(spark.sql.execution.arrow.maxRecordsPerBatch), with spark.driver.memory = 480m",
     ):
         assert words in outcome["message"]
     assert "let it hold fewer rows at once (spark.sql.parquet.columnarReaderBatchSize" in outcome["remedy"]

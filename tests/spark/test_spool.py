@@ -10,9 +10,10 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from pyspark import TaskContext
 from pyspark.ml.linalg import Vectors
@@ -27,7 +28,7 @@ from mxspark.data.spool import ColumnSpec, SpoolReady
 from mxspark.data.survey import Survey
 from mxspark.errors import ClusterError, DataError
 from mxspark.spark.session import compat
-from mxspark.spark.spool import stage
+from mxspark.spark.spool import batches, stage
 from mxspark.topology.identity import host_identity
 
 RUN = "run-1"
@@ -172,6 +173,55 @@ def test_rdd_and_frame_with_batches_of_any_size_have_the_same_checksums(spark: S
     sums = [ready.checksums.tolist() for ready in found]
     assert sums[0] == sums[1] == sums[2] == sums[3]
     assert len({crc for part in sums[0] for crc in part}) == 6
+
+
+WIDE = 1 << 16  # numbers of a row, of which the bound lets 16 be in a batch
+
+
+def bound(spark: SparkSession) -> Optional[str]:
+    return spark.conf.get(batches.PYTHON, None)
+
+
+def test_wide_rows_come_a_few_at_a_time_and_the_session_is_left_as_it_was(spark: SparkSession, spool: Spools) -> None:
+    def with_size_of_batch(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:  # the number of rows that have come at once into each of them
+            values = pa.FixedSizeListArray.from_arrays(pa.array(np.zeros(WIDE * batch.num_rows, np.float32)), WIDE)
+            sizes = pa.array(np.full(batch.num_rows, batch.num_rows, np.int32))
+            yield pa.RecordBatch.from_arrays([values.cast(pa.list_(pa.float32())), sizes], names=["x", "y"])
+
+    session = spark.newSession()
+    sized = session.range(0, 50, 1, 1).mapInArrow(with_size_of_batch, "x array<float>, y int")
+    label = replace(Y, classes=None)
+    assert batches.rows_of([replace(X, shape=(WIDE,)), label], stage.fields(sized)) == 16
+    assert whole(spool(sized, [replace(X, shape=(WIDE,))], [label]), "y") == [16] * 48 + [2] * 2
+    assert bound(session) is None
+    # how wide the rows are is not known
+    assert whole(spool(sized, [X], [label]), "y") == [50] * 50
+
+
+def test_of_several_bounds_of_a_session_the_least_holds_and_the_last_puts_it_back(spark: SparkSession) -> None:
+    session, other = spark.newSession(), spark.newSession()
+    other.conf.set(batches.PYTHON, "100")
+    second = batches.at_most(session, 200)
+    with batches.at_most(session, 300), batches.at_most(other, 200):
+        assert bound(session) == "300"
+        second.__enter__()
+        assert bound(session) == "200"
+        assert bound(other) == "100", "the user wants less"
+    assert bound(session) == "200"
+    second.__exit__(None, None, None)
+    assert (bound(session), bound(other)) == (None, "100")
+
+
+def test_what_a_user_sets_meanwhile_stays(spark: SparkSession) -> None:
+    other = spark.newSession()
+    with batches.at_most(other, 300):
+        other.conf.set(batches.PYTHON, "5000")
+    assert bound(other) == "5000"
+    other.conf.set(batches.PYTHON, "0")  # no bound
+    with batches.at_most(other, 300):
+        assert bound(other) == "300"
+    assert bound(other) == "0"
 
 
 def test_empty_partitions_answer_too(spark: SparkSession, spool: Spools) -> None:

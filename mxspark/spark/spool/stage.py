@@ -17,7 +17,7 @@ from mxspark.data.spool import ColumnSpec, SpoolReady, remove_run_folder, run_fo
 from mxspark.errors import InternalError
 from mxspark.protocol import codec
 from mxspark.spark.session import compat
-from mxspark.spark.spool import unreadable
+from mxspark.spark.spool import batches, unreadable
 from mxspark.spark.spool.task import ANSWER, SpoolTask
 from mxspark.topology.identity import host_identity
 
@@ -122,7 +122,8 @@ def _run_frame(frame: DataFrame, task: SpoolTask) -> tuple[list[str], int]:
         for index, name in enumerate(sources(specs))
     ]
     answers = frame.select(*columns).mapInArrow(task.arrow, ANSWER)
-    return [row[0] for row in answers.collect()], compat.partitions_of(answers)
+    with batches.at_most(frame.sparkSession, batches.rows_of(specs, kinds)):
+        return [row[0] for row in answers.collect()], compat.partitions_of(answers)
 
 
 def named(name: str) -> Column:
