@@ -6,7 +6,6 @@ Runs in the Spark Python worker; knows neither pyspark nor Arrow.
 from __future__ import annotations
 
 import math
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Optional
@@ -20,6 +19,11 @@ from mxspark.data.spool import ColumnSpec, Content, RowProblem, SpooledArray
 from mxspark.data.spool_facts import PartFacts
 from mxspark.data.spool_file import SpoolFile
 from mxspark.errors import InternalError
+
+try:
+    from isal.isal_zlib import crc32  # the same numbers twenty times as fast: a third of what a spool costs here
+except ImportError:  # a Python of the user's own without it
+    from zlib import crc32
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -101,7 +105,7 @@ class ArrayWriter:
         self._maximum = max(self._maximum, converted.maximum)
         # kept as one: a partition may have any number of chunks
         self._content = Content.of_all([part for part in (self._content, converted.content) if part is not None])
-        self.checksum = zlib.crc32(converted.values.reshape(-1).view(np.uint8).data, self.checksum)
+        self.checksum = crc32(converted.values.reshape(-1).view(np.uint8).data, self.checksum)
         into[...] = converted.values.reshape(into.shape)
         return True
 

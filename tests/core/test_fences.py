@@ -55,6 +55,7 @@ THIRD = {
     "yaml": ("config",),
     "rich": ("report", "cli", "launch"),
     "cloudpickle": ("job",),
+    "isal": ("data",),
 }
 # What may be imported only where, of the standard library (a folder ends in '/').
 FENCES = {
