@@ -118,7 +118,8 @@ def ragged(draw: Any, case: Case) -> Case:
     column = draw(st.sampled_from(sorted(name for name, kind in case.kinds.items() if kind.startswith("array"))))
     cells = case.rows[column]
     place = draw(st.integers(0, len(cells) - 1))
-    cells[place] = draw(st.sampled_from([[*cells[place], cells[place][0]], []]))
+    longer = [[*cells[place], cells[place][0]]] if len(cells) > 1 else []  # the only row is as long as it is
+    cells[place] = draw(st.sampled_from([*longer, []]))
     return replace(case, names=(column,))
 
 
