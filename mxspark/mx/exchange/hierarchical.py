@@ -8,6 +8,7 @@ of each, who alone is a worker of ps-lite, sums the totals of the hosts through 
 
 from __future__ import annotations
 
+import ctypes
 import os
 import time
 from collections.abc import Sequence
@@ -83,7 +84,7 @@ class HierarchicalExchange(EachUpdates):
     def broadcast(self, parameters: Sequence[Parameter]) -> None:
         """Give every rank the values of rank 0, and values and gradients their places in the shared memory."""
         refuse_sparse(parameters)
-        if self._store is not None:
+        if self._store is not None and self._several:  # of one host the leader is rank 0 itself, and nothing is pushed
             self._store.broadcast(parameters)
         if len(self._members) == 1:
             return
@@ -91,6 +92,7 @@ class HierarchicalExchange(EachUpdates):
         self._shared = self._share(layout, parameters)
         for parameter in self._trained:
             self._move_gradient(parameter, self._shared)
+        _give_back()
 
     def _agreed_layout(self, parameters: Sequence[Parameter]) -> Layout:
         """Return the layout of all; with another one a worker would add one parameter's gradient to another's."""
@@ -281,3 +283,9 @@ class HierarchicalExchange(EachUpdates):
         self._peers.meet()
         if self._store is not None:
             self._store.close()
+
+
+def _give_back() -> None:
+    """Give the kernel back what private values and gradients took: as roles are started, glibc keeps what is freed."""
+    mx.nd.waitall()
+    ctypes.CDLL(None).malloc_trim(0)
