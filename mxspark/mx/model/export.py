@@ -33,6 +33,8 @@ def trace(net: gluon.HybridBlock, inputs: int) -> mx.sym.Symbol:
         out = net(*(mx.sym.var(name) for name in input_names(inputs)))
         parts = out if isinstance(out, (list, tuple)) else [out]
         return mx.sym.Group(list(parts)) if len(parts) > 1 else parts[0]
+    except TrainingCodeError:  # it has our words already
+        raise
     except Exception as error:
         raise TrainingCodeError(
             f"the network cannot be exported: tracing it without data raised {type(error).__name__}: {error}: use "

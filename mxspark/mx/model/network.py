@@ -21,7 +21,7 @@ from mxspark.errors import DataError, InputError, TrainingCodeError
 from mxspark.job import class_weights, label_shapes, losses
 from mxspark.job.ends import End
 from mxspark.job.spec import Component, TrainingSpec
-from mxspark.mx.model import components, export, output_end, row_axis
+from mxspark.mx.model import components, export, one_graph, output_end, row_axis
 from mxspark.mx.model import graph as graphs
 from mxspark.mx.model import inputs as model_inputs
 from mxspark.mx.runtime import attribution
@@ -122,6 +122,7 @@ def prepare(training: TrainingSpec, inputs: Sequence[tuple[int, ...]], features:
         if training.loss.function is None:
             loss.hybridize(static_alloc=True, static_shape=True)  # type: ignore[attr-defined]
         graph = _trace(training.network.label, block, len(inputs), features)
+        one_graph.check(training.network.label, block, graph, len(inputs))
         shapes = _infer_shapes(graph, inputs)
         row_axis.check(training.network.label, graph, dict(zip(input_names(len(inputs)), inputs)))
         parameters = _initialize(block, initializer, graph, shapes)
