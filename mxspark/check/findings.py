@@ -51,7 +51,8 @@ class Disk:
 class Built:
     """What a process like a worker's came to: the network's trained values (None: not built), or what it raised.
 
-    `late` tells that it did not end in time; `graph` is what the network computes.
+    `late` tells that it did not end in time; `graph` is what the network computes, `factors` what its parameters say
+    beside that.
     """
 
     mxnet: str = ""
@@ -60,6 +61,7 @@ class Built:
     by_user: bool = False
     late: bool = False
     graph: tuple[str, ...] = ()
+    factors: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ def weigh(order: BuildOrder) -> Built:
     if order.training is None:
         return Built(version)
     from mxspark.mx.model import network
+    from mxspark.mx.model.factors import factors
     from mxspark.mx.runtime import attribution
 
     try:
@@ -34,7 +35,7 @@ def weigh(order: BuildOrder) -> Built:
         said = attribution.raised(error, None)
         words = f"{said.type}: {said.message}" if said.type else said.message
         return Built(version, None, f"{words}\n{said.traceback}".strip(), said.who in ("training", "input"))
-    return Built(version, values=built.size, graph=built.graph)
+    return Built(version, values=built.size, graph=built.graph, factors=factors(built.parameters))
 
 
 def main() -> None:

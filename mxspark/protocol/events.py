@@ -39,13 +39,17 @@ class Preparing:
 
 @dataclass(frozen=True)
 class Started:
-    """Parameters agree on all ranks; the first step is next. `graph` is what the network computes."""
+    """Parameters agree on all ranks; the first step is next.
+
+    `graph` is what the network computes, `factors` what its parameters say beside that.
+    """
 
     step: int
     epoch: int
     parameters: int
     seconds: dict[str, float]
     graph: tuple[str, ...] = ()
+    factors: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

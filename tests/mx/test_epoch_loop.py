@@ -34,6 +34,7 @@ class FakeTrainable:
     graph = ()
 
     def __init__(self, losses=()):
+        self.factors = {}
         self.losses = list(losses)
         self.calls = []
         self.done = self.rows = 0

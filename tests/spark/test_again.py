@@ -31,6 +31,19 @@ def with_tanh() -> Function:
     return replace(Function.ship(network), label=label_of(mlp))
 
 
+def with_factors() -> Function:
+    """Return the network of `mlp` with parameters that learn otherwise."""
+
+    def network() -> Any:
+        net = mlp()
+        net[0].weight.lr_mult = 0.5
+        net[1].bias.grad_req = "null"
+        net[1].weight.init = "ones"
+        return net
+
+    return replace(Function.ship(network), label=label_of(mlp))
+
+
 def right(labels: Any, outputs: Any) -> Any:
     """Return for each row whether its class was found."""
     return outputs.argmax(1) == labels
@@ -95,6 +108,26 @@ def test_another_network_of_the_same_name_is_refused_whether_or_not_anything_is_
     assert train(folder, training={"network": tanh, "epochs": 1, "metrics": [right]}).message.startswith(
         "nothing left to train"
     )
+
+
+def test_parameters_that_learn_otherwise_are_told_whether_or_not_anything_is_left(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    folder = tmp_path / "job"
+    train(folder, training={"epochs": 1})
+    lines = [
+        "the network's 0.weight.lr_mult: not set -> 0.5",
+        "the network's 1.weight.init: not set -> ones",
+        "the network's 1.bias.grad_req: not set -> null",
+    ]
+    late = train(folder, training={"network": with_factors(), "epochs": 1})
+    assert (
+        late.message.startswith("nothing left to train") and [line for line in lines if line in late.message] == lines
+    )
+    for result in (late, train(folder, training={"network": with_factors(), "epochs": 2})):
+        told = [line.partition(", since the checkpoint of step ")[0] for line in result.warnings]
+        assert [line for line in told if line.startswith("the network's")] == lines
+    assert not train(folder, training={"network": with_factors(), "epochs": 2}).warnings
 
 
 def interrupted(folder: Path, **training: Any) -> mxspark.Result:

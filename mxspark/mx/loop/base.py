@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Optional
 
 from mxspark.job.spec import Restore, WorkerSpec
@@ -83,8 +83,10 @@ class EpochLoop:
     def run(self) -> events.Done:
         """Train to the end; returns what to report once the exchange may be closed."""
         position, trained = self._position, self._trained
-        graph = trained.graph if self._exchange.rank == 0 else ()  # it may be long, and is the same on every rank
-        self._agent.send(events.Started(position.step, position.epoch, trained.size, dict(self._seconds), graph))
+        started = events.Started(position.step, position.epoch, trained.size, dict(self._seconds))
+        if self._exchange.rank == 0:  # it may be long, and is the same on every rank
+            started = replace(started, graph=trained.graph, factors=trained.factors)
+        self._agent.send(started)
         self._tell_notes()
         epochs = range(position.epoch, self._spec.training.epochs)
         epoch_began = time.monotonic()

@@ -30,6 +30,7 @@ from mxspark.mx.loop.whole import WholeMetrics, refuse_without_validation
 from mxspark.mx.model import fit, ids
 from mxspark.mx.model import network as networks
 from mxspark.mx.model.export import stage_model
+from mxspark.mx.model.factors import factors
 from mxspark.mx.model.label_order import ordered
 from mxspark.mx.model.network import Network
 from mxspark.mx.runtime.agent_channel import AgentChannel
@@ -118,6 +119,11 @@ class GluonTrainable:
     def graph(self) -> tuple[str, ...]:
         """What the network computes."""
         return self._network.graph
+
+    @property
+    def factors(self) -> dict[str, str]:
+        """What the parameters say beside that."""
+        return factors(self._network.parameters)
 
     @property
     def waited_s(self) -> float:

@@ -46,6 +46,8 @@ class Trainable(Stateful, Protocol):
         Seconds this rank has waited for rows.
     graph : tuple of str
         What the network computes; empty where that is not known.
+    factors : dict of str to str
+        What the parameters say beside that: how fast each learns, and what it begins with.
     """
 
     @property
@@ -74,6 +76,10 @@ class Trainable(Stateful, Protocol):
 
     @property
     def graph(self) -> tuple[str, ...]:
+        """As above."""
+
+    @property
+    def factors(self) -> dict[str, str]:
         """As above."""
 
     def broadcast(self) -> None:

@@ -152,7 +152,10 @@ def _train(context: RunContext, frames: Frames, on_event: Optional[Hook] = None)
             if recorder.is_complete():
                 if graph is not None:
                     with phases("compare"):
-                        recorder.warn_of(same_network.check(context, graph, spooled.columns[0]))
+                        built = same_network.check(context, graph, spooled.columns[0])
+                        recorder.warn_of(built.trouble)
+                        if not built.trouble:
+                            recorder.learn(built.factors)
                 return recorder.nothing_left()
             display.phase("starting the workers")
             done = restore.step if restore is not None else 0

@@ -17,7 +17,7 @@ from mxspark.job.spec import Restore
 from mxspark.jobdir import run_folder
 from mxspark.jobdir.layout import JobDir
 from mxspark.jobdir.publisher import Delayed
-from mxspark.protocol import codec, launcher
+from mxspark.protocol import launcher
 from mxspark.protocol.events import Ended, EpochEnd, Reported, Staged, Started
 from mxspark.result import FAILED, INTERRUPTED, SUCCEEDED, TERMINATED, Result, with_error
 from mxspark.spark.run import earlier, outcome
@@ -25,11 +25,10 @@ from mxspark.spark.run.context import RunContext
 from mxspark.spark.run.journal import Journal
 from mxspark.spark.run.publishing import Publishing
 from mxspark.spark.run.shutdown import Terminated
+from mxspark.spark.run.since import Since
 from mxspark.spark.run.standing import Standing
 from mxspark.spark.run.timing import Phases
 from mxspark.storage.base import join
-
-_OPTIONS, _LAST = "options", "last_epoch"
 
 Hook = Callable[[Reported], None]
 
@@ -65,7 +64,7 @@ class Recorder:
         self._journal = Journal(context.scratch / "events.jsonl", context.display.phase)
         self._publishing = Publishing(owned, context.job.checkpoint)
         self._warnings: dict[str, str] = {}
-        self._resumed: Mapping[str, Any] = {}  # what the checkpoint that was gone on from says beside its arrays
+        self._since = Since(context.options)
         self.standing = Standing()
         self._tell_launcher()
 
@@ -75,8 +74,7 @@ class Recorder:
         self.standing.begin_at(restore)
         workers = self._context.job.cluster.num_workers
         self.standing.note_earlier(earlier.attempts(self._owned, workers, self.standing.step))
-        for line in self._changes():
-            self.warn(f"{line}, since the checkpoint of step {self.standing.step} was made")
+        self._warn_of_changes(self._since.changes())
         self._tell_launcher()
         return restore
 
@@ -92,7 +90,7 @@ class Recorder:
             return None
         for warning in found.warnings:
             self.warn(warning)
-        self._resumed = found.manifest.meta
+        self._since.resume(found.manifest.meta)
         self.standing.checkpoint = join(self._owned.checkpoints, found.name)
         return found.restore
 
@@ -128,6 +126,7 @@ class Recorder:
         if isinstance(event, Staged):
             self._publishing.put(dataclasses.replace(event, meta={**event.meta, **self._meta()}))
         elif isinstance(event, Started) and event.graph:
+            self.learn(event.factors)
             loss = fixed.options_of_loss(self._context.job.training)
             self._publishing.fix(Fixed(event.graph, loss))
         elif isinstance(event, Ended):
@@ -144,6 +143,14 @@ class Recorder:
         """Show a warning, and keep it for the result; of those that are `about` the same, the last."""
         self._warnings[about or text] = text
         self._context.display.phase(f"warning: {text}")
+
+    def learn(self, factors: Mapping[str, str]) -> None:
+        """Take the factors of the network's parameters, and warn of those that are others than before."""
+        self._warn_of_changes(self._since.learn(factors))
+
+    def _warn_of_changes(self, lines: Sequence[str]) -> None:
+        for line in lines:
+            self.warn(f"{line}, since the checkpoint of step {self.standing.step} was made")
 
     def warn_of(self, text: str) -> None:
         """Show and keep a warning, if there is one."""
@@ -201,20 +208,14 @@ class Recorder:
     def nothing_left(self) -> Result:
         """Return the result of a run that found all epochs done: the numbers are those of the run that did them."""
         job = self._context.job
-        message = outcome.nothing_left_message(job, self.standing, self._owned.path, self._changes())
+        message = outcome.nothing_left_message(job, self.standing, self._owned.path, self._since.changes())
         self._context.display.phase(message)
         return self._leave(self._result(SUCCEEDED, message))
 
     def _meta(self) -> dict[str, Any]:
-        """Return what is kept with a checkpoint for later runs: the options it was made with, and the last epoch."""
+        """Return what is kept with a checkpoint for later runs."""
         history = self.standing.history
-        last = codec.encode(history[-1]) if history else self._resumed.get(_LAST)
-        return {_OPTIONS: dict(self._context.options), _LAST: last}
-
-    def _changes(self) -> list[str]:
-        """Return which options differ from those that the checkpoint was made with."""
-        before = self._resumed.get(_OPTIONS)
-        return fixed.changes(before, self._context.options) if before is not None else []
+        return self._since.meta(history[-1] if history else None)
 
     def _history(self) -> Sequence[EpochEnd]:
         """Return the epochs of this run; of one that found nothing left to train those of the run that did the last."""
@@ -222,9 +223,9 @@ class Recorder:
             return self.standing.history
         finished_by = self._publishing.finished_by()
         earlier = run_folder.read_history(self._owned, finished_by) if finished_by is not None else ()
-        last = self._resumed.get(_LAST)
+        last = self._since.last()
         # a run that was killed has left no result, but the last epoch is told with each checkpoint
-        return earlier or ((codec.decode(EpochEnd, last),) if last is not None else ())
+        return earlier or ((last,) if last is not None else ())
 
     def _tell_launcher(self) -> None:
         """Say how far the run has come, for the case that this process cannot any more: it may be killed."""

@@ -6,7 +6,7 @@ import json
 import sys
 import uuid
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Optional
@@ -23,13 +23,13 @@ from mxspark.spark.run.task import python_path
 from mxspark.spark.session.call import SparkCall
 
 
-def check(context: RunContext, known: tuple[str, ...], features: tuple[ColumnSpec, ...]) -> str:
+def check(context: RunContext, known: tuple[str, ...], features: tuple[ColumnSpec, ...]) -> Built:
     """Build the network in a task, as a worker would, and compare it with what is known of it.
 
     Returns
     -------
-    str
-        Why that could not be done; "" where it could, and the network is the same.
+    Built
+        The same network, or, in `trouble`, why that is not known.
 
     Raises
     ------
@@ -39,28 +39,35 @@ def check(context: RunContext, known: tuple[str, ...], features: tuple[ColumnSpe
         If the user's function raises.
     """
     network = context.job.training.network.label
-    other, trouble = compare(context, known, features)
-    if trouble:
-        return f"whether the network {network} is still the one that was trained is not known: {trouble}"
+    built = _built(context, features)
+    if built.trouble:
+        why = f"whether the network {network} is still the one that was trained is not known: {built.trouble}"
+        return replace(built, trouble=why)
+    other = fixed.other_graph(known, built.graph)
     if other is not None:
         raise JobDirError(fixed.refusal(network, other))
-    return ""
+    return built
 
 
-def compare(context: RunContext, known: tuple[str, ...], features: tuple[ColumnSpec, ...]) -> tuple[Optional[str], str]:
-    """Return how the network differs from what is known of it, None if it does not; and why that is not known, or "".
+def difference(context: RunContext, known: tuple[str, ...], features: tuple[ColumnSpec, ...]) -> Optional[str]:
+    """Return how the network differs from what is known of it; None if it does not, or that is not known.
 
     Raises
     ------
     TrainingCodeError
         If the user's function raises.
     """
+    built = _built(context, features)
+    return None if built.trouble else fixed.other_graph(known, built.graph)
+
+
+def _built(context: RunContext, features: tuple[ColumnSpec, ...]) -> Built:
     context.display.phase("comparing the network")  # it takes a process that imports MXNet
     built = _build(context, features)
     if built.by_user:
         network = context.job.training.network.label
         raise TrainingCodeError(f"the network {network} cannot be built any more; mend it: {built.trouble}")
-    return (None, built.trouble) if built.trouble else (fixed.other_graph(known, built.graph), "")
+    return built
 
 
 def _build(context: RunContext, features: tuple[ColumnSpec, ...]) -> Built:

@@ -106,5 +106,5 @@ def _other_network(context: RunContext, storage: Storage, path: str, features: t
     known = fixed_file.read(storage, path)
     if known is None:  # then nothing is kept that was trained
         return []
-    other, _ = same_network.compare(context, known.graph, features)  # where that is not known the workers tell
+    other = same_network.difference(context, known.graph, features)  # where that is not known the workers tell
     return [f"of the network, {other}"] if other is not None else []
