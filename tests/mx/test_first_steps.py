@@ -66,6 +66,53 @@ def test_a_parameter_without_a_gradient_is_named(tmp_path, how, named):
     assert all("got no gradient in any of the first 5 steps, so it is not trained" in line for line in said), said
 
 
+def dense(*frozen):
+    """Return a function that makes a network whose parameters of these names are not to be trained."""
+
+    def network():
+        net = nn.HybridSequential()
+        net.add(nn.Dense(8), nn.Dense(10))
+        for name, parameter in net._collect_params_with_prefix().items():
+            if name in frozen:
+                parameter.grad_req = "null"
+        return net
+
+    return network
+
+
+def test_a_bias_that_mxnet_forgets_beside_a_frozen_weight_is_told_so(tmp_path):
+    """With oneDNN there is no gradient for the bias of a FullyConnected whose weight needs none."""
+    (line,) = notes(a_spec(tmp_path / "one", network=dense("0.weight")))
+    assert line.startswith(
+        "parameter 0.bias got no gradient in any of the first 5 steps, so it is not trained: the weight"
+    )
+    assert "has grad_req 'null'" in line and 'MXNET_MKLDNN_ENABLED: "0"' in line
+    said = notes(a_spec(tmp_path / "all", network=dense("0.weight", "1.weight", "0.bias")))
+    assert len(said) == 1 and said[0].startswith("parameter 1.bias got no gradient") and "of its layer has" in said[0]
+    assert notes(a_spec(tmp_path / "both", network=dense("0.weight", "0.bias"))) == []
+
+
+def test_a_loss_that_depends_on_nothing_that_is_trained_names_it(tmp_path):
+    class Other(gluon.HybridBlock):
+        def __init__(self):
+            super().__init__()
+            self.one, self.other = nn.Dense(10), nn.Dense(3)
+
+        def hybrid_forward(self, F, x):
+            return self.one(x), self.other(x)
+
+    def network():
+        net = Other()
+        net.one.collect_params().setattr("grad_req", "null")
+        return net
+
+    (line,) = notes(a_spec(tmp_path, network=network, loss=own("first", of_the_first)))
+    assert line == (
+        "no parameter got a gradient in any of the first 5 steps: the loss does not depend on what of the network is "
+        "trained (other.weight, other.bias); all else has grad_req 'null'"
+    )
+
+
 def test_a_layer_that_begins_with_zeros_is_none(tmp_path):
     def network():
         net = nn.HybridSequential()

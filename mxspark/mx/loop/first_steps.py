@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Optional
 
 import mxnet as mx
@@ -15,6 +15,9 @@ from mxspark.mx.loop.notes import Notes
 STEPS = 5
 """Enough for a layer that begins with zeros to let a gradient through to those before it."""
 _SAME = 1e-9
+_ASKED = (
+    "does the loss depend on it, or does something stop the gradient on the way (BlockGrad, units that are always off)?"
+)
 
 
 class FirstSteps:
@@ -28,10 +31,24 @@ class FirstSteps:
         Told what is found.
     schedule : str, optional
         What says the learning rate of a step, for people.
+    frozen : sequence of str
+        Names of the parameters that are not to get one.
+    known : mapping of str to str, optional
+        Why one of those that are trained may get none, by its name.
     """
 
-    def __init__(self, trained: Sequence[str], notes: Notes, schedule: Optional[str] = None) -> None:
+    def __init__(
+        self,
+        trained: Sequence[str],
+        notes: Notes,
+        schedule: Optional[str] = None,
+        *,
+        frozen: Sequence[str] = (),
+        known: Optional[Mapping[str, str]] = None,
+    ) -> None:
         self._trained = tuple(trained)
+        self._frozen = tuple(frozen)
+        self._known = dict(known or {})
         self._notes = notes
         self._schedule = schedule
         self._untouched = set(trained)
@@ -92,10 +109,16 @@ class FirstSteps:
             )
         without = [name for name in self._trained if name in self._untouched]
         if len(without) == len(self._trained):
-            self._notes.add(f"no parameter got a gradient in {first}: the loss does not depend on the network")
-            return
+            self._is_constant = True  # and why is said here
+            if not self._known.keys() >= set(without):
+                self._notes.add(f"no parameter got a gradient in {first}: the loss does not depend on {self._all()}")
+                return
         for name in without:
             self._notes.add(
-                f"parameter {name} got no gradient in {first}, so it is not trained: does the loss depend on it, or "
-                "does something stop the gradient on the way (BlockGrad, units that are always off)?"
+                f"parameter {name} got no gradient in {first}, so it is not trained: {self._known.get(name, _ASKED)}"
             )
+
+    def _all(self) -> str:
+        if not self._frozen:
+            return "the network"
+        return f"what of the network is trained ({', '.join(self._trained)}); all else has grad_req 'null'"
