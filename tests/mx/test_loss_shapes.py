@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from alone import Alone
 from mxnet import gluon
+from mxnet.gluon import nn
 from role_harness import make_spec
 
 from mxspark.errors import DataError, InputError, TrainingCodeError
@@ -355,4 +356,59 @@ class OutputAlone(gluon.HybridBlock):
 def test_a_loss_of_more_or_fewer_labels_than_there_are(tmp_path, loss, takes):
     said = rf"the loss takes \({takes}\), and gets the output and 1 label: give it the parameters \(output, digit\)"
     with pytest.raises(TrainingCodeError, match=said):
+        trained(tmp_path, loss)
+
+
+class Uncertain(gluon.HybridBlock):
+    """A loss with a parameter."""
+
+    def __init__(self, grad_req="write"):
+        super().__init__()
+        with self.name_scope():
+            self.s = self.params.get("s", shape=(1,), init="zeros", grad_req=grad_req)
+        self.initialize()
+
+    def hybrid_forward(self, F, output, label, s):
+        square = (F.reshape(output, (-1,)) - label) ** 2
+        return F.broadcast_add(F.broadcast_mul(square, F.exp(-s)), s)
+
+
+class WithOutput(gluon.HybridBlock):
+    """The network that returns the parameter of the loss, as the message advises."""
+
+    def __init__(self):
+        super().__init__()
+        with self.name_scope():
+            self.dense = nn.Dense(1)
+            self.s = self.params.get("s", shape=(1, 1), init="zeros")
+
+    def hybrid_forward(self, F, x, s):
+        y = self.dense(x)
+        return y, F.broadcast_add(F.zeros_like(y), s)
+
+
+def of_outputs(outputs, label):
+    output, s = (one.reshape((-1,)) for one in outputs)
+    return (output - label) ** 2 * (-s).exp() + s
+
+
+def test_a_loss_with_a_parameter_is_told_where_that_belongs(tmp_path):
+    with pytest.raises(TrainingCodeError, match=r"the loss Uncertain has parameters of its own \(s\), and a loss"):
+        trained(tmp_path / "refused", Uncertain())
+    trained(tmp_path / "frozen", Uncertain("null"))
+    done, _ = train(tmp_path / "advised", of_outputs, network=WithOutput)
+    assert done._network.parameters["s"].data().asscalar() != 0
+
+
+def of_numpy(output, label):
+    return ((output[:, 0] - label) ** 2).asnumpy()
+
+
+def of_one_number(output, label):
+    return float(((output[:, 0] - label) ** 2).mean().asscalar())
+
+
+@pytest.mark.parametrize(("loss", "kind"), [(of_numpy, "numpy.ndarray"), (of_one_number, "float")])
+def test_a_loss_through_which_no_gradient_flows_is_told_so(tmp_path, loss, kind):
+    with pytest.raises(TrainingCodeError, match=f"the loss gave a {kind}, through which no gradient flows back"):
         trained(tmp_path, loss)

@@ -24,9 +24,11 @@ def ordered(loss: Loss, labels: Sequence[str]) -> Loss:
     Raises
     ------
     TrainingCodeError
-        If a loss takes more or fewer labels, a parameter has the name of a label that is given to another, or says that
-        the output comes last, or a label would be taken for MXNet's `sample_weight`.
+        If a loss has parameters that would have to be trained, takes more or fewer labels, a parameter has the name of
+        a label that is given to another, or says that the output comes last, or a label would be taken for MXNet's
+        `sample_weight`.
     """
+    _refuse_parameters(loss)
     names = parameters(loss)
     taken = names[1 : 1 + len(labels)]
     has_names = sorted(taken) == sorted(labels)
@@ -70,9 +72,25 @@ def _parameters(loss: Loss) -> list[inspect.Parameter]:
             function = loss.hybrid_forward
             skipped = 1  # F, the module of operators
     try:
-        return list(inspect.signature(function).parameters.values())[skipped:]
+        found = list(inspect.signature(function).parameters.values())[skipped:]
     except (TypeError, ValueError):  # one that is written in C
         return []
+    own = loss._reg_params if isinstance(loss, gluon.HybridBlock) else ()  # MXNet gives a block those itself
+    return [parameter for parameter in found if parameter.name not in own]
+
+
+def _refuse_parameters(loss: Loss) -> None:
+    """Refuse a loss with parameters to train: only those of the network are initialised, trained and kept."""
+    own = loss._collect_params_with_prefix() if isinstance(loss, gluon.Block) else {}
+    trained = [name for name, parameter in own.items() if parameter.grad_req != "null"]
+    if trained:
+        raise TrainingCodeError(
+            f"the loss {type(loss).__name__} has parameters of its own ({', '.join(trained)}), and a loss is not "
+            "trained: put them into the network, and have it return what the loss needs of them as another output, "
+            "with the rows first, as F.broadcast_add(F.zeros_like(y), s) for an s of shape (1, 1): the loss then gets "
+            "(outputs, label), outputs being a list; or, where they are to stay as they are, set their grad_req to "
+            "'null'"
+        )
 
 
 def _refuse_count(loss: Loss, labels: Sequence[str]) -> None:
