@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Callable
 
 import mxnet as mx
+import numpy as np
 
 from mxspark.errors import TrainingCodeError
 from mxspark.mx.loop.other_rows import Made, Mixed, depends_on, flatten, made_of
@@ -17,7 +18,13 @@ def require_one_value_a_row(losses: Any, outputs: Any, labels: Sequence[mx.nd.ND
     shape = losses.shape if isinstance(losses, mx.nd.NDArray) else None
     if shape == (rows,):
         return
-    seen = f"a {type(losses).__name__}" if shape is None else f"shape {shape}"
+    seen = f"a {_kind(losses)}" if shape is None else f"shape {shape}"
+    if isinstance(losses, (np.ndarray, np.generic, float, int)):
+        raise TrainingCodeError(
+            f"the loss gave {seen}, through which no gradient flows back to the network: make it an NDArray, computed "
+            "from those it is given with mxnet.nd (F in a hybrid_forward) and their own methods, without asnumpy(), "
+            "numpy and float()"
+        )
     mixed = Mixed.of(outputs, labels)
     if mixed is not None and mixed.shape == shape:
         raise TrainingCodeError(
@@ -28,6 +35,11 @@ def require_one_value_a_row(losses: Any, outputs: Any, labels: Sequence[mx.nd.ND
         f"the loss gave {seen} for {rows} rows, where one value a row, shape ({rows},), is needed to tell "
         "apart rows that only pad a batch: reduce over every axis but the first"
     )
+
+
+def _kind(losses: Any) -> str:
+    name = type(losses).__name__
+    return f"numpy.{name}" if isinstance(losses, (np.ndarray, np.generic)) else name
 
 
 class RowwiseLoss:
