@@ -39,10 +39,7 @@ class Preparing:
 
 @dataclass(frozen=True)
 class Started:
-    """Parameters agree on all ranks; the first step is next.
-
-    `graph` is what the network computes, `factors` what its parameters say beside that.
-    """
+    """Parameters agree on all ranks; the first step is next. `graph` and `factors` are as in `findings.Built`."""
 
     step: int
     epoch: int
@@ -56,8 +53,7 @@ class Started:
 class Beat:
     """Any progress: steps done, rows of this rank, seconds since the start of training.
 
-    Of these, `waiting_s` were spent waiting for rows, and `meeting_s` for other workers (None: unknown).
-    """
+    Of these, `waiting_s` went by waiting for rows, `meeting_s` for other workers (None: unknown)."""
 
     step: int
     epoch: int

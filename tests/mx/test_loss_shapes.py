@@ -396,7 +396,7 @@ def test_a_loss_with_a_parameter_is_told_where_that_belongs(tmp_path):
     with pytest.raises(TrainingCodeError, match=r"the loss Uncertain has parameters of its own \(s\), and a loss"):
         trained(tmp_path / "refused", Uncertain())
     trained(tmp_path / "frozen", Uncertain("null"))
-    done, _ = train(tmp_path / "advised", of_outputs, network=WithOutput)
+    done = train(tmp_path / "advised", of_outputs, network=WithOutput)
     assert done._network.parameters["s"].data().asscalar() != 0
 
 

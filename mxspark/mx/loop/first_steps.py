@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Optional
 
 import mxnet as mx
@@ -11,6 +11,7 @@ import numpy as np
 
 from mxspark.mx.loop.arrays import Array
 from mxspark.mx.loop.notes import Notes
+from mxspark.mx.model.frozen import Trained
 
 STEPS = 5
 """Enough for a layer that begins with zeros to let a gradient through to those before it."""
@@ -25,33 +26,19 @@ class FirstSteps:
 
     Parameters
     ----------
-    trained : sequence of str
-        Names of the parameters that take a gradient, in the network's order.
+    trained : Trained
+        The parameters, by name.
     notes : Notes
         Told what is found.
     schedule : str, optional
         What says the learning rate of a step, for people.
-    frozen : sequence of str
-        Names of the parameters that are not to get one.
-    known : mapping of str to str, optional
-        Why one of those that are trained may get none, by its name.
     """
 
-    def __init__(
-        self,
-        trained: Sequence[str],
-        notes: Notes,
-        schedule: Optional[str] = None,
-        *,
-        frozen: Sequence[str] = (),
-        known: Optional[Mapping[str, str]] = None,
-    ) -> None:
-        self._trained = tuple(trained)
-        self._frozen = tuple(frozen)
-        self._known = dict(known or {})
+    def __init__(self, trained: Trained, notes: Notes, schedule: Optional[str] = None) -> None:
+        self._trained = trained
         self._notes = notes
         self._schedule = schedule
-        self._untouched = set(trained)
+        self._untouched = set(trained.names)
         self._looked = 0
         self._losses: set[float] = set()
         self._before: Optional[float] = None
@@ -62,7 +49,7 @@ class FirstSteps:
         """Take the sums over all ranks of the gradients of a step; waits for them, so only for the first steps."""
         if self._looked >= STEPS:
             return
-        for name, gradient in zip(self._trained, gradients):
+        for name, gradient in zip(self._trained.names, gradients):
             if name in self._untouched and gradient.asnumpy().any():
                 self._untouched.discard(name)
         self._looked += 1
@@ -107,18 +94,17 @@ class FirstSteps:
                 f"the loss is constant: {value:.6g} for every row in {first}; does it depend on the network's output, "
                 "and has that more than one class?"
             )
-        without = [name for name in self._trained if name in self._untouched]
-        if len(without) == len(self._trained):
+        without = [name for name in self._trained.names if name in self._untouched]
+        if len(without) == len(self._trained.names):
             self._is_constant = True  # and why is said here
-            if not self._known.keys() >= set(without):
+            if not self._trained.known.keys() >= set(without):
                 self._notes.add(f"no parameter got a gradient in {first}: the loss does not depend on {self._all()}")
                 return
         for name in without:
-            self._notes.add(
-                f"parameter {name} got no gradient in {first}, so it is not trained: {self._known.get(name, _ASKED)}"
-            )
+            why = self._trained.known.get(name, _ASKED)
+            self._notes.add(f"parameter {name} got no gradient in {first}, so it is not trained: {why}")
 
     def _all(self) -> str:
-        if not self._frozen:
+        if not self._trained.frozen:
             return "the network"
-        return f"what of the network is trained ({', '.join(self._trained)}); all else has grad_req 'null'"
+        return f"what of the network is trained ({', '.join(self._trained.names)}); all else has grad_req 'null'"

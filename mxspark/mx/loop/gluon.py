@@ -31,7 +31,7 @@ from mxspark.mx.model import fit, ids
 from mxspark.mx.model import network as networks
 from mxspark.mx.model.export import stage_model
 from mxspark.mx.model.factors import factors
-from mxspark.mx.model.frozen import frozen, untrained
+from mxspark.mx.model.frozen import Trained
 from mxspark.mx.model.label_order import ordered
 from mxspark.mx.model.network import Network
 from mxspark.mx.runtime.agent_channel import AgentChannel
@@ -86,13 +86,7 @@ class GluonTrainable:
             for text in remarks(spec, self._network, self._updater.schedule):
                 self._notes.add(text)
         by = _schedule_label(training, self._updater)
-        self._first = FirstSteps(
-            self._network.trained_names,
-            self._notes,
-            by,
-            frozen=frozen(self._network),
-            known=untrained(self._network),
-        )
+        self._first = FirstSteps(Trained.of(self._network), self._notes, by)
         self._stepper = Stepper(
             self._network, exchange, self._updater, self._metrics.own, seed=training.seed, first=self._first
         )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
 from mxspark.mx.model.network import Network
 
@@ -13,25 +15,37 @@ _WHY = (
 )
 
 
-def frozen(network: Network) -> tuple[str, ...]:
-    """Return the names of parameters without a gradient that are no statistics."""
-    statistics = {parameter.name for parameter in network.statistics}
-    return tuple(
-        name
-        for name, parameter in network.parameters.items()
-        if parameter.grad_req == "null" and parameter.name not in statistics
-    )
+@dataclass(frozen=True)
+class Trained:
+    """Parameters that are to be trained, and the others.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Of those that take a gradient, in the network's order.
+    frozen : tuple of str
+        Of those that are not to get one; statistics are none of them.
+    known : dict of str to str
+        Why one of those that take a gradient may get none, by its name: MXNet 1.9 forgets some.
+    """
+
+    names: tuple[str, ...]
+    frozen: tuple[str, ...] = ()
+    known: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, network: Network) -> Trained:
+        """Look through a network."""
+        others = {parameter.name for parameter in (*network.trained, *network.statistics)}
+        frozen = tuple(name for name, parameter in network.parameters.items() if parameter.name not in others)
+        return cls(network.trained_names, frozen, dict.fromkeys(_forgotten(network, frozen), _WHY))
 
 
-def untrained(network: Network) -> dict[str, str]:
-    """Return, by name, why a parameter that is to be trained may get no gradient: MXNet 1.9 forgets some."""
+def _forgotten(network: Network, frozen: Sequence[str]) -> Iterator[str]:
     nodes = json.loads(network.symbol.tojson())["nodes"]
     names = {parameter.name: name for name, parameter in network.parameters.items()}
-    without = set(frozen(network))
-    found = {}
     for node in nodes:
         if node["op"] == "FullyConnected" and len(node["inputs"]) == 3:
             weight, bias = (names.get(nodes[entry[0]]["name"]) for entry in node["inputs"][1:])
-            if weight in without and bias is not None and bias not in without:
-                found[bias] = _WHY
-    return found
+            if weight in frozen and bias is not None and bias not in frozen:
+                yield bias

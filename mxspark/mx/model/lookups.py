@@ -11,7 +11,7 @@ from typing import Any, Optional
 import mxnet as mx
 
 from mxspark.data.spool import ColumnSpec
-from mxspark.mx.model.network import is_random
+from mxspark.mx.model.randomness import is_random
 
 Shape = tuple[int, ...]
 Range = tuple[int, float]

@@ -144,5 +144,5 @@ def _flat(made: Any) -> Iterator[mx.sym.Symbol]:
 
 def _drawn() -> tuple[Any, ...]:
     """Return what tells whether random numbers were drawn in between."""
-    _, key, *place = np.random.get_state()
-    return (random.getstate(), key.tobytes(), *place)
+    of_numpy: Any = np.random.get_state()
+    return (random.getstate(), of_numpy[1].tobytes(), *of_numpy[2:])

@@ -9,7 +9,9 @@ from mxspark.job import fixed
 from mxspark.protocol import codec
 from mxspark.protocol.events import EpochEnd
 
-_OPTIONS, _FACTORS, _LAST = "options", "factors", "last_epoch"
+_OPTIONS = "options"
+_FACTORS = "factors"
+_LAST = "last_epoch"
 
 
 class Since:
