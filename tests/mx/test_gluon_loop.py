@@ -339,6 +339,16 @@ def test_labels_beyond_the_networks_classes_are_refused_before_the_first_step(tm
     assert not outcome.of(events.Started)
 
 
+def test_labels_that_are_counted_from_1_are_told_so(tmp_path):
+    arrays = digits(257)
+    arrays["digit"] = arrays["digit"] + 1
+    raised, _ = failing(tmp_path, arrays=arrays)
+    assert raised.message.endswith(
+        "for classes 0 to 9: the classes are counted from 1: subtract 1, df.withColumn('digit', df['digit'] - 1); or, "
+        "if 0 is a class that no row has, give it 11 outputs, or mend the labels"
+    )
+
+
 def test_negative_labels_are_refused(tmp_path):
     arrays = digits(257)
     arrays["digit"][100] = -1

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Optional
+from typing import Optional
 
 import mxnet as mx
 import numpy as np
@@ -24,15 +23,9 @@ from mxspark.job.spec import Component, TrainingSpec
 from mxspark.mx.model import components, export, one_graph, output_end, row_axis
 from mxspark.mx.model import graph as graphs
 from mxspark.mx.model import inputs as model_inputs
+from mxspark.mx.model.randomness import is_random
 from mxspark.mx.runtime import attribution
 from mxspark.mx.runtime.attribution import training_code
-
-_RANDOM_PREFIXES = ("_random_", "_sample_", "_image_random_", "_npi_random", "_npx_random")
-_RANDOM_OPERATORS = frozenset(
-    {"Dropout", "_shuffle", "_npi_bernoulli", "_npi_choice", "_npi_exponential", "_npi_gamma", "_npi_gumbel"}
-    | {"_npi_laplace", "_npi_logistic", "_npi_multinomial", "_npi_normal", "_npi_normal_n", "_npi_pareto"}
-    | {"_npi_powerd", "_npi_powerlaw", "_npi_rayleigh", "_npi_uniform", "_npi_uniform_n", "_npi_weibull"}
-)
 
 
 @dataclass(frozen=True)
@@ -218,27 +211,6 @@ def _initialize(
     return parameters
 
 
-def is_random(graph: mx.sym.Symbol) -> bool:
-    """Tell whether a graph has operators that draw random numbers."""
-    return any(_is_random(node) for node in _nodes(json.loads(graph.tojson())))
-
-
-def _nodes(graph: Any) -> Iterator[dict[str, Any]]:
-    for node in graph["nodes"]:
-        yield node
-        for inner in node.get("subgraphs", ()):
-            yield from _nodes(inner)
-
-
-def _is_random(node: dict[str, Any]) -> bool:
-    operator, options = node["op"], node.get("attrs", {})
-    if operator == "RNN":
-        return float(options.get("p", 0)) > 0
-    if operator == "LeakyReLU":
-        return bool(options.get("act_type") == "rrelu")
-    return bool(operator in _RANDOM_OPERATORS or operator.startswith(_RANDOM_PREFIXES))
-
-
 def check_outputs(training: TrainingSpec, outputs: Sequence[Sequence[int]], labels: Sequence[ColumnSpec]) -> None:
     """Refuse outputs and labels of shapes that a named loss does not take: MXNet would broadcast or reshape them.
 
@@ -287,8 +259,18 @@ def check_labels(training: TrainingSpec, output: Sequence[int], labels: Sequence
         return
     raise DataError(
         f"label {name!r} has values from {low:g} to {high:g}, but the network {training.network.label} has {classes} "
-        f"outputs, for classes 0 to {classes - 1}: give it {int(max(high, 0)) + 1} outputs, or mend the labels"
+        f"outputs, for classes 0 to {classes - 1}: {_class_remedy(labels[0], low, high, classes)}"
     )
+
+
+def _class_remedy(label: ColumnSpec, low: float, high: float, classes: int) -> str:
+    enough = f"give it {int(max(high, 0)) + 1} outputs, or mend the labels"
+    if (low, high) != (1, classes):
+        return enough
+    name = label.name
+    less = f"F.transform({name!r}, lambda y: y - 1)" if label.shape else f"df[{name!r}] - 1"
+    counted = f"the classes are counted from 1: subtract 1, df.withColumn({name!r}, {less})"
+    return f"{counted}; or, if 0 is a class that no row has, {enough}"
 
 
 def extremes(data: DataSet, name: str) -> tuple[Optional[float], Optional[float]]:
