@@ -56,6 +56,12 @@ def partitions_of(frame: DataFrame) -> int:
     return int(query.queryExecution().toRdd().getNumPartitions())
 
 
+def files_of(frame: DataFrame) -> int:
+    """Return how many files a DataFrame is read from; counted in the JVM, for their names may be many."""
+    read: Any = frame._jdf
+    return len(read.inputFiles())
+
+
 def jvm_process(spark: SparkSession) -> Any:
     """Return the JVM of a session, a Popen, where this process has started it; None where spark-submit did."""
     context: Any = spark.sparkContext

@@ -19,7 +19,7 @@ from mxspark.job import metric
 from mxspark.job.spec import Component
 from mxspark.spark.session import compat
 from mxspark.spark.session.session import check_names
-from mxspark.spark.spool import stage, unreadable
+from mxspark.spark.spool import stage, text_files, unreadable
 from mxspark.topology import identity
 
 
@@ -35,7 +35,7 @@ def read(spark: SparkSession, source: Source, path: Optional[str], key: str) -> 
         raise ConfigError(f"{key}: is missing; name what Spark shall read, or give train() a DataFrame or an RDD")
     check_names(spark, {key: path})
     try:
-        return spark.read.format(source.format).options(**source.options).load(path)
+        return text_files.load(spark, source, path)
     except compat.SPARK_ERRORS as error:
         asked = unreadable.Asked(spark, key, path, source.format, tuple(source.options))
         raise unreadable.explain(asked, error) from error

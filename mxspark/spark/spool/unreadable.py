@@ -15,7 +15,7 @@ from pyspark.sql import SparkSession
 from mxspark.errors import ClusterError, DataError, MXSparkError
 from mxspark.errors.spelling import closest
 from mxspark.spark.session import compat
-from mxspark.spark.spool import batches
+from mxspark.spark.spool import batches, text_files
 
 _OURS = re.compile(r"^mxspark\.errors\.ClusterError: (.*)$", re.MULTILINE)
 _MISSING = re.compile(r"ModuleNotFoundError: No module named '(mxspark|numpy|pyarrow)\b[^']*'")
@@ -118,6 +118,9 @@ def of_stage(spark: SparkSession, error: BaseException) -> MXSparkError:
             f"the data could not be read while it was spooled: {said}; see whether that service is up, then start again"
         )
     start = "the data could not be read while it was spooled"
+    of_file = text_files.explain(text)
+    if of_file is not None:
+        return DataError(f"{start}: {of_file}")
     if trace:
         return DataError(
             f"{start}: the code that makes the data raised:\n{trace.rstrip()}\nmend it, or the rows it is given"
