@@ -46,6 +46,7 @@ EXCEPTIONS = {
     "the first axis: {}": "it follows",
     "spark/hadoop/client.py: {}: {}": "its class has a remedy for all of them",
     "spark/run/spooled.py: the data cannot be trained on:\n{}": "a remedy a column; see data/row_problems.KINDS",
+    "spark/spool/inputs.py: {}={}: {}": "reader_options and text_files; see test_text_files.py",
     "spark/spool/unreadable.py: {}: {}": "text_files.explain, which says what to write; see test_text_files.py",
     "spark/spool/unreadable.py: {}": "a message of ours from an executor, which has one",
 }

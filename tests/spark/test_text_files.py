@@ -124,3 +124,53 @@ def test_rows_that_may_be_missing_are_a_warning_of_the_result(spark: SparkSessio
     job = job_of(folder(tmp_path, TABLE), options={**HEADER, "mode": "DROPMALFORMED"})
     result = mxspark.train(config=job, cluster={"num_workers": 1, "num_servers": 0}, training={"epochs": 1})
     assert any("data.options: mode is DROPMALFORMED" in line and "rows may be" in line for line in result.warnings)
+
+
+OF_HEADER = {"header": "true"}
+UNICODE = "größe,a,y\n" + ROWS
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "message"),
+    [
+        (TABLE.replace(",", ";"), HEADER, "columns 'a;b;y' in it; add to data.options: {sep: ';'}"),
+        (TABLE.replace(",", "\t"), OF_HEADER, 'add to data.options: {sep: "\\t", inferSchema: true}'),
+        (TABLE.replace(",", "|"), {}, "set data.options: {sep: '|', header: true, inferSchema: true}"),
+        (TABLE, {}, "columns '_c0, _c1, _c2' in it; set data.options: {header: true, inferSchema: true}"),
+        (TABLE, OF_HEADER, "columns 'a, b, y' in it; add to data.options: {inferSchema: true}"),
+        (UNICODE.encode("latin-1"), HEADER, "add to data.options: {encoding: ISO-8859-1}"),
+        (UNICODE.encode("utf-16"), HEADER, "add to data.options: {encoding: UTF-16, multiLine: true}"),
+        (TABLE + "?,1,2\n", HEADER, "column 'a' is text to Spark, for '?' is no number; correct it in the file, or, "),
+        (TABLE + '"1,5",1,2\n', HEADER, "for '1,5' is no number; write numbers with a point"),
+    ],
+)
+def test_the_option_of_csv_that_is_missing_is_named(
+    spark: SparkSession, tmp_path: Path, text: Union[str, bytes], options: dict[str, str], message: str
+) -> None:
+    path = folder(tmp_path, text)
+    job = job_of(path, options=options)
+    job["data"]["features"] = ["größe" if "coding" in message else "a"]
+    with pytest.raises(DataError) as caught:
+        mxspark.train(config=job)
+    assert str(caught.value).startswith(f"data.path='file:{path}': ") and message in str(caught.value)
+
+
+def test_headers_that_differ_are_told_where_they_make_text_of_the_columns(spark: SparkSession, tmp_path: Path) -> None:
+    path = folder(tmp_path, TABLE, "b,a,y\n" + ROWS)
+    with pytest.raises(DataError, match="the headers of the files differ") as caught:
+        mxspark.train(config=job_of(path))
+    assert "cast" not in str(caught.value) and str(caught.value).startswith(f"data.path='file:{path}': ")
+
+
+@pytest.mark.parametrize("text", ['[\n{"a": 1, "y": 2},\n{"a": 3, "y": 4}\n]\n', '{\n "a": 1,\n "y": 2\n}\n'])
+def test_json_that_is_not_a_line_a_row_is_named(spark: SparkSession, tmp_path: Path, text: str) -> None:
+    path = folder(tmp_path, text)
+    with pytest.raises(DataError, match=r"takes every line for a row, .* set data.options: {multiLine: true}"):
+        mxspark.train(config=job_of(path, "json", {}))
+    source = JobConfig.from_dict(job_of(path, "json", {"multiLine": "true"})).data
+    assert "_corrupt_record" not in inputs.read(spark, source, source.path, "data.path", COLUMNS).columns
+
+
+def test_files_without_a_header_are_told_by_their_columns(spark: SparkSession, tmp_path: Path) -> None:
+    with pytest.raises(mxspark.ConfigError, match="column 'a' does not exist; the columns are _c0, _c1, _c2"):
+        mxspark.train(config=job_of(folder(tmp_path, ROWS), options={}))

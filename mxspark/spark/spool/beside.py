@@ -87,7 +87,7 @@ def _read(declared: Declared, key: str, session: Session, found: list[str]) -> O
     if spark is None or not facts(spark).one_machine:
         return None
     try:
-        return inputs.read(spark, source, path, key)
+        return inputs.read(spark, source, path, key, declared.arrays)
     except InputError as error:
         found.append(error.message)
     except MXSparkError:  # a service that does not answer is told once the mistakes are mended

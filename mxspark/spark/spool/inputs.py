@@ -19,12 +19,19 @@ from mxspark.job import metric
 from mxspark.job.spec import Component
 from mxspark.spark.session import compat
 from mxspark.spark.session.session import check_names
-from mxspark.spark.spool import stage, text_files, unreadable
+from mxspark.spark.spool import reader_options, stage, text_files, unreadable
 from mxspark.topology import identity
 
 
-def read(spark: SparkSession, source: Source, path: Optional[str], key: str) -> DataFrame:
+def read(
+    spark: SparkSession, source: Source, path: Optional[str], key: str, arrays: Sequence[ColumnSpec] = ()
+) -> DataFrame:
     """Return the DataFrame of ``data.path`` or ``data.validation.path``.
+
+    Parameters
+    ----------
+    arrays : sequence of ColumnSpec
+        Declared columns: from those that are not there, or text, it is seen which option of the reader is missing.
 
     Raises
     ------
@@ -35,16 +42,24 @@ def read(spark: SparkSession, source: Source, path: Optional[str], key: str) -> 
         raise ConfigError(f"{key}: is missing; name what Spark shall read, or give train() a DataFrame or an RDD")
     check_names(spark, {key: path})
     try:
-        return text_files.load(spark, source, path)
+        frame = text_files.load(spark, source, path)
+        wrong = reader_options.problem(spark, source, path, frame, arrays)
     except compat.SPARK_ERRORS as error:
+        of_file = text_files.explain(compat.all_text_of(error))
+        if of_file is not None:
+            raise DataError(f"{key}={path!r}: {of_file}") from error
         asked = unreadable.Asked(spark, key, path, source.format, tuple(source.options))
         raise unreadable.explain(asked, error) from error
+    if wrong is not None:
+        raise DataError(f"{key}={path!r}: {wrong}")
+    return frame
 
 
 def opened(spark: SparkSession, job: JobConfig, key: str, unread: list[InputError]) -> Optional[DataFrame]:
     """Return the DataFrame that is named by a key; why the user's job has none goes to `unread`."""
     try:
-        return read(spark, job.data, job.data.path if key == "data.path" else job.data.validation.path, key)
+        path = job.data.path if key == "data.path" else job.data.validation.path
+        return read(spark, job.data, path, key, [spec for specs in job.spooled() for spec in specs])
     except InputError as error:
         unread.append(error)
         return None
