@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Optional
 
 import numpy as np
@@ -71,11 +73,16 @@ def _odd(cell: Any, array: NDArray[Any]) -> tuple[str, str]:
     if isinstance(cell, int):
         return "type", "int beyond 64 bits"
     if array.ndim == 0 or (isinstance(cell, np.ndarray) and array.dtype.kind != "O"):
-        return "type", f"numpy {array.dtype}" if isinstance(cell, np.ndarray) else type(cell).__name__
+        return "type", f"numpy {array.dtype}" if isinstance(cell, np.ndarray) else _named(cell)
     odd = [part for part in (cell if array.dtype.kind != "O" else array.reshape(-1)) if not isinstance(part, _NUMBERS)]
     if odd and isinstance(odd[0], (list, np.ndarray)):
         return "ragged", "nested lists of unequal lengths"
-    return "type", f"{type(odd[0]).__name__} inside" if odd else "int beyond 64 bits inside"
+    return "type", _named(odd[0], " inside") if odd else "int beyond 64 bits inside"
+
+
+def _named(value: Any, where: str = "") -> str:
+    remedy = "; give float(x)" if isinstance(value, (Decimal, Fraction)) else ""
+    return f"{type(value).__name__}{where}{remedy}"
 
 
 def stack(cells: list[NDArray[Any]], width: int) -> NDArray[Any]:

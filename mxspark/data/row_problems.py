@@ -45,6 +45,13 @@ KINDS = {
 }
 
 
+#: The elements of an RDD themselves are of another length: they have no name, and no expression of Spark's is for them.
+_OF_ELEMENTS = (
+    "give every element an entry for each column in the declared order, features, labels, weight, or drop those: "
+    "rdd.filter(lambda row: len(row) == n); Rows, namedtuples and dicts go by name and may have more"
+)
+
+
 def problems(survey: Survey, features: Sequence[ColumnSpec], labels: Sequence[ColumnSpec]) -> list[str]:
     """Return why the spooled rows cannot be trained on, one line a column and kind; empty where they can."""
     if not survey.rows:
@@ -67,6 +74,8 @@ def _line(problem: Problem, instead: str) -> str:
 
 
 def _remedy(kind: str, column: str) -> str:
+    if kind == "ragged" and not column:
+        return _OF_ELEMENTS
     # in backquotes where a dot would name a field
     return KINDS[kind].remedy.replace("{column}", column if re.fullmatch(r"\w+", column) else quoted(column))
 

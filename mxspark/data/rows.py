@@ -125,7 +125,7 @@ def _values(array: pa.Array) -> NDArray[Any]:
 
 
 class ElementReader:
-    """Turns RDD elements into numpy: tuples and lists, Rows and dicts, labelled points, flat arrays."""
+    """Turns RDD elements into numpy: tuples and lists, Rows, namedtuples and dicts, labelled points, flat arrays."""
 
     def __init__(self, features: Sequence[ColumnSpec], labels: Sequence[ColumnSpec]) -> None:
         specs = (*features, *labels)
@@ -209,8 +209,10 @@ class ElementReader:
         """Return a list with the cell of each source column, or the kind and detail of a problem as tuple."""
         if isinstance(element, np.ndarray):
             return self._cut(element)
-        if hasattr(element, "__fields__"):
-            element = dict(zip(element.__fields__, element))
+        # of a Row and of a namedtuple; by place fields in another order than the columns would be swapped
+        names = getattr(element, "__fields__", None) or getattr(element, "_fields", None)
+        if names is not None:
+            element = dict(zip(names, element))
         if isinstance(element, Mapping):
             return [element.get(column, ABSENT_FIELD) for column in self._columns]
         if type(element).__name__ == "LabeledPoint":

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import zlib
+from collections import namedtuple
 from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Optional, Union
 
 import numpy as np
 import pyarrow as pa
 import pytest
+import spools
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mxspark.data import row_problems
 from mxspark.data.row_layout import RowLayout
 from mxspark.data.rows import ArrowReader, ElementReader, RowBlock
 from mxspark.data.spool import ColumnSpec, RowProblem, remove_run_folder, run_folder
@@ -312,6 +317,7 @@ def test_rows_that_change_places_change_the_checksum(tmp_path: Path) -> None:
 
 ONES = ColumnSpec("x", ("x",), None, "float32")
 LABEL = ColumnSpec("y", ("y",), None, "int32", classes=3)
+Named = namedtuple("Named", "y z")
 
 
 @pytest.mark.parametrize(
@@ -319,6 +325,8 @@ LABEL = ColumnSpec("y", ("y",), None, "int32", classes=3)
     [
         (("abc", 1), "x", ("type", "str")),
         (([1.0, "2"], 1), "x", ("type", "str inside")),
+        ((Decimal("1.5"), 1), "x", ("type", "Decimal; give float(x)")),
+        (([Fraction(1, 2), 1.0], 1), "x", ("type", "Fraction inside; give float(x)")),
         ((None, 1), "x", ("null", "no value")),
         (([1.0, None], 1), "x", ("null", "null inside")),
         (([1.0], 1), "x", ("ragged", "length 1 where 2 was expected")),
@@ -328,6 +336,7 @@ LABEL = ColumnSpec("y", ("y",), None, "int32", classes=3)
         (([1.0, 2.0], 2**70), "y", ("type", "int beyond 64 bits")),
         (([1.0, 2.0], 1.5), "y", ("label", "not a whole number")),
         ({"x": [1.0, 2.0]}, "y", ("type", "no field of that name")),
+        (Named(1, 2), "x", ("type", "no field of that name")),
         (([1.0, 2.0],), "", ("ragged", "1 entries where 2 columns are declared")),
         (7, "", ("type", "int; give tuples, Rows, dicts, LabeledPoints or 1-D numpy arrays")),
         (np.zeros((2, 2)), "", ("type", "numpy array with 2 axes; flatten each row, or give tuples")),
@@ -339,6 +348,24 @@ def test_odd_elements_are_named(tmp_path: Path, element: Any, column: str, expec
     kind, detail = expected
     found = one(write_elements(tmp_path, [good, ([1.0, 2.0], 1), element, element], [ONES], [LABEL]))
     assert found == RowProblem(column, kind, 2, 2, detail)
+
+
+def test_namedtuples_go_by_name(tmp_path: Path) -> None:
+    turned = namedtuple("turned", "y more x")
+    facts = write_elements(tmp_path, [turned(2, None, [5.0, 6.0]), ([7.0, 8.0], 1)], [ONES], [LABEL])
+    assert facts.problems == () and [(array.minimum, array.maximum) for array in facts.arrays] == [(5, 8), (1, 2)]
+
+
+def test_elements_of_another_length_are_told_in_words_of_an_rdd(tmp_path: Path) -> None:
+    elements = [([1.0, 2.0], 1), ([1.0, 2.0], 1, 7)]
+    survey = spools.write(tmp_path, [ElementReader([ONES], [LABEL]).read(elements)], [ONES], [LABEL])
+    (line,) = row_problems.problems(survey, [ONES], [LABEL])
+    assert "RDD elements: 1 row is of another length" in line and "F.slice" not in line
+    assert line.endswith(
+        "row 1: 3 entries where 2 columns are declared); give every element an entry for each column in the declared "
+        "order, features, labels, weight, or drop those: rdd.filter(lambda row: len(row) == n); Rows, namedtuples and "
+        "dicts go by name and may have more"
+    )
 
 
 @pytest.mark.parametrize("rows", [0, 1, 4096, 4097])

@@ -52,7 +52,7 @@ def train(
     ----------
     df : DataFrame or RDD, optional
         The rows; default: what ``data.path`` names. Elements of an RDD are tuples or lists (features, then labels, then
-        the weight, in declared order), Rows or dicts (by name), LabeledPoints, or 1-D numpy arrays.
+        the weight, in declared order), Rows, namedtuples or dicts (by name), LabeledPoints, or 1-D numpy arrays.
     config : JobConfig, mapping or str, optional
         The job, or the path of its YAML file; `sections` are laid over it: ``training={"epochs": 3}``.
     validation_df : DataFrame or RDD, optional

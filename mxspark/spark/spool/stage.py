@@ -56,8 +56,8 @@ def spool(
     Parameters
     ----------
     data : DataFrame or RDD
-        An RDD's elements are tuples or lists (features, then labels, in declared order), Rows or dicts (by name),
-        LabeledPoints, or 1-D numpy arrays (features flattened in declared order, then labels).
+        An RDD's elements are tuples or lists (features, then labels, in declared order), Rows, namedtuples or dicts
+        (by name), LabeledPoints, or 1-D numpy arrays (features flattened in declared order, then labels).
     features, labels : sequence of ColumnSpec
         Arrays to write; those without a shape take it from the first row. A weight is the last of the labels.
     run_id, folder_name : str
