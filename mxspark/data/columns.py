@@ -97,7 +97,7 @@ def _of_schema(spec: ColumnSpec, fields: Mapping[str, str]) -> Iterator[str]:
         kind = fields.get(column)
         where = f"array {spec.name!r}: column {column!r}"
         if kind is None:
-            yield f"{where} does not exist{_hint(column, fields)}"
+            yield f"{where} {_field_of_struct(column, fields) or f'does not exist{_hint(column, fields)}'}"
         elif kind.startswith("ambiguous"):
             yield (
                 f"{where} is one of {kind[len('ambiguous (') : -1]} that have one name for Spark; rename them, "
@@ -176,6 +176,22 @@ def _beside_others(kind: str) -> str:
     if _usable(kind):
         return "declare it as an array of its own"
     return _BESIDE_OTHERS if re.match(r"(string|char|varchar)", kind) else _remedy(kind)
+
+
+def _field_of_struct(column: str, fields: Mapping[str, str]) -> str:
+    """Return what to do with a name that is Spark's for a field within a column; "" for others."""
+    outer, _, rest = column.partition(".")
+    field = rest.rpartition(".")[2]
+    # of array<struct<...>> Spark makes the array of the field
+    if not field or not re.match(
+        rf"(array<)?struct<(.*[<,])?{re.escape(field)}:", fields.get(outer, ""), re.IGNORECASE
+    ):
+        return ""
+    return (
+        f'is a field of column {outer!r}, and no column; select it, df.select("{column}", ...), declare it as '
+        f"{field!r}, and give that DataFrame to train(); a job file cannot select, so write data.path with the field "
+        "as a column"
+    )
 
 
 def _hint(column: str, fields: Mapping[str, str]) -> str:

@@ -131,3 +131,16 @@ def test_sources_are_in_declared_order_and_unique() -> None:
     assert columns.sources(specs) == ("b", "a")
     assert columns.width(GOOD) == 64
     assert columns.width(specs[1]) is None
+
+
+@pytest.mark.parametrize("kind", ["struct<b:int,a:double>", "array<struct<a:double>>"])
+def test_a_field_of_a_struct_is_told_to_be_selected(kind: str) -> None:
+    (line,) = columns.check([ColumnSpec("x", ("s.a",), None, "float32")], {"s": kind})
+    assert line == (
+        "array 'x': column 's.a' is a field of column 's', and no column; select it, df.select(\"s.a\", ...), declare "
+        "it as 'a', and give that DataFrame to train(); a job file cannot select, so write data.path with the field as "
+        "a column"
+    )
+    for other in ({"s": "struct<aa:int>"}, {"s": "double"}, {"t": kind}):
+        assert "does not exist" in columns.check([ColumnSpec("x", ("s.a",), None, "float32")], other)[0]
+    assert columns.check([ColumnSpec("x", ("s.a",), None, "float32")], {"s": kind, "s.a": "double"}) == []
