@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, Optional, Union
 
@@ -120,10 +121,24 @@ def test_what_a_job_says_of_a_reader_holds(spark: SparkSession, tmp_path: Path) 
         assert len(list(text_files.warnings(source))) == told
 
 
-def test_rows_that_may_be_missing_are_a_warning_of_the_result(spark: SparkSession, tmp_path: Path) -> None:
+def test_rows_that_may_be_missing_and_those_that_are_not_read_are_warned_of(
+    spark: SparkSession, tmp_path: Path
+) -> None:
     job = job_of(folder(tmp_path, TABLE), options={**HEADER, "mode": "DROPMALFORMED"})
-    result = mxspark.train(config=job, cluster={"num_workers": 1, "num_servers": 0}, training={"epochs": 1})
+    job["data"]["validation"] = {"path": "nowhere"}
+    rows = spark.createDataFrame([(1.0, 2.0)] * 4, "a double, y double")
+    alone = {"num_workers": 1, "num_servers": 0}
+    result = mxspark.train(None, job, validation_df=rows, cluster=alone, training={"epochs": 1})
+    not_read = (
+        "data.validation.path is 'nowhere' and validation_df is given to train(): validation_df is taken, and "
+        "data.validation.path is not read; leave one out"
+    )
+    assert not_read in result.warnings
     assert any("data.options: mode is DROPMALFORMED" in line and "rows may be" in line for line in result.warnings)
+    parsed = JobConfig.from_dict(job)
+    (line, other) = inputs.warnings(parsed, rows, rows)
+    assert other == not_read
+    assert re.match("data.path is 'file:.*/rows' and df is given to .*: df is taken, and data.path is not read", line)
 
 
 OF_HEADER = {"header": "true"}

@@ -19,7 +19,7 @@ from mxspark.spark.run import memory, starting_over
 from mxspark.spark.run.context import RunContext
 from mxspark.spark.run.spooled import Frames
 from mxspark.spark.session import slots
-from mxspark.spark.spool import inputs, text_files
+from mxspark.spark.spool import inputs
 from mxspark.storage import open_storage
 from mxspark.storage.base import Storage
 
@@ -81,8 +81,7 @@ def check(context: RunContext, given: Frames) -> Checked:
     slots.wait_for(facts, job.cluster.num_workers, job.failure.start_s)
     recorded = starting_over.recorded(storage, path, fresh)
     warnings = [*resolve.unsaid(job, frames.validation is not None), *resolve.given_away(job)]
-    if given.training is None or job.data.validation.path is not None:
-        warnings += text_files.warnings(job.data)
+    warnings += inputs.warnings(job, given.training, given.validation)
     if fresh is None and recorded is None:
         warnings += _in_earlier_default(job, storage, path)
     for line in [*memory.warnings(facts, job), *warnings]:

@@ -65,6 +65,22 @@ def opened(spark: SparkSession, job: JobConfig, key: str, unread: list[InputErro
         return None
 
 
+def warnings(job: JobConfig, data: Any, validation: Any) -> list[str]:
+    """Return what a job says of its rows that does not count, and which rows it may lose, of what a caller gives."""
+    found = []
+    for name, given, key, path in (
+        ("df", data, "data.path", job.data.path),
+        ("validation_df", validation, "data.validation.path", job.data.validation.path),
+    ):
+        if path is not None and given is not None:
+            found.append(
+                f"{key} is {path!r} and {name} is given to train(): {name} is taken, and {key} is not read; "
+                "leave one out"
+            )
+    reads = (data is None, validation is None and job.data.validation.path is not None)
+    return found + (list(text_files.warnings(job.data)) if any(reads) else [])
+
+
 def check(job: JobConfig, data: Any, validation: Any, unread: Sequence[InputError] = ()) -> None:
     """Check types of the data, its columns and the dotted paths of the configuration, all problems at once.
 

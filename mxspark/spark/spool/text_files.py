@@ -101,11 +101,11 @@ def _as_in_header(index: int, name: str, found: Optional[str]) -> str:
     return found if name == f"{found}{index}" else name
 
 
-def warnings(source: Source, key: str = "data") -> Iterator[str]:
+def warnings(source: Source) -> Iterator[str]:
     """Yield which rows a job has Spark leave out without counting them."""
     if said(source.options).get("mode", "").upper() == "DROPMALFORMED":
         yield (
-            f"{key}.options: mode is DROPMALFORMED: Spark leaves out rows that it cannot read and does not count them, "
+            "data.options: mode is DROPMALFORMED: Spark leaves out rows that it cannot read and does not count them, "
             "so rows may be missing; leave mode out and they are named"
         )
 
