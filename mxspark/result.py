@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any, Optional
 
 from mxspark.errors import MXSparkError
@@ -76,8 +77,9 @@ class Result:
     history : tuple of EpochEnd
         Metrics of each epoch of this run; where it found nothing left to train, of the run that did the last epoch.
     metrics : dict
-        Of these epochs: ``{"training": {"last": {…}, "best": {…}}, "validation": {…}}``; a best value only where its
-        direction is known.
+        ``{"training": {"last": {…}, "best": {…}}, "validation": {…}}``. The best is of all epochs of the job, those of
+        earlier runs too, as long as it is measured as before: of what names the best epoch the value of `best_model`.
+        There is one only where its direction is known.
     seconds : dict
         Wall time by phase.
     rows_per_s : float
@@ -185,10 +187,15 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def summarise(history: tuple[EpochEnd, ...], better: dict[str, str]) -> dict[str, Any]:
+def summarise(
+    history: tuple[EpochEnd, ...],
+    better: dict[str, str],
+    bests: Mapping[str, Mapping[str, float]] = MappingProxyType({}),
+) -> dict[str, Any]:
     """Return last and best value of every metric; one that `better` has no direction of (min or max) has no best.
 
-    An epoch in which it counted no row, and is nan, or is infinite, is never the best.
+    An epoch in which it counted no row, and is nan, or is infinite, is never the best. Where `bests` has one, by side
+    and name, that is it: of more epochs than these.
     """
     summary: dict[str, Any] = {}
     for side in ("training", "validation"):
@@ -197,6 +204,7 @@ def summarise(history: tuple[EpochEnd, ...], better: dict[str, str]) -> dict[str
             best = {
                 name: _best([epoch[name] for epoch in epochs], better[name]) for name in epochs[-1] if name in better
             }
+            best.update((name, value) for name, value in bests.get(side, {}).items() if name in best)
             summary[side] = {"last": dict(epochs[-1]), "best": best}
     return summary
 
@@ -215,7 +223,7 @@ def rows(result: Result) -> list[tuple[str, str]]:
     for side in ("training", "validation"):
         for name, value in result.metrics.get(side, {}).get("last", {}).items():
             best = result.metrics[side]["best"].get(name)  # nobody knows which value of a function is better
-            lines.append((f"{side} {name}", f"{value:.4f}{_beside(best, len(result.history))}"))
+            lines.append((f"{side} {name}", f"{value:.4f}{_beside(best, result.epochs)}"))
     if result.rows_per_s:
         lines.append(("rows/s", f"{result.rows_per_s:,.0f}"))
     if result.seconds:
@@ -248,5 +256,5 @@ def _behind(result: Result) -> str:
 
 
 def _beside(best: Optional[float], epochs: int) -> str:
-    """Say the best value of the epochs that are told of, which need not be those of this run; of one it is the last."""
-    return "" if best is None or epochs < 2 else f"  (best of the last {epochs} epochs {best:.4f})"
+    """Say the best value of all epochs of the job; of one it is the last."""
+    return "" if best is None or epochs < 2 else f"  (best {best:.4f})"

@@ -65,6 +65,12 @@ def value_names(metrics: Sequence[Component]) -> list[str]:
     return [value for name, metric in zip(reported_names(metrics), metrics) for value in _values(name, metric)]
 
 
+def place_of_values(metrics: Sequence[Component]) -> dict[str, int]:
+    """Return for each value, by its name in events and results, which of the metrics it is of."""
+    named = zip(reported_names(metrics), metrics)
+    return {value: place for place, (name, metric) in enumerate(named) for value in _values(name, metric)}
+
+
 def of_mxnet(metric: Component) -> Optional[OfMXNet]:
     """Return what is known of a metric that is a class of ``mxnet.metric``, given as such or by its path."""
     return OF_MXNET.get(_class_of_mxnet(metric))

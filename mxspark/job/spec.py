@@ -163,12 +163,19 @@ class BuildOrder:
 
 @dataclass(frozen=True)
 class Restore:
-    """A committed checkpoint, verified and copied to local disk."""
+    """A committed checkpoint, verified and copied to local disk.
+
+    Attributes
+    ----------
+    keeps_best : bool
+        Whether the best epoch that it remembers was found by what would find it now.
+    """
 
     path: str
     step: int
     epoch: int
     step_in_epoch: int
+    keeps_best: bool = True
 
 
 @dataclass(frozen=True)

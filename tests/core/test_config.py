@@ -252,11 +252,9 @@ def test_the_best_value_of_a_function_is_not_guessed() -> None:
     epochs = tuple(EpochEnd(n, n, 1, 1.0, {"loss": float(n), "mine": float(n)}, {}) for n in range(3))
     of_all = result.summarise(epochs, {"loss": "min"})
     assert of_all == {"training": {"last": {"loss": 2.0, "mine": 2.0}, "best": {"loss": 0.0}}}
-    lines = dict(result.rows(result.Result("succeeded", "r", "", metrics=of_all, history=epochs)))
-    assert (lines["training loss"], lines["training mine"]) == ("2.0000  (best of the last 3 epochs 0.0000)", "2.0000")
-    of_one = result.Result(
-        "succeeded", "r", "", metrics=result.summarise(epochs[2:], {"loss": "min"}), history=epochs[2:]
-    )
+    lines = dict(result.rows(result.Result("succeeded", "r", "", metrics=of_all, history=epochs, epochs=3)))
+    assert (lines["training loss"], lines["training mine"]) == ("2.0000  (best 0.0000)", "2.0000")
+    of_one = result.Result("succeeded", "r", "", metrics=result.summarise(epochs[2:], {"loss": "min"}), epochs=1)
     assert dict(result.rows(of_one))["training loss"] == "2.0000"
 
 

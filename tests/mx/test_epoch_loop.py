@@ -190,6 +190,10 @@ def test_the_best_of_another_metric_or_direction_does_not_count(spec):
         trained = FakeTrainable([0.8])
         trained.meta = {**other, "best": {"value": 0.9, "epoch": 0}}
         assert ("best", 6) in run(spec, trained)[1]
+    trained = FakeTrainable([0.8])
+    trained.meta = {"best_by": "accuracy", "best": {"value": 0.9, "epoch": 0}}
+    otherwise = replace(spec, restore=Restore("unused", 3, 1, 0, keeps_best=False))
+    assert ("best", 6) in run(otherwise, trained)[1], "one of the name may be another metric"
 
 
 def test_a_checkpoint_that_fails_ends_training_at_the_next_step(spec):

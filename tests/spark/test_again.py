@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,56 @@ def test_a_finished_job_gives_the_same_numbers_and_says_what_comes_too_late(
     (folder / "runs" / more.run_id / "result.json").unlink()
     killed = train(folder, training={"optimizer": {**SGD, "learning_rate": 0.01}, "epochs": 3})
     assert killed.history == more.history and killed.metrics == more.metrics
+
+
+def scored(share: float) -> Any:
+    """Return a metric of one name, whatever the share."""
+
+    def score(labels: Any, outputs: Any) -> Any:
+        return (outputs.argmax(1) == labels) * share
+
+    return score
+
+
+def of_best_model(folder: Path) -> int:
+    """Return the epoch that the published best model is of."""
+    return int(json.loads((folder / "model-best" / "manifest.json").read_text())["epoch"])
+
+
+def test_the_best_value_is_that_of_the_best_model_however_often_the_job_is_run(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    folder, score = tmp_path / "job", scored(1.0)
+    worst = {"metrics": [score], "best_by": {"metric": score, "direction": "min"}}  # which is the first epoch
+    first = train(folder, training={**worst, "epochs": 1})
+    name = label_of(score)
+    value = first.history[0].validation[name]
+    for _ in range(2):  # goes on, and finds nothing left
+        result = train(folder, training={**worst, "epochs": 3})
+        assert of_best_model(folder) == 0 and result.metrics["validation"]["best"][name] == value
+        assert min(epoch.validation[name] for epoch in result.history) > value
+        assert f"(best {value:.4f})" in repr(result) and not result.warnings
+
+
+def test_a_best_epoch_of_another_measure_does_not_stand_for_ever(spark: SparkSession, tmp_path: Path) -> None:
+    folder = tmp_path / "job"
+
+    def run(share: float, epochs: int) -> mxspark.Result:
+        score = scored(share)
+        best_by = {"metric": score, "direction": "max"}
+        return train(folder, training={"metrics": [score], "best_by": best_by, "epochs": epochs})
+
+    name = label_of(scored(1.0))
+    value = run(1.0, 1).history[0].validation[name]
+    late = run(0.1, 1)
+    assert late.metrics["validation"]["best"][name] == value and not any("best_by" in line for line in late.warnings)
+    result = run(0.1, 2)
+    assert of_best_model(folder) == 1
+    assert result.metrics["validation"]["best"][name] == result.history[0].validation[name] < value
+    (line,) = [line for line in result.warnings if "best_by" in line]
+    assert f"{name} is measured otherwise than before; the best epoch is sought anew from here on" in line
+    assert f"replaces model-best, which is of epoch 0 ({name} {value:.4f})" in line
+    assert not any("best_by" in line for line in run(0.1, 3).warnings)
 
 
 def test_another_network_of_the_same_name_is_refused_whether_or_not_anything_is_left(

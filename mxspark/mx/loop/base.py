@@ -76,7 +76,8 @@ class EpochLoop:
         self._position = Position(restore.step, restore.epoch, restore.step_in_epoch)
         best_by = self._spec.training.best_by
         # A best value of another metric says nothing about this one. The first checkpoints did not say the direction.
-        if (state["best_by"], state.get("direction", best_by.direction)) == (best_by.metric, best_by.direction):
+        is_same = (state["best_by"], state.get("direction", best_by.direction)) == (best_by.metric, best_by.direction)
+        if is_same and restore.keeps_best:
             self._best = Best(**state["best"])
         self._seconds["restore"] = time.monotonic() - start
 

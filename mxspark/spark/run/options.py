@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,31 @@ def of(job: JobConfig) -> dict[str, Any]:
     """Return every component of a job and every option of it, with digests of the code that dotted paths lead to."""
     training = job.training.spec()
     return {**fixed.options(training), **dict(_code(training))}
+
+
+def measured(job: JobConfig, options: Mapping[str, Any]) -> dict[str, str]:
+    """Return for each reported value what tells it from another of its name: how it is made, which way is better.
+
+    Parameters
+    ----------
+    options : mapping
+        Of the job, as :func:`of` returns them.
+    """
+    training = job.training
+    keys = {metric.LOSS: "training.loss"}
+    keys.update((name, f"training.metrics.{place}") for name, place in metric.place_of_values(training.metrics).items())
+    better = training.better()
+    return {name: _digest_of([better.get(name), *_below(key, options)]) for name, key in keys.items()}
+
+
+def _below(key: str, options: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Return what options say of a component, whatever its place in a list."""
+    given = {name: value for name, value in options.items() if name == key or name.startswith((f"{key}.", f"{key},"))}
+    return sorted((name[len(key) :], value) for name, value in given.items())
+
+
+def _digest_of(parts: Any) -> str:
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:8]
 
 
 def _code(training: TrainingSpec) -> Iterator[tuple[str, str]]:

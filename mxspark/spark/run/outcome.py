@@ -11,6 +11,7 @@ from mxspark.errors.spelling import counted
 from mxspark.job.record import Fresh
 from mxspark.protocol.events import EpochEnd
 from mxspark.result import Result, summarise
+from mxspark.spark.run.bests import Bests
 from mxspark.spark.run.standing import Standing
 
 
@@ -18,6 +19,7 @@ def result_of(
     standing: Standing,
     job: JobConfig,
     history: Sequence[EpochEnd],
+    bests: Bests,
     *,
     status: str,
     message: str,
@@ -33,6 +35,8 @@ def result_of(
     ----------
     history : sequence of EpochEnd
         The epochs of the run, or where it found nothing left to train those of the run that did the last.
+    bests : dict
+        The best values of all epochs of the job.
     status, message : str
         How it ended, and that in one sentence.
     seconds : mapping
@@ -50,7 +54,7 @@ def result_of(
         steps=standing.step,
         rows_per_epoch=rows_per_epoch,
         history=tuple(history),
-        metrics=summarise(tuple(history), job.training.better()),
+        metrics=summarise(tuple(history), job.training.better(), bests),
         seconds=dict(seconds),
         rows_per_s=trained / training_s if training_s else 0.0,
         checkpoint=checkpoint,

@@ -13,14 +13,15 @@ from mxspark.data.plan import Plan
 from mxspark.errors import JobDirError, MXSparkError
 from mxspark.job import fixed
 from mxspark.job.fixed import Fixed
-from mxspark.job.spec import Restore
+from mxspark.job.spec import BestBy, Restore
 from mxspark.jobdir import run_folder
 from mxspark.jobdir.layout import JobDir
 from mxspark.jobdir.publisher import Delayed
 from mxspark.protocol import launcher
 from mxspark.protocol.events import Ended, EpochEnd, Reported, Staged, Started
 from mxspark.result import FAILED, INTERRUPTED, SUCCEEDED, TERMINATED, Result, with_error
-from mxspark.spark.run import earlier, outcome
+from mxspark.spark.run import bests, earlier, options, outcome
+from mxspark.spark.run.bests import Bests
 from mxspark.spark.run.context import RunContext
 from mxspark.spark.run.journal import Journal
 from mxspark.spark.run.publishing import Publishing
@@ -92,7 +93,8 @@ class Recorder:
             self.warn(warning)
         self._since.resume(found.manifest.meta)
         self.standing.checkpoint = join(self._owned.checkpoints, found.name)
-        return found.restore
+        keeps_best = bests.is_same(self._since.before, *self._best_by)
+        return dataclasses.replace(found.restore, keeps_best=keeps_best)
 
     def is_done(self) -> bool:
         """Whether every step of every epoch is done."""
@@ -109,7 +111,8 @@ class Recorder:
         return self._publishing.has_model_of(self.standing.step)
 
     def begin(self) -> None:
-        """Count the time from here as that of the start."""
+        """Count the time from here as that of the start; what is only true where something is trained is said."""
+        self.warn_of(bests.sought_anew(self._since.before, *self._best_by))
         self._phases.begin_lap()
 
     def record(self, reported: Reported) -> None:
@@ -215,7 +218,22 @@ class Recorder:
     def _meta(self) -> dict[str, Any]:
         """Return what is kept with a checkpoint for later runs."""
         history = self.standing.history
-        return self._since.meta(history[-1] if history else None)
+        _, measured = self._best_by
+        known = bests.of_checkpoint(self._since.before, measured)
+        of_job = bests.with_epochs(known, history, self._context.job.training.better())
+        return {**self._since.meta(history[-1] if history else None), **bests.to_meta(of_job, measured)}
+
+    @property
+    def _best_by(self) -> tuple[BestBy, dict[str, str]]:
+        """What names the best epoch, and by what each value is told from another of its name."""
+        context = self._context
+        return context.job.training.spec().best_by, options.measured(context.job, context.options)
+
+    def _bests(self) -> Bests:
+        """Return the best values of all epochs of the job; where none was trained, as they were measured then."""
+        history = self.standing.history
+        known = bests.of_checkpoint(self._since.before, self._best_by[1] if history else None)
+        return bests.with_epochs(known, history, self._context.job.training.better())
 
     def _history(self) -> Sequence[EpochEnd]:
         """Return the epochs of this run; of one that found nothing left to train those of the run that did the last."""
@@ -253,6 +271,7 @@ class Recorder:
             self.standing,
             self._context.job,
             self._history() if status == SUCCEEDED else self.standing.history,
+            self._bests(),
             status=status,
             message=message,
             run_id=self._context.run_id,

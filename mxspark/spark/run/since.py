@@ -34,6 +34,11 @@ class Since:
         """Take what the checkpoint that is gone on from says beside its arrays."""
         self._before = meta
 
+    @property
+    def before(self) -> Mapping[str, Any]:
+        """All that the checkpoint says that is gone on from; nothing where there is none."""
+        return self._before
+
     def learn(self, factors: Mapping[str, str]) -> list[str]:
         """Take the factors of the network's parameters; return a line for each that differs, the first time alone."""
         is_known = self._factors is not None
