@@ -137,6 +137,22 @@ def test_a_best_epoch_of_another_measure_does_not_stand_for_ever(spark: SparkSes
     assert not any("best_by" in line for line in run(0.1, 3).warnings)
 
 
+def test_fewer_epochs_than_an_interrupted_job_has_done_are_told(spark: SparkSession, tmp_path: Path) -> None:
+    def stop(reported: Any) -> None:
+        if type(reported.event).__name__ == "EpochEnd" and reported.event.epoch >= 2:
+            raise KeyboardInterrupt
+
+    folder = tmp_path / "job"
+    with pytest.raises(KeyboardInterrupt):
+        mxspark.train(None, digits(folder, training={"epochs": 9}), on_event=stop)
+    result = train(folder, training={"epochs": 1})
+    assert result.epochs > 1 and result.steps > 12  # as far as its checkpoint goes
+    assert result.message == f"{result.epochs} epochs, {result.steps} steps"
+    (line,) = result.warnings
+    assert line.startswith("training.epochs is 1, and this job has done more: its checkpoint is of ")
+    assert f"{result.epochs} epochs ({result.steps} steps), and so is the model" in line
+
+
 def test_another_network_of_the_same_name_is_refused_whether_or_not_anything_is_left(
     spark: SparkSession, tmp_path: Path
 ) -> None:

@@ -82,10 +82,21 @@ def _starts_over_again(fresh: Optional[Fresh]) -> bool:
     return fresh is not None and fresh.command is None
 
 
-def success_message(job: JobConfig, standing: Standing) -> str:
-    """Say that a run did all its epochs."""
+def success_message(standing: Standing) -> str:
+    """Say what the model of a run that did all its epochs is of: more than it was asked for, where that was done."""
+    return f"{counted(standing.epochs, 'epoch')}, {standing.step} step{'s' * (standing.step != 1)}"
+
+
+def more_than_asked(job: JobConfig, standing: Standing, steps_per_epoch: int) -> str:
+    """Return that more was done before than a run shall do, whose model cannot be of less; "" where it was not."""
     epochs = job.training.epochs
-    return f"{counted(epochs, 'epoch')}, {standing.step} step{'s' * (standing.step != 1)}"
+    if standing.step <= epochs * steps_per_epoch:
+        return ""
+    return (
+        f"training.epochs is {epochs}, and this job has done more: its checkpoint is of "
+        f"{counted(standing.epochs, 'epoch')} ({counted(standing.step, 'step')}), and so is the model; for one of less "
+        "start over with --fresh (job.fresh: true)"
+    )
 
 
 def nothing_left_message(job: JobConfig, standing: Standing, path: str, changes: Sequence[str]) -> str:

@@ -113,6 +113,7 @@ class Recorder:
     def begin(self) -> None:
         """Count the time from here as that of the start; what is only true where something is trained is said."""
         self.warn_of(bests.sought_anew(self._since.before, *self._best_by))
+        self.warn_of(outcome.more_than_asked(self._context.job, self.standing, self._plan.steps))
         self._phases.begin_lap()
 
     def record(self, reported: Reported) -> None:
@@ -206,7 +207,7 @@ class Recorder:
         """Return the result of a run that did all its epochs."""
         self._publishing.close()
         self._phases.end_lap("train")
-        return self._leave(self._result(SUCCEEDED, outcome.success_message(self._context.job, self.standing)))
+        return self._leave(self._result(SUCCEEDED, outcome.success_message(self.standing)))
 
     def nothing_left(self) -> Result:
         """Return the result of a run that found all epochs done: the numbers are those of the run that did them."""
