@@ -135,6 +135,16 @@ def unsaid(job: JobConfig, has_validation: bool) -> list[str]:
     ]
 
 
+def keeps_nothing(job: JobConfig) -> list[str]:
+    """Return that a job makes no checkpoint, so that nothing can go on from it."""
+    if job.checkpoint.every_epochs is not None or job.checkpoint.every_steps is not None:
+        return []
+    return [
+        "checkpoint.every_epochs and checkpoint.every_steps are null, so that no checkpoint is made: a failed run "
+        "begins from the start, and the same command given again trains everything anew; set one of them to go on"
+    ]
+
+
 def given_away(job: JobConfig) -> list[str]:
     """Return which features are made of columns that are labels too: the network is given the answer."""
     answers = [label for label in job.labels() if losses.is_class_index(job.training.loss)]

@@ -153,6 +153,19 @@ def test_fewer_epochs_than_an_interrupted_job_has_done_are_told(spark: SparkSess
     assert f"{result.epochs} epochs ({result.steps} steps), and so is the model" in line
 
 
+def test_a_job_without_checkpoints_says_so_and_which_model_it_replaces(spark: SparkSession, tmp_path: Path) -> None:
+    folder, without = tmp_path / "job", {"every_epochs": None}
+    first = train(folder, checkpoint=without, training={"epochs": 1})
+    (line,) = first.warnings
+    assert "are null, so that no checkpoint is made" in line and "trains everything anew; set one of them" in line
+    assert first.checkpoint is None and not list((folder / "checkpoints").iterdir())
+    again = train(folder, checkpoint={**without, "every_steps": 1000}, training={"epochs": 1})
+    (line,) = again.warnings
+    assert f"holds a model, of step {first.steps}, and no checkpoint to go on from: everything is trained anew" in line
+    assert again.checkpoint_step == again.steps, "steps alone keep one at the end"
+    assert train(folder, checkpoint=without, training={"epochs": 1}).message.startswith("nothing left to train")
+
+
 def test_another_network_of_the_same_name_is_refused_whether_or_not_anything_is_left(
     spark: SparkSession, tmp_path: Path
 ) -> None:

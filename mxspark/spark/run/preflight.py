@@ -80,7 +80,8 @@ def check(context: RunContext, given: Frames) -> Checked:
     claim.wait_until_free()
     slots.wait_for(facts, job.cluster.num_workers, job.failure.start_s)
     recorded = starting_over.recorded(storage, path, fresh)
-    warnings = [*resolve.unsaid(job, frames.validation is not None), *resolve.given_away(job)]
+    has_validation = frames.validation is not None
+    warnings = [*resolve.unsaid(job, has_validation), *resolve.given_away(job), *resolve.keeps_nothing(job)]
     warnings += inputs.warnings(job, given.training, given.validation)
     if fresh is None and recorded is None:
         warnings += _in_earlier_default(job, storage, path)

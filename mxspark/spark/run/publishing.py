@@ -48,6 +48,16 @@ class Publishing:
         published = read_model(self._owned)
         return published is not None and published.step >= step
 
+    def to_be_replaced(self) -> str:
+        """Return which model a run that begins from the start will replace; "" if none."""
+        published = read_model(self._owned)
+        if published is None:
+            return ""
+        return (
+            f"{self._owned.path} holds a model, of step {published.step}, and no checkpoint to go on from: everything "
+            "is trained anew, and the model is replaced in the end; stop and set job.dir to another folder to keep it"
+        )
+
     def finished_by(self) -> Optional[str]:
         """Return the id of the run that has published the model of the last epoch."""
         published = read_model(self._owned)

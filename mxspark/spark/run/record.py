@@ -75,6 +75,8 @@ class Recorder:
         self.standing.begin_at(restore)
         workers = self._context.job.cluster.num_workers
         self.standing.note_earlier(earlier.attempts(self._owned, workers, self.standing.step))
+        if restore is None:
+            self.warn_of(self._publishing.to_be_replaced())
         self._warn_of_changes(self._since.changes())
         self._tell_launcher()
         return restore
