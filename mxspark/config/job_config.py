@@ -128,7 +128,7 @@ class JobConfig(Section):
         what = [
             self.data.model_dump(mode="json", exclude_defaults=True),  # a key that is new is no other job
             [training.network.label, training.network.digest, training.batch_size, training.seed],
-            fixed.options(training),
+            {**fixed.options(training), **fixed.environment(self.cluster.environment)},
         ]
         return f"runs/{self.job.name}-{hashlib.sha256(json.dumps(what).encode()).hexdigest()[:8]}"
 

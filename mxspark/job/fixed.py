@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Optional, Protocol
@@ -12,6 +13,7 @@ from mxspark.protocol import codec
 
 VERSION = 1
 _NOT_SET = "not set"
+_SECRET = re.compile(r"SECRET|TOKEN|PASSW|CREDENTIAL|(^|_)(API)?KEY($|_)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,17 @@ def options_of_loss(training: Components) -> dict[str, Any]:
     """Return the options of a loss by their keys, and what classes count in it; they are fixed, as the loss is."""
     options = {f"training.loss.{option}": codec.encode(value) for option, value in training.loss.options.items()}
     return {**options, **_class_weights(training)}
+
+
+def environment(variables: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables of the workers by their keys, but for secrets: another one makes no other model.
+
+    >>> environment({"ALPHA": "0.5", "AWS_SECRET_ACCESS_KEY": "x"})
+    {'cluster.environment.ALPHA': '0.5'}
+    """
+    # what is returned is shown, and kept in the job dir
+    told = {name: value for name, value in variables.items() if not _SECRET.search(name)}
+    return {f"cluster.environment.{name}": value for name, value in sorted(told.items())}
 
 
 def _class_weights(training: Components) -> dict[str, float]:

@@ -55,6 +55,21 @@ def test_every_option_is_told_by_its_key_and_what_was_not_given_as_such() -> Non
     ]
 
 
+def test_a_variable_that_a_function_may_read_makes_another_folder_and_a_secret_does_not() -> None:
+    def folder(**variables: str) -> str:
+        raw = {"data": {"features": ["x"], "label": "y"}, "training": {"network": "nets:mlp", "loss": "nets:loss"}}
+        return JobConfig.from_dict({**raw, "cluster": {"environment": variables}}).job_dir
+
+    assert folder(ALPHA="1") == folder(ALPHA="1", S3_ACCESS_KEY_ID="a", DB_PASSWORD="b", GITHUB_TOKEN="c")
+    assert len({folder(), folder(ALPHA="1"), folder(ALPHA="2"), folder(MONKEY="1")}) == 4
+    assert (
+        folder()
+        == JobConfig.from_dict(
+            {"data": {"features": ["x"], "label": "y"}, "training": {"network": "nets:mlp", "loss": "nets:loss"}}
+        ).job_dir
+    )
+
+
 def test_weights_of_classes_are_options_of_the_loss() -> None:
     before = job(loss="hinge", class_weights={-1: 1, 1: 3})
     now = job(loss="hinge", class_weights={1: 9})

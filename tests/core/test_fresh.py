@@ -237,6 +237,8 @@ def test_a_command_is_told_by_all_that_it_trains(tmp_path: Path, monkeypatch: py
     assert [line.partition(": ")[0] + ": " for line in fixed.changes(first, said())] == [changed]
     (tmp_path / "of_mine.py").write_text("# as before\ndef loss(output, label):\n\n    return output\n")
     assert said() == first, "a comment is no other code"
+    (line,) = fixed.changes(first, said(cluster={"environment": {"ALPHA": "1.0", "HF_TOKEN": "secret"}}))
+    assert line == "cluster.environment.ALPHA: not set -> 1.0", "a function may read it, and a secret is none of it"
 
 
 def test_of_another_job_it_is_said_how_to_start_over() -> None:

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
-from mxspark.config import modules
+from mxspark.config import code, modules
 from mxspark.config.job_config import JobConfig
 from mxspark.job import fixed, metric
 from mxspark.job.spec import Component, TrainingSpec
 
 
 def of(job: JobConfig) -> dict[str, Any]:
-    """Return every component of a job and every option of it, with digests of the code that dotted paths lead to."""
+    """Return every component of a job and every option of it, with digests of the code that dotted paths lead to.
+
+    The variables of the workers are among them: any function of the user's may read one.
+    """
     training = job.training.spec()
-    return {**fixed.options(training), **dict(_code(training))}
+    return {**fixed.options(training), **fixed.environment(job.cluster.environment), **dict(_code(training))}
 
 
 def measured(job: JobConfig, options: Mapping[str, Any]) -> dict[str, str]:
@@ -47,7 +48,7 @@ def _digest_of(parts: Any) -> str:
 
 
 def _code(training: TrainingSpec) -> Iterator[tuple[str, str]]:
-    """Yield a digest of the module of each function that is given by its path, but of the network: that has a graph."""
+    """Yield digests of the modules of each function that is given by its path, but of the network: that has a graph."""
     given = [(f"training.{key}", getattr(training, key)) for key in ("loss", "optimizer", "schedule", "initializer")]
     given += [(f"training.metrics.{place}", one) for place, one in enumerate(training.metrics)]
     for key, component in given:
@@ -55,14 +56,12 @@ def _code(training: TrainingSpec) -> Iterator[tuple[str, str]]:
         if isinstance(component, Component) and component.function and metric.of_mxnet(component) is None:
             module = (component.function.path or "").partition(":")[0]
             if module:
-                yield f"{key}, the code of {module}", _digest(module)
+                for name, digest in _digests(module).items():
+                    yield f"{key}, the code of {name}", digest
 
 
-def _digest(module: str) -> str:
-    """Return a digest of what a module does, whatever its comments and blanks; "" where its source cannot be read."""
+def _digests(module: str) -> dict[str, str]:
     try:
-        found = modules.find(module)
-        source = Path(found.origin if found and found.origin else "").read_text("utf-8")
-        return hashlib.sha256(ast.dump(ast.parse(source)).encode()).hexdigest()[:8]
+        return code.digests(module, modules.find(module))
     except Exception:  # a package of the user's runs, and may raise anything; what is wrong with it is told elsewhere
-        return ""
+        return {module: ""}
