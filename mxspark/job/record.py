@@ -191,19 +191,40 @@ def with_known_shapes(settings: JobSettings, known: JobSettings) -> JobSettings:
     )
 
 
-def differences(before: Any, now: Any) -> list[str]:
-    """Return one line for each key in which two records differ, with both values.
+def differences(before: JobSettings, now: JobSettings) -> list[str]:
+    """Return one line for each key of a job in which the settings of two differ, with both values."""
+    return list(_differences(_by_key(before), _by_key(now), ""))
 
-    >>> differences({"seed": 7, "data": {"rows": (3, 4)}}, {"seed": 8, "data": {"rows": (3, 5)}})
-    ['seed: was 7, now 8', 'data.rows: 1 of 2 differ, first number 1: was 4, now 5']
-    """
-    return list(_differences(codec.encode(before), codec.encode(now), ""))
+
+#: What is called otherwise in a job file, where users change it.
+_KEYS = {
+    "batch_size": "training.batch_size",
+    "seed": "training.seed",
+    "features": "data.features",
+    "labels": "data.label",
+    "weight": "data.weight",
+    "validation_fraction": "data.validation.fraction",
+    "shuffle": "data.shuffle",
+    "block_rows": "data.block_rows",
+    "window_blocks": "data.window_rows",
+}
+
+
+def _by_key(settings: JobSettings) -> dict[str, Any]:
+    """Return settings as they are written in a job file."""
+    plain: dict[str, Any] = codec.encode(settings)
+    plain["window_blocks"] *= plain["block_rows"]
+    plain["shuffle"] = "rows or global" if settings.shuffle else "none"
+    return {_KEYS.get(name, name): value for name, value in plain.items()}
 
 
 def other_data(before: JobRecord, now: JobRecord) -> list[str]:
     """Return one line for each part of the data in which two records differ."""
-    data = [{"data": each.data, "validation_data": each.validation_data} for each in (before, now)]
-    return differences(*data) + _other_cut(before, now)
+    return [
+        *data_record.other_rows("data", before.data, now.data),
+        *data_record.other_rows("data.validation", before.validation_data, now.validation_data),
+        *_other_cut(before, now),
+    ]
 
 
 def _other_cut(before: JobRecord, now: JobRecord) -> list[str]:

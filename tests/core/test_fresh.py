@@ -160,13 +160,13 @@ def test_a_try_of_the_same_command_goes_on_until_it_has_come_to_its_end(tmp_path
 @pytest.mark.parametrize(
     ("record", "options", "change"),
     [
-        (RECORD, {"rate": 0.1}, "seed: was 8, now 7"),
+        (RECORD, {"rate": 0.1}, "training.seed: was 8, now 7"),
         (OTHER, {"rate": 0.01}, "rate: 0.1 -> 0.01"),
         (OTHER, {"rate": 0.1, "training.epochs": 3}, "training.epochs: not set -> 3"),
         (
             dataclasses.replace(OTHER, data=DataRecord((3, 4), {}, ())),
             {"rate": 0.1},
-            "data.rows: was [3, 4, 5], now [3, 4]",
+            "data.rows: was 12, now 7",
         ),
     ],
 )

@@ -152,7 +152,7 @@ def test_a_weight_is_part_of_what_a_job_is(tmp_path: Path) -> None:
     assert set(with_weight.data.checksums) == {"x", "y", "w"}
     without = resolve.settings(job(None))
     (line,) = differences(without, with_weight.settings)
-    assert line.startswith("weight: was none, now ") and '"w"' in line
+    assert line.startswith("data.weight: was none, now ") and '"w"' in line
 
 
 def test_a_job_without_a_weight_is_the_one_that_an_earlier_version_recorded() -> None:

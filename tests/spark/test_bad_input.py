@@ -226,9 +226,14 @@ def test_user_code_that_exits_is_no_success(spark: SparkSession, tmp_path: Path)
 def test_job_dirs_of_other_jobs(spark: SparkSession, tmp_path: Path) -> None:
     train(tmp_path / "job", cluster=ALONE, training={"epochs": 1})
     changes: dict[str, dict[str, Any]] = {"training": {"seed": 8, "batch_size": 64}}
-    assert_fails(tmp_path / "job", mxspark.JobDirError, r"batch_size: was 128, now 64.*seed: was 7, now 8", **changes)
+    assert_fails(
+        tmp_path / "job",
+        mxspark.JobDirError,
+        r"training.batch_size: was 128, now 64.*training.seed: was 7, now 8",
+        **changes,
+    )
     frame = spark.read.parquet(DIGITS).where("digit < 9")
-    with pytest.raises(mxspark.JobDirError, match="data"):
+    with pytest.raises(mxspark.JobDirError, match=r"data.rows: was \d+, now \d+"):
         train(tmp_path / "job", frame, cluster=ALONE, training={"epochs": 1})
 
 
