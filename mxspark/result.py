@@ -11,6 +11,7 @@ from typing import Any, Optional
 
 from mxspark.errors import MXSparkError
 from mxspark.errors.cause import Cause
+from mxspark.errors.spelling import short_names
 from mxspark.model import Model
 from mxspark.protocol import codec
 from mxspark.protocol.events import EpochEnd
@@ -221,9 +222,11 @@ def rows(result: Result) -> list[tuple[str, str]]:
     if result.epochs or result.steps:
         lines.append(("epochs", f"{result.epochs}  ({result.steps} steps{_behind(result)})"))
     for side in ("training", "validation"):
-        for name, value in result.metrics.get(side, {}).get("last", {}).items():
+        last = result.metrics.get(side, {}).get("last", {})
+        short = short_names(last)
+        for name, value in last.items():
             best = result.metrics[side]["best"].get(name)  # nobody knows which value of a function is better
-            lines.append((f"{side} {name}", f"{value:.4f}{_beside(best, result.epochs)}"))
+            lines.append((f"{side} {short[name]}", f"{value:.4f}{_beside(best, result.epochs)}"))
     if result.rows_per_s:
         lines.append(("rows/s", f"{result.rows_per_s:,.0f}"))
     if result.seconds:

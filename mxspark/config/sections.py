@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from mxspark.config.base import NotEmpty, Number, Positive, Seconds, Section, Text, Whole
 from mxspark.config.components import component, network
 from mxspark.config.yaml12 import written
-from mxspark.errors.spelling import closest
+from mxspark.errors.spelling import closest, short_names
 from mxspark.job import metric
 from mxspark.job.spec import BestBy, CheckpointSpec, Component, Function, TrainingSpec
 from mxspark.topology import placement
@@ -197,7 +197,8 @@ class TrainingSection(Section):
             return next((name for name, one in zip(names, self.metrics) if one.function == given), "")
         if given is None and self.best_by.direction is not None:  # of the first metric, then
             return [*names, metric.LOSS][0]
-        return given or metric.default_best(self.metrics)
+        full = {short: name for name, short in short_names([metric.LOSS, *metric.value_names(self.metrics)]).items()}
+        return full.get(given, given) if given else metric.default_best(self.metrics)
 
     def better(self) -> dict[str, str]:
         """Return for each reported value whether ``max`` or ``min`` is better, where that is known or told."""

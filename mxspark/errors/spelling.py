@@ -26,6 +26,17 @@ def closest(word: str, known: Iterable[str], count: int = 1) -> list[str]:
     return [bare[plain] for plain in difflib.get_close_matches(word.replace("_", ""), bare, count)]
 
 
+def short_names(names: Iterable[str]) -> dict[str, str]:
+    """Return for each name of a metric what people call it: of a function its own name, where no other has that.
+
+    >>> short_names(["loss", "__main__:off", "a:f1", "b:f1"])
+    {'loss': 'loss', '__main__:off': 'off', 'a:f1': 'a:f1', 'b:f1': 'b:f1'}
+    """
+    last = {name: name.replace(":", ".").rpartition(".")[2] if ":" in name else name for name in names}
+    every = list(last.values())
+    return {name: short if every.count(short) == 1 else name for name, short in last.items()}
+
+
 def counted(count: int, what: str) -> str:
     """Return how many there are of something that is one with this name.
 

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 
+from mxspark.errors.spelling import short_names
 from mxspark.protocol.events import Beat, Done, EpochEnd, Event, Preparing, Reported, Restarting, RoleEnded
 from mxspark.system.stdio import protected
 
@@ -46,7 +47,8 @@ def make(kind: str, every_s: float) -> Progress:
 
 def words(metrics: dict[str, float]) -> str:
     """Return ``loss 0.1234  accuracy 0.9876``."""
-    return "  ".join(f"{name} {value:.4f}" for name, value in metrics.items())
+    short = short_names(metrics)
+    return "  ".join(f"{short[name]} {value:.4f}" for name, value in metrics.items())
 
 
 def epoch_words(event: EpochEnd) -> str:

@@ -98,6 +98,10 @@ def test_every_problem_at_once_with_key_value_and_remedy() -> None:
         ({"training__metrics": "accuracy"}, r"metrics: expected a list .*, found 'accuracy'; put it into brackets"),
         ({"training__best_by": "auc"}, r"best_by is 'auc', but the metrics are \['loss', 'accuracy'\]; name one of"),
         ({"training__best_by": "acuracy"}, r"best_by is 'acuracy', but .*; did you mean accuracy\?"),
+        (
+            {"training__metrics": ["a:f1", "b:f1"], "training__best_by": {"metric": "f1", "direction": "max"}},
+            r"best_by is 'f1', but the metrics are \['loss', 'a:f1', 'b:f1'\]",
+        ),
         ({"training__best_by": {"metrik": "loss"}}, r"best_by.metrik: is not a key; did you mean metric\?"),
         (
             {"training__best_by": {"direction": "less"}},
@@ -209,6 +213,10 @@ def test_functions_of_one_name_are_told_apart() -> None:
         (["confusion"], {"metric": "confusion_fn"}, ("confusion_fn", "min")),
         (["team.metrics:f1"], {"direction": "min"}, ("team.metrics:f1", "min")),
         (["mxnet.metric:RMSE"], None, ("mxnet.metric:RMSE", "min")),
+        (["mxnet.metric:RMSE", "team.metrics:off"], "RMSE", ("mxnet.metric:RMSE", "min")),
+        ([nested()], {"metric": "error", "direction": "min"}, (f"{__name__}:nested.<locals>.error", "min")),
+        (["rmse", "team.metrics:rmse"], "rmse", ("rmse", "min")),
+        ([lambda labels, outputs: 1], {"metric": "<lambda>", "direction": "min"}, (f"{__name__}:<lambda>", "min")),
         ([nested()], {"metric": nested(), "direction": "min"}, (f"{__name__}:nested.<locals>.error", "min")),
     ],
 )
@@ -254,6 +262,14 @@ def test_the_best_value_of_a_function_is_not_guessed() -> None:
     assert of_all == {"training": {"last": {"loss": 2.0, "mine": 2.0}, "best": {"loss": 0.0}}}
     lines = dict(result.rows(result.Result("succeeded", "r", "", metrics=of_all, history=epochs, epochs=3)))
     assert (lines["training loss"], lines["training mine"]) == ("2.0000  (best 0.0000)", "2.0000")
+    named = {"training": {"last": {"__main__:off": 1.0, "a:f1": 2.0, "b:f1": 3.0}, "best": {}}}
+    shown = dict(result.rows(result.Result("succeeded", "r", "", metrics=named, epochs=1)))
+    assert shown == {
+        "epochs": "1  (0 steps)",
+        "training off": "1.0000",
+        "training a:f1": "2.0000",
+        "training b:f1": "3.0000",
+    }
     of_one = result.Result("succeeded", "r", "", metrics=result.summarise(epochs[2:], {"loss": "min"}), epochs=1)
     assert dict(result.rows(of_one))["training loss"] == "2.0000"
 
