@@ -8,14 +8,15 @@ import hashlib
 import os
 import sys
 import sysconfig
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import CodeType, MethodType, ModuleType
 from typing import Any, Callable
+
+from mxspark.job import code as modules
 
 _PLAIN = (bool, int, float, complex, str, bytes, type(None))
 _MANY = (tuple, list, dict, set, frozenset)
 _LISTED = (tuple, list)
-_LIBRARIES = ("builtins", "mxnet", "numpy", "pandas", "pyarrow", "pyspark", "py4j", "scipy", "sklearn", "torch")
 _STDLIB = sysconfig.get_paths()["stdlib"] + os.sep
 _GLOBAL = ("LOAD_GLOBAL", "LOAD_NAME")
 # Of a block of Gluon's: its names, another one each time it is made, and what it keeps while it is used.
@@ -29,8 +30,8 @@ _OF_BLOCKS = {
 def digest_of(function: Callable[..., Any]) -> str:
     """Return a digest of a function's code and of the values it uses, the same in every process of one Python.
 
-    The functions and classes of its own module that it names count too. Neither where it was written counts nor what
-    it calls of other modules: a difference is a hint to its user.
+    The functions and classes of the user's own modules that it names count too, and the modules that it imports itself.
+    Neither where it was written counts nor what it calls of installed packages: a difference is a hint to its user.
 
     >>> def times(factor):
     ...     return lambda value: value * factor
@@ -155,7 +156,7 @@ def _is_function(value: Any) -> bool:
 
 def _is_of_user(value: Any) -> bool:
     """Tell whether the code of a function or class may change: that of the libraries is known by its name."""
-    if _package(value) in _LIBRARIES:
+    if _package(value) in modules.LIBRARIES:
         return False
     file = getattr(sys.modules.get(value.__module__), "__file__", None)
     return file is None or not file.startswith(_STDLIB) or "-packages" in file
@@ -166,18 +167,42 @@ def _globals(code: CodeType, known: Mapping[str, Any]) -> Iterator[Any]:
     # not `co_names`: attributes have their names there too
     names = dict.fromkeys(each.argval for each in dis.get_instructions(code) if each.opname in _GLOBAL)
     for name in names:
-        if name in known and _is_told(known[name], known.get("__name__")):
-            yield known[name]
+        if name in known:
+            yield from _told_of(known[name], known.get("__name__"), code.co_names)
+    yield from filter(None, map(modules.of_import, _imports(code)))
     for inner in code.co_consts:
         if isinstance(inner, CodeType):
             yield from _globals(inner, known)
 
 
-def _is_told(value: Any, module: Any) -> bool:
-    """Tell whether the value of a global counts: of functions and classes those that its own module defines."""
-    if isinstance(value, type) or _is_function(value):
-        return bool(value.__module__ == module)
-    return not isinstance(value, ModuleType)
+def _told_of(value: Any, module: Any, names: Sequence[str], within: frozenset[str] = frozenset()) -> Iterator[Any]:
+    """Yield what counts of a global: of functions and classes the user's, of a module of the user's what is named."""
+    if isinstance(value, ModuleType):
+        if value.__name__ not in within and _is_in_file_of_user(value.__name__):
+            for name in sorted(set(names) & vars(value).keys()):
+                yield from _told_of(vars(value)[name], value.__name__, names, within | {value.__name__})
+    elif (
+        not (isinstance(value, type) or _is_function(value))
+        or value.__module__ == module
+        or _is_in_file_of_user(value.__module__)
+    ):
+        yield value
+
+
+def _is_in_file_of_user(module: str) -> bool:
+    file = getattr(sys.modules.get(module), "__file__", None)
+    return file is not None and modules.is_of_user(module, file)
+
+
+def _imports(code: CodeType) -> Iterator[str]:
+    """Yield the names that may be modules in the imports inside a function."""
+    package = ""
+    for each in dis.get_instructions(code):
+        if each.opname == "IMPORT_NAME":
+            package = each.argval
+            yield package
+        elif each.opname == "IMPORT_FROM":
+            yield f"{package}.{each.argval}"
 
 
 def _content(cell: Any) -> Any:

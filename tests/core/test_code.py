@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from mxspark.config import code, modules
+from mxspark.config import modules
+from mxspark.job import code
 
 
 @pytest.fixture
@@ -67,6 +68,8 @@ def test_only_the_users_own_modules_are_looked_at(folder: Path) -> None:
         mcircle="import mlossc",
     )
     assert list(digests("mlossc")) == ["mlossc", "mcircle"]
+    write(folder, py4j="A = 1")
+    assert code.of_import("py4j") == {} and list(code.of_import("mcircle")) == ["mcircle", "mlossc"]
     assert Path(sysconfig.get_path("stdlib")).is_dir() and list(code.digests("json", modules.find("json"))) == ["json"]
 
 

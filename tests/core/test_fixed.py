@@ -284,6 +284,31 @@ def test_what_a_function_calls_in_its_own_module_counts(before: str, now: str) -
     assert digest_of(made(before)) == digest_of(made(before)) != digest_of(made(now))
 
 
+HELPED = {
+    "a name": "from {0} import f\ndef loss(o, l): return f(o)",
+    "a module": "import {0}\ndef loss(o, l): return {0}.f(o)",
+    "inside": "def loss(o, l):\n  from {0} import f\n  return f(o)",
+    "a class": "from {0} import Of\ndef loss(o, l): return Of()(o)",
+    "a path": "import json\ndef loss(o, l):\n  import {0} as h\n  return h.f(o), json.dumps",
+}
+
+
+@pytest.mark.parametrize("way", HELPED)
+def test_what_a_function_calls_in_other_modules_of_the_users_counts(way: str, tmp_path: Path) -> None:
+    def digest(scale: int) -> str:
+        (tmp_path / "helping.py").write_text(
+            f"def g(x): return {scale} * x\ndef f(x): return g(x)\nclass Of:\n  def __call__(self, x): return f(x)\n"
+        )
+        (tmp_path / "helped.py").write_text(HELPED[way].format("helping"))
+        program = "from helped import loss; from mxspark.job.digest import digest_of; print(digest_of(loss))"
+        path = os.pathsep.join([str(tmp_path), str(Path(__file__).parents[2])])
+        command = [sys.executable, "-B", "-c", program]  # no bytecode: both are written within a second
+        env = {**os.environ, "PYTHONPATH": path}
+        return subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout
+
+    assert digest(1) == digest(1) != digest(2)
+
+
 def test_a_digest_is_the_same_in_every_process(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(
         "import numpy as np\nW = np.arange(3)\nNAMES = {'b', 'a'}\nclass Loss:\n"

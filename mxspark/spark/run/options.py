@@ -7,9 +7,9 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from mxspark.config import code, modules
+from mxspark.config import modules
 from mxspark.config.job_config import JobConfig
-from mxspark.job import fixed, metric
+from mxspark.job import code, fixed, metric
 from mxspark.job.spec import Component, TrainingSpec
 
 

@@ -15,7 +15,9 @@ from typing import Optional
 #: More of the user's modules than this are not looked at: what a package imports may be any number.
 MOST = 200
 
-_OURS = ("mxspark",)
+#: What is known by its name, wherever it lies: Spark's own Python is in no folder of installed packages.
+LIBRARIES = ("builtins", "mxnet", "numpy", "pandas", "pyarrow", "pyspark", "py4j", "scipy", "sklearn", "torch")
+
 _SHARED = {"site-packages", "dist-packages"}
 _INSTALLED = tuple(Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
 
@@ -43,6 +45,15 @@ def digests(module: str, found: Optional[ModuleSpec]) -> dict[str, str]:
     return told
 
 
+def of_import(name: str) -> dict[str, str]:
+    """Return the same of what an import of that name runs of the user's; nothing for what is none of them."""
+    found: dict[str, str] = {}
+    for part, spec in _on_the_way(name):
+        if spec.origin is not None and is_of_user(part, spec.origin):
+            found.update(digests(part, spec))
+    return found
+
+
 def _tree(spec: Optional[ModuleSpec]) -> Optional[ast.Module]:
     try:
         return ast.parse(Path(spec.origin if spec and spec.origin else "").read_text("utf-8"))
@@ -59,7 +70,7 @@ def _imported(tree: ast.Module, package: str) -> Iterator[tuple[str, Optional[Mo
     names = dict.fromkeys(name for node in ast.walk(tree) for name in _names(node, package))
     for name in names:
         for part, spec in _on_the_way(name):
-            if spec.origin is not None and _is_of_user(part, spec.origin):
+            if spec.origin is not None and is_of_user(part, spec.origin):
                 yield part, spec
 
 
@@ -92,7 +103,8 @@ def _on_the_way(name: str) -> Iterator[tuple[str, ModuleSpec]]:
         folders = list(spec.submodule_search_locations)
 
 
-def _is_of_user(name: str, origin: str) -> bool:
+def is_of_user(name: str, origin: str) -> bool:
+    """Tell whether a module of that name and file is neither installed nor ours."""
     path = Path(origin)
     is_installed = not _SHARED.isdisjoint(path.parts) or any(folder in path.parents for folder in _INSTALLED)
-    return not is_installed and name.partition(".")[0] not in _OURS
+    return not is_installed and name.partition(".")[0] not in (*LIBRARIES, "mxspark")
