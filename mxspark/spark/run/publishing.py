@@ -50,7 +50,8 @@ class Publishing:
 
     def to_be_replaced(self) -> str:
         """Return which model a run that begins from the start will replace; "" if none."""
-        published = read_model(self._owned)
+        # a run that ended before its first checkpoint may have left the best one alone
+        published = read_model(self._owned) or read_model(self._owned, "model-best")
         if published is None:
             return ""
         return (
