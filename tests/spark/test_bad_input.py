@@ -324,3 +324,32 @@ def test_a_network_without_parameters(spark: SparkSession, tmp_path: Path) -> No
 
     with pytest.raises(mxspark.TrainingCodeError, match="no parameter that takes a gradient"):
         train(tmp_path / "job", cluster=ALONE, training={"network": network})
+
+
+STOPPED = """\
+import mxspark
+from pyspark.sql import SparkSession
+first = SparkSession.builder.master("local[1]").getOrCreate()
+frame = first.range(4).selectExpr("cast(id as float) a", "cast(id as float) y")
+job = {"data": {"features": ["a"], "label": "y"}, "training": {"network": "nowhere:net", "loss": "l2"}}
+given = [((frame, job), {}), ((frame.rdd, job), {}), ((None, job), {"spark": first})]
+first.stop()
+SparkSession.builder.master("local[1]").getOrCreate()
+for rows, session in given:
+    try:
+        mxspark.train(*rows, **session)
+    except mxspark.InputError as error:
+        print("told:", error)
+"""
+
+
+def test_a_session_that_was_stopped_is_named_before_anything(spark: SparkSession, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", STOPPED]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    told = [line for line in done.stdout.splitlines() if line.startswith("told:")]
+    assert [line.partition(" of a session")[0] for line in told[:2]] == [
+        "told: df is a DataFrame",
+        "told: df is an RDD",
+    ], done.stderr
+    assert all("make a new session, SparkSession.builder.getOrCreate(), and read the rows" in line for line in told[:2])
+    assert told[2].startswith("told: spark is a session that was stopped"), done.stderr

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any, Optional
 
 from pyspark import RDD
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, SparkSession
 
 from mxspark.errors import InputError
 from mxspark.job import signatures
 from mxspark.job.signatures import SIGNATURES, Takes
+from mxspark.spark.session.slots import is_stopped
 
+_NEW_SESSION = "SparkSession.builder.getOrCreate()"
 #: What to make of what is none of Spark's, by the package and the name of its class.
 _OTHERS = {
     ("pandas", "DataFrame"): "spark.createDataFrame({name})",
@@ -24,8 +26,8 @@ _OTHERS = {
 }
 
 
-def check(df: Any, validation_df: Any, on_event: Any) -> None:
-    """Refuse what is no data, and what cannot be called with an event.
+def check(df: Any, validation_df: Any, on_event: Any, spark: Optional[SparkSession] = None) -> None:
+    """Refuse what is no data, what belongs to a session that was stopped, and what cannot be called with an event.
 
     Raises
     ------
@@ -35,6 +37,8 @@ def check(df: Any, validation_df: Any, on_event: Any) -> None:
     for name, rows in (("df", df), ("validation_df", validation_df)):
         if rows is not None:
             _check_rows(name, rows)
+    if isinstance(spark, SparkSession) and is_stopped(spark.sparkContext):
+        raise InputError(f"spark is a session that was stopped; make a new one, {_NEW_SESSION}, and give that")
     if on_event is None:
         return
     if not callable(on_event):
@@ -61,6 +65,11 @@ def _check_rows(name: str, rows: Any) -> None:
         raise InputError(
             f"{name} is a stream, which has no end, and an epoch is a pass over all rows; write it to a table, "
             f"{name}.writeStream.toTable(...), and give spark.read.table(...)"
+        )
+    if is_stopped(rows.sparkSession.sparkContext if isinstance(rows, DataFrame) else rows.context):
+        raise InputError(
+            f"{name} is {'a DataFrame' if isinstance(rows, DataFrame) else 'an RDD'} of a session that was stopped, "
+            f"which can read no row any more; make a new session, {_NEW_SESSION}, and read the rows again in it"
         )
 
 

@@ -82,7 +82,7 @@ def train(
     >>> result = mxspark.train(df, "job.yaml", training={"epochs": 3})  # doctest: +SKIP
     >>> result.metrics["validation"]["last"]["accuracy"], result.model.load()   # doctest: +SKIP
     """
-    given.check(df, validation_df, on_event)
+    given.check(df, validation_df, on_event, spark)
     job = resolve.configure(config, sections, beside.look(spark, df, validation_df))
     with _WithoutOurFrames(), _context(job, spark, run or run_id(), Shutdown()) as context:
         return _train(context, Frames(df, validation_df), on_event)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Optional
 
+from pyspark import SparkContext
 from pyspark.sql import SparkSession
 
 from mxspark.errors import ClusterError
@@ -57,7 +58,7 @@ def wait_for(session: SessionFacts, workers: int, limit_s: float) -> None:
         if have >= workers:
             return
         # asked last: a context that is being stopped may still count executors
-        if spark_is_stopped(session.spark):
+        if is_stopped(session.spark.sparkContext):
             raise ClusterError(
                 "the Spark session was stopped, so that no slots can come (on YARN: the application was killed, or its "
                 "master is gone for good); start another"
@@ -116,10 +117,10 @@ def _most(master: str, task_cpus: int) -> Optional[int]:
     return None
 
 
-def spark_is_stopped(spark: SparkSession) -> bool:
-    """Tell whether somebody, YARN perhaps, has stopped the session's context."""
-    context: Any = spark.sparkContext._jsc
-    return context is None or bool(context.sc().isStopped())
+def is_stopped(context: SparkContext) -> bool:
+    """Tell whether somebody, YARN perhaps, has stopped a context; of a DataFrame that is the one it was made in."""
+    java: Any = context._jsc
+    return java is None or bool(java.sc().isStopped())
 
 
 def _now(spark: SparkSession) -> int:
