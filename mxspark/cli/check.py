@@ -11,7 +11,7 @@ from mxspark.check import findings
 from mxspark.check.findings import Finding
 from mxspark.cli import places
 from mxspark.config.job_config import JobConfig
-from mxspark.errors import EXIT_INTERRUPTED, ConfigError
+from mxspark.errors import EXIT_INTERRUPTED, ConfigError, InputError
 
 
 def add_to(verbs: Any) -> argparse.ArgumentParser:
@@ -35,8 +35,9 @@ def run(given: argparse.Namespace, outcome_path: Optional[str]) -> int:
         seen = _look(given, show)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
-    except ConfigError as error:
-        seen = [Finding("configuration", findings.PROBLEM, error.message, by=findings.INPUT)]
+    except InputError as error:  # before there is a session, or because none can be started
+        subject = "configuration" if isinstance(error, ConfigError) else "Spark"
+        seen = [Finding(subject, findings.PROBLEM, error.message, by=findings.INPUT)]
         show(seen[0])
     except Exception:
         words = f"a mistake of mxspark's own, please report it:\n{traceback.format_exc()}"

@@ -26,7 +26,7 @@ from mxspark.launch.settings import (
 )
 from mxspark.launch.signals import Stopped, heed, heeded, hold
 from mxspark.launch.spark_home import our_pyspark, spark_home
-from mxspark.protocol import launcher
+from mxspark.protocol import launcher, master
 from mxspark.report import result_file
 from mxspark.system.stdio import protect_output
 
@@ -53,6 +53,8 @@ def main() -> int:
         home = spark_home(os.environ, our_pyspark())
         ours = our_arguments(command, os.environ, ROOT, len(os.sched_getaffinity(0)))
         settings = given_settings(command, os.environ)
+        if words := master.problem(settings.get("spark.master")):
+            raise InputError(words)
         check_pythons(command, sys.executable)
         with scratch() as folder:
             variables = spark_variables(home, command, folder, os.environ)

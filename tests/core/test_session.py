@@ -13,8 +13,13 @@ from typing import Any, Optional
 import pytest
 
 from mxspark.errors import ConfigError, InputError
+from mxspark.launch.environment import Environment
+from mxspark.launch.java import java_home
+from mxspark.protocol import master
 from mxspark.spark.session import local_folders, session
 from mxspark.spark.session.session import SessionFacts
+
+SUBMIT = f"mxspark.launch {Path(__file__).resolve().parents[2] / 'spark_jobs/train.py'} --config job.yaml"
 
 
 def test_facts_are_read_of_a_session_that_no_gang_can_be_formed_in() -> None:
@@ -95,6 +100,72 @@ def test_a_java_that_does_not_start_is_no_mistake_of_ours(tmp_path: Path) -> Non
     assert done.returncode == 2, done.stderr
     assert "UnsupportedClassVersionError" in done.stderr
     assert f"set JAVA_HOME to one (it is {tmp_path}; java on the PATH is /" in " ".join(done.stderr.split())
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("locl", "local[4]"),
+        ("locl[2]", "local[2]"),
+        ("local[0]", "local[4]"),
+        ("local2", "local[2]"),
+        ("local-cluster", "local-cluster[2,1,1024]"),
+        ("yarn-client", "yarn"),
+        ("Spark://a:7077", "spark://a:7077"),
+        ("k8s:https://a", "k8s://https://HOST:6443"),
+        ("here", ""),
+    ],
+)
+def test_a_master_that_is_none_is_told_with_what_was_meant(given: str, meant: str) -> None:
+    said = master.problem(given)
+    assert said is not None and said.startswith(f"the master is {given!r}, which Spark does not know; ")
+    assert f"did you mean {meant}?" in said if meant else "did you mean" not in said
+    assert not meant or master.problem(meant) is None
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        None,
+        *("local", "local[*]", "local[4]", "local[4, 2]", "local-cluster[2, 1, 1024]"),
+        *("yarn", "spark://a:1,b:2", "k8s://https://a:1", "k8s://a"),
+    ],
+)
+def test_a_master_that_spark_takes_is_taken(given: Optional[str]) -> None:
+    assert master.problem(given) is None
+
+
+JOB = 'data: {path: ., format: csv, features: {x: {}}, label: y}\ntraining: {network: "net:network", loss: l2}'
+
+
+@pytest.mark.parametrize("program", ["mxspark train --config job.yaml", "mxspark check --config job.yaml", SUBMIT])
+def test_a_wrong_master_is_one_line_before_any_jvm(tmp_path: Path, program: str) -> None:
+    (tmp_path / "job.yaml").write_text(JOB)
+    (tmp_path / "net.py").write_text("def network():\n    return None\n")
+    command = [sys.executable, "-m", *program.split(), "--master", "locl[2]"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    said = " ".join((done.stdout + done.stderr).split())
+    assert done.returncode == 2, said
+    assert "the master is 'locl[2]', which Spark does not know; did you mean local[2]?" in said
+    assert "Traceback" not in said and "Java" not in said
+
+
+def test_a_variable_that_keeps_java_from_starting_is_named(tmp_path: Path) -> None:
+    program = tmp_path / "bin/java"
+    program.parent.mkdir()
+    program.write_text(
+        "#!/bin/sh\n"
+        '[ -z "$_JAVA_OPTIONS" ] && exec echo "java.version = 17.0.1" >&2\n'
+        'echo "Picked up _JAVA_OPTIONS: $_JAVA_OPTIONS\nUnrecognized option: $_JAVA_OPTIONS" >&2; exit 1\n'
+    )
+    program.chmod(0o755)
+    environ = {"JAVA_HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}
+    assert "its Java is one that will do" in session._no_jvm(environ)
+    environ["_JAVA_OPTIONS"] = "-Xbad"
+    said = "Java does not start with _JAVA_OPTIONS='-Xbad': Unrecognized option: -Xbad; correct it, or unset it"
+    assert session._no_jvm(environ) == said
+    with pytest.raises(InputError, match=re.escape(said)):
+        java_home(Environment(tmp_path, tmp_path / "env", ""), environ)
 
 
 def test_local_folders_of_spark_have_its_own_precedence(monkeypatch: pytest.MonkeyPatch) -> None:

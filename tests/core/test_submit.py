@@ -27,7 +27,7 @@ from mxspark.launch import environment as environments
 from mxspark.launch import installer, packages, submit
 from mxspark.launch.environment import Environment, check_platform, with_pyspark
 from mxspark.launch.installer import Progress, Uv
-from mxspark.launch.java import java_home, major
+from mxspark.launch.java import java_home
 from mxspark.launch.job_keys import num_workers
 from mxspark.launch.settings import (
     check_pythons,
@@ -37,6 +37,7 @@ from mxspark.launch.settings import (
     sort_arguments,
 )
 from mxspark.launch.spark_home import spark_home, without_spark
+from mxspark.system.java import major
 
 ROOT = Path(__file__).resolve().parents[2]
 

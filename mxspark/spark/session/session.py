@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,9 +19,10 @@ from pyspark.sql import SparkSession
 
 from mxspark.data.spool import run_folder_name
 from mxspark.errors import ConfigError, InputError
+from mxspark.protocol import master as masters
 from mxspark.spark.session import local_folders, unfit
 from mxspark.spark.session.gateway import starting_jvm
-from mxspark.system import users, utf8
+from mxspark.system import java, users, utf8
 
 _LOG = Path(__file__).absolute().with_name("log4j2.properties")
 _NO_JVM = "JAVA_GATEWAY_EXITED"
@@ -63,8 +66,7 @@ class SessionFacts:
 
 def start(app_name: str, master: Optional[str] = None) -> SparkSession:
     """Return the active session, or make one from what spark-submit or the environment say."""
-    trouble = users.nameless()
-    if trouble:
+    if trouble := users.nameless() or masters.problem(master):
         raise InputError(trouble)
     builder = SparkSession.builder.appName(app_name)
     variables = dict(utf8.variables(os.environ))
@@ -77,11 +79,25 @@ def start(app_name: str, master: Optional[str] = None) -> SparkSession:
     except Exception as error:
         if _NO_JVM not in str(error):
             raise
-        raise InputError(
-            "Spark's Java ended before it had started, and what it said stands above; Spark needs Java 17 or newer: "
-            f"set JAVA_HOME to one (it is {os.environ.get('JAVA_HOME') or 'not set'}; java on the PATH is "
-            f"{shutil.which('java') or 'not there'})"
-        ) from error
+        raise InputError(_no_jvm(os.environ)) from error
+
+
+def _no_jvm(environ: Mapping[str, str]) -> str:
+    """Return why there is no JVM, as far as it can be told; what it said itself is on the terminal."""
+    home, on_path = environ.get("JAVA_HOME"), shutil.which("java")
+    program = Path(home) / "bin/java" if home else Path(on_path or "java")
+    if words := java.spoilt(program, environ):
+        return words
+    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+        if java.major(java.ask(program, environ).text) >= java.OLDEST:
+            return (
+                "Spark ended before it had started, and what it said stands above; its Java is one that will do "
+                f"({program}): look at spark-defaults.conf, SPARK_SUBMIT_OPTS and PYSPARK_SUBMIT_ARGS"
+            )
+    return (
+        "Spark's Java ended before it had started, and what it said stands above; Spark needs Java 17 or newer: set "
+        f"JAVA_HOME to one (it is {home or 'not set'}; java on the PATH is {on_path or 'not there'})"
+    )
 
 
 def _quiet(environ: Mapping[str, str]) -> dict[str, str]:
