@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import Protocol, TextIO
+from typing import Optional, Protocol, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
@@ -12,6 +12,7 @@ from rich.progress import Progress as RichProgress
 
 from mxspark.errors.spelling import short_names
 from mxspark.protocol.events import Beat, Done, EpochEnd, Event, Preparing, Reported, Restarting, RoleEnded
+from mxspark.report.title import Title
 from mxspark.system.stdio import protected
 
 #: How many characters of a phase have room beside the bar.
@@ -34,15 +35,16 @@ class Progress(Protocol):
         """Leave the screen in order."""
 
 
-def make(kind: str, every_s: float) -> Progress:
-    """Return the progress display for ``report.progress``."""
+def make(kind: str, every_s: float, title: Optional[Title] = None) -> Progress:
+    """Return the progress display for ``report.progress``, of the training that has this title."""
+    title = title or Title()
     out = protected(sys.stderr)
     console = Console(file=out)
     if kind == "auto":
         kind = "bar" if console.is_terminal or console.is_jupyter else "lines"
     if kind == "bar":
-        return Bar(console, every_s)
-    return Lines(every_s, out) if kind == "lines" else Silent()
+        return Bar(console, every_s, title)
+    return Lines(every_s, out, title) if kind == "lines" else Silent()
 
 
 def words(metrics: dict[str, float]) -> str:
@@ -96,9 +98,10 @@ class Pace:
 class Lines(Silent):
     """One line a phase, and at most one every `every_s` seconds in between; the last epoch always has one."""
 
-    def __init__(self, every_s: float, out: TextIO) -> None:
+    def __init__(self, every_s: float, out: TextIO, title: Optional[Title] = None) -> None:
         self._pace = Pace(every_s)
         self._out = out
+        self._title = title or Title()
         self._steps = 0
 
     def phase(self, text: str) -> None:
@@ -125,7 +128,7 @@ class Lines(Silent):
 
     def _line(self, text: str) -> None:
         self._pace.note()
-        print(f"mxspark: {text}", file=self._out, flush=True)
+        print(f"mxspark: {self._title.over(text)}", file=self._out, flush=True)
 
 
 def _is_last(event: Event, steps: int) -> bool:
@@ -136,8 +139,9 @@ def _is_last(event: Event, steps: int) -> bool:
 class Bar:
     """A bar over all steps of the job; what is to be known scrolls above it, an epoch every `every_s` seconds."""
 
-    def __init__(self, console: Console, every_s: float) -> None:
+    def __init__(self, console: Console, every_s: float, title: Optional[Title] = None) -> None:
         self._pace = Pace(every_s)
+        self._title = title or Title()
         self._steps = 0
         self._console = console
         columns = (
@@ -155,12 +159,12 @@ class Bar:
         if len(text) > _BESIDE:
             self._above(text)
         else:
-            self._bar.update(self._task, description=text)
+            self._bar.update(self._task, description=self._title.over(text))
 
     def begin(self, steps_per_epoch: int, epochs: int, done: int) -> None:
         """Give the bar its length."""
         self._steps = steps_per_epoch * epochs
-        self._bar.update(self._task, description="training", total=self._steps, completed=done)
+        self._bar.update(self._task, description=self._title.over("training"), total=self._steps, completed=done)
 
     def show(self, reported: Reported) -> None:
         """Move the bar with rank 0 and print its epochs; no step or work that is no longer so stays on it."""
@@ -177,7 +181,8 @@ class Bar:
                 self._pace.note()
                 self._above(epoch_words(event))
         elif isinstance(event, Beat):
-            self._bar.update(self._task, completed=event.step, description=f"{event.doing} {words(event.metrics)}")
+            doing = self._title.over(f"{event.doing} {words(event.metrics)}")
+            self._bar.update(self._task, completed=event.step, description=doing)
         elif isinstance(event, Preparing):
             self._bar.update(self._task, description=f"looking at ids {event.done / event.total:.0%}")
         elif isinstance(event, Done):
@@ -188,4 +193,4 @@ class Bar:
         self._bar.stop()
 
     def _above(self, text: str) -> None:
-        self._console.print(text, highlight=False, markup=False, emoji=False, soft_wrap=True)
+        self._console.print(self._title.over(text), highlight=False, markup=False, emoji=False, soft_wrap=True)

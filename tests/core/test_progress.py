@@ -13,6 +13,7 @@ from rich.console import Console
 from mxspark.errors.cause import Cause
 from mxspark.protocol.events import Beat, Done, EpochEnd, Event, Preparing, Reported, Restarting, RoleEnded
 from mxspark.report.progress import Bar, Lines
+from mxspark.report.title import Title
 
 KILLED = Cause("role", "worker", 1, "h", 7, "killed by SIGKILL", signal="SIGKILL")
 
@@ -100,3 +101,19 @@ def test_epochs_that_are_quicker_than_lines_may_come_are_left_out_but_for_the_la
 def test_short_words_of_the_user_are_no_markup(screen: Screen) -> None:
     screen.bar.phase("[/dev/shm] is full")
     assert "[/dev/shm] is full" in screen.now()
+
+
+def test_lines_of_several_trainings_in_one_process_are_told_apart() -> None:
+    out = io.StringIO()
+    with Title("a", "runs/a") as first, Title("b", "runs/b") as second:
+        for title in (first, second):
+            Lines(0.0, out, title).phase("spooling")
+        with Title("a", "runs/c") as third:
+            Lines(0.0, out, third).phase("training")
+            Lines(0.0, out, first).phase("training")
+    with first:
+        Lines(0.0, out, first).phase("alone")
+    assert out.getvalue().splitlines() == [
+        *("mxspark: a: spooling", "mxspark: b: spooling", "mxspark: runs/c: training", "mxspark: runs/a: training"),
+        "mxspark: alone",
+    ]

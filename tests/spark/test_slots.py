@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from pyspark import InheritableThread
 from pyspark.sql import SparkSession
 from spark.drivers import LIMIT_S, wait_for
-from spark.jobs import train
+from spark.jobs import ALONE, DIGITS, train
 
 import mxspark
 from mxspark.errors import ClusterError
@@ -73,6 +74,32 @@ def test_trainings_at_once_take_turns_and_one_waits_for_work_of_the_users(
         others = [pool.submit(one, number) for number in (1, 2)]
         results = [future.result(LIMIT_S) for future in (first, *others)]
     assert [(result.status, result.epochs, result.attempts) for result in results] == [("succeeded", 1, ())] * 3
+
+
+def test_a_spool_without_a_slot_says_who_holds_them_and_goes_on(
+    spark: SparkSession, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said: list[str] = []
+    done = tmp_path / "done"
+    rows = spark.read.parquet(DIGITS)
+
+    def heard(words: str) -> bool:
+        said.append(capsys.readouterr().err)
+        return words in "".join(said)
+
+    with ThreadPoolExecutor(2) as pool:
+        with busy(spark, 4, done):
+            futures = [
+                pool.submit(train, tmp_path / name, df, job={"name": name}, cluster=ALONE, report={"progress": "lines"})
+                for name, df in (("ann", rows), ("bob", None))  # what is read of a path is looked at for its columns
+            ]
+            held = "waits for a free slot: 0 of 4 are free, Spark is running 'a count of Ann's' (4 tasks)"
+            for begin in ("ann: spooling", "bob: checking"):
+                wait_for("the wait", partial(heard, f"mxspark: {begin} {held}"))
+        assert [future.result(LIMIT_S).status for future in futures] == ["succeeded"] * 2
+    heard("")
+    again = [line.rpartition(": ")[2] for line in "".join(said).splitlines()]
+    assert again.count("spooling") == 3, "it says so again when it goes on"
 
 
 def test_slots_that_others_hold_too_long_are_named(spark: SparkSession, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -20,6 +21,7 @@ from mxspark.jobdir import fixed_file
 from mxspark.jobdir.layout import JobDir
 from mxspark.jobdir.lease import Lease
 from mxspark.report import progress as displays
+from mxspark.report.title import Title
 from mxspark.result import Result
 from mxspark.spark.run import given, options, preflight, same_network, starting_over
 from mxspark.spark.run.attempts import Attempts
@@ -38,7 +40,7 @@ from mxspark.topology.memory import MAPPED_BYTES
 
 def train(
     df: Any = None,
-    config: Union[JobConfig, Mapping[str, Any], str, None] = None,
+    config: Union[JobConfig, Mapping[str, Any], str, os.PathLike[str], None] = None,
     *,
     validation_df: Any = None,
     spark: Optional[SparkSession] = None,
@@ -53,7 +55,7 @@ def train(
     df : DataFrame or RDD, optional
         The rows; default: what ``data.path`` names. Elements of an RDD are tuples or lists (features, then labels, then
         the weight, in declared order), Rows, namedtuples or dicts (by name), LabeledPoints, or 1-D numpy arrays.
-    config : JobConfig, mapping or str, optional
+    config : JobConfig, mapping, str or Path, optional
         The job, or the path of its YAML file; `sections` are laid over it: ``training={"epochs": 3}``.
     validation_df : DataFrame or RDD, optional
         Rows to validate on after each epoch, in place of ``data.validation``.
@@ -110,13 +112,14 @@ def _context(job: JobConfig, spark: Optional[SparkSession], run: str, shutdown: 
     facts = session.facts(spark or SparkSession.getActiveSession() or session.start(f"mxspark {job.job.name}"))
     for problem in session.gang_problems(facts):
         raise problem
-    display = displays.make(job.report.progress, job.report.every_s)
-    scratch = Path(tempfile.mkdtemp(prefix="mxspark-", dir=local_folders.of_container()))
-    try:
-        yield RunContext(job, facts, run, scratch, display, shutdown, options.of(job))
-    finally:
-        display.close()
-        shutil.rmtree(scratch, ignore_errors=True)
+    with Title(job.job.name, job.job_dir) as title:
+        display = displays.make(job.report.progress, job.report.every_s, title)
+        scratch = Path(tempfile.mkdtemp(prefix="mxspark-", dir=local_folders.of_container()))
+        try:
+            yield RunContext(job, facts, run, scratch, display, shutdown, options.of(job))
+        finally:
+            display.close()
+            shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _train(context: RunContext, frames: Frames, on_event: Optional[Hook] = None) -> Result:

@@ -7,6 +7,8 @@ import logging
 from dataclasses import dataclass
 from typing import Optional
 
+from pyspark.sql import DataFrame
+
 from mxspark.config import resolve
 from mxspark.config.job_config import JobConfig
 from mxspark.errors import InputError, JobDirError
@@ -19,7 +21,9 @@ from mxspark.spark.run import memory, starting_over
 from mxspark.spark.run.context import RunContext
 from mxspark.spark.run.spooled import Frames
 from mxspark.spark.session import slots
+from mxspark.spark.session.call import SparkCall
 from mxspark.spark.spool import inputs
+from mxspark.spark.spool.waiting import SlotWait
 from mxspark.storage import open_storage
 from mxspark.storage.base import Storage
 
@@ -113,15 +117,25 @@ def _in_earlier_default(job: JobConfig, storage: Storage, path: str) -> list[str
 
 
 def _read(context: RunContext, given: Frames, unread: list[InputError]) -> Frames:
-    job, spark = context.job, context.facts.spark
+    job = context.job
     training, validation = given.training, given.validation
     if training is None:
-        training = inputs.opened(spark, job, "data.path", unread)
+        training = _opened(context, "data.path", unread)
     if validation is None and job.data.validation.path is not None:
-        validation = inputs.opened(spark, job, "data.validation.path", unread)
+        validation = _opened(context, "data.validation.path", unread)
     if validation is not None and job.data.validation.fraction:
         raise InputError(
             f"validation rows are given, and data.validation.fraction is {job.data.validation.fraction} too; remove "
             "one: a job has one kind of validation data"
         )
     return Frames(training, validation)
+
+
+def _opened(context: RunContext, key: str, unread: list[InputError]) -> Optional[DataFrame]:
+    """Open what a key names; a job of Spark's looks at the files for their columns, and may have to wait for a slot."""
+    job, spark = context.job, context.facts.spark
+    group = f"mxspark-{context.run_id}-{key}"
+    wait = SlotWait(spark, group, context.display.phase, "checking")
+    description = f"mxspark {job.job.name}: columns of {key}"
+    call = SparkCall(spark.sparkContext, group, description, lambda: inputs.opened(spark, job, key, unread))
+    return call.result(wait.look)

@@ -25,6 +25,7 @@ from mxspark.spark.session import session
 from mxspark.spark.session.call import SparkCall
 from mxspark.spark.spool import dense, inputs, meaning, packing, stage
 from mxspark.spark.spool.dense import Dense
+from mxspark.spark.spool.waiting import SlotWait
 from mxspark.spark.spool.watch import SpoolWatch
 
 log = logging.getLogger(__name__)
@@ -152,16 +153,28 @@ class Spooled:
             data = self._shuffled(data)
         group = f"mxspark-{run_id}-spool-{name}"
         description = f"mxspark {job.job.name}: spool of the {name} rows"
-        watch = SpoolWatch(spark, group, self._jvm_pid, job.failure.hang_s, self._context.display.phase)
+        look = self._looking(group)
         features, labels = job.spooled()
         if isinstance(data, DataFrame):
-            self._say_size(SparkCall(spark, group, description, lambda: dense.look(data, features)).result(watch.look))
+            self._say_size(SparkCall(spark, group, description, lambda: dense.look(data, features)).result(look))
         call = SparkCall(spark, group, description, lambda: stage.spool(data, features, labels, run_id, name))
         # of what a spool that fails has written its tasks remove what they can; the rest is found by the run's name
-        ready = call.result(watch.look)
+        ready = call.result(look)
         self._at_end.callback(_forgive, stage.remove, ready, run_id)
         inputs.check_one_host(ready)
         return Survey.of(ready, (*features, *labels))
+
+    def _looking(self, group: str) -> Callable[[], None]:
+        """Return what looks at the Spark jobs of a group while they are waited for."""
+        spark, say = self._context.facts.spark, self._context.display.phase
+        watch = SpoolWatch(spark.sparkContext, group, self._jvm_pid, self._context.job.failure.hang_s, say)
+        wait = SlotWait(spark, group, say, "spooling")
+
+        def look() -> None:
+            watch.look()
+            wait.look()
+
+        return look
 
     def _say_size(self, found: list[Dense]) -> None:
         """Say how much sparse vectors are on disk, before they are; refuse what is known not to fit."""
