@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Optional
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from mxspark.config.base import Dtype, NotEmpty, Number, Positive, Section, Shape, SparkText, Text
+from mxspark.config.base import Dtype, NotEmpty, Number, PathText, Positive, Section, Shape, SparkText, Text
 from mxspark.config.yaml12 import written
 from mxspark.data.dtypes import BYTES
 from mxspark.data.spool import ColumnSpec
@@ -66,7 +67,7 @@ class Validation(Section):
     """Where validation rows come from: a share of the data, or data of their own."""
 
     fraction: Number = Field(0.0, ge=0.0, lt=1.0)
-    path: Optional[NotEmpty] = None
+    path: Optional[PathText] = None
 
     @model_validator(mode="after")
     def _one_source(self) -> Validation:
@@ -100,7 +101,7 @@ def in_full(value: Any) -> Any:
 class Source(Section):
     """What Spark shall read."""
 
-    path: Optional[NotEmpty] = None
+    path: Optional[PathText] = None
     format: NotEmpty = "parquet"
     options: dict[Text, SparkText] = Field(default_factory=dict)
 
@@ -120,6 +121,16 @@ class DataSection(Source):
     @classmethod
     def _names_alone(cls, value: Any) -> Any:
         return in_full(value)
+
+    @field_validator("validation", mode="before")
+    @classmethod
+    def _not_alone(cls, value: Any) -> Any:
+        """Refuse a share or a path without its name, which of the two it is."""
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            raise ValueError(f"is {value}; write {{fraction: {value}}}: a share of the rows")
+        if isinstance(value, (str, os.PathLike)):
+            raise ValueError(f"is {os.fspath(value)!r}; write {{path: {os.fspath(value)!r}}}, or {{fraction: 0.2}}")
+        return value
 
     @field_validator("weight")
     @classmethod

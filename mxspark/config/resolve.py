@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Optional, Union
@@ -19,7 +20,9 @@ from mxspark.job.spec import BuildOrder, Restore, WorkerSpec
 
 
 def configure(
-    config: Union[JobConfig, Mapping[str, Any], str, None], sections: Mapping[str, Any], look_beside: LookBeside
+    config: Union[JobConfig, Mapping[str, Any], str, os.PathLike[str], None],
+    sections: Mapping[str, Any],
+    look_beside: LookBeside,
 ) -> JobConfig:
     """Return the job of `config` with `sections` laid over it; `look_beside` as in `JobConfig.from_dict`."""
     if isinstance(config, JobConfig):
@@ -29,7 +32,8 @@ def configure(
                 "or a mapping"
             )
         return config
-    if isinstance(config, str):
+    if isinstance(config, (str, os.PathLike)):
+        config = os.fspath(config)
         raw, problems = read_job(config)
         return JobConfig.from_dict(merge(raw, sections), config, problems, look_beside)
     return JobConfig.from_dict(merge(config or {}, sections), "the job", look_beside=look_beside)

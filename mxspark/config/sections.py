@@ -6,9 +6,9 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Optional, Union
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
-from mxspark.config.base import NotEmpty, Number, Positive, Seconds, Section, Text, Whole
+from mxspark.config.base import Number, PathText, Positive, Seconds, Section, Text, Whole
 from mxspark.config.components import component, network
 from mxspark.config.yaml12 import written
 from mxspark.errors.spelling import closest, short_names
@@ -19,12 +19,23 @@ from mxspark.topology import placement
 _UNEXPANDED = re.compile(r"^~[^/]*|\$\{?\w+\}?|\{\{.*?\}\}")
 
 
+def _is_name(value: Optional[str]) -> Optional[str]:
+    if value is None or re.fullmatch(r"[A-Za-z0-9][\w.-]*", value):
+        return value
+    example = re.sub(r"[^\w.-]+", "-", value).strip("-._")
+    example = example if re.match(r"[A-Za-z0-9]", example) else "digits-2"
+    raise ValueError(
+        f"is {value!r}, and it becomes part of paths; use letters, digits, . _ and -, with a letter of a to z or a "
+        f"digit first, for instance {example}"
+    )
+
+
 class JobSection(Section):
     """Name of the job and the folder that holds all it leaves behind."""
 
-    name: Text = Field("job", pattern=r"^[A-Za-z0-9][\w.-]*$", max_length=100)
-    dir: Optional[NotEmpty] = None  # what it is by default follows from the job: `JobConfig.job_dir`
-    id: Optional[Text] = Field(None, pattern=r"^[A-Za-z0-9][\w.-]*$", max_length=250)
+    name: Annotated[Text, AfterValidator(_is_name)] = Field("job", max_length=100)
+    dir: Optional[PathText] = None  # what it is by default follows from the job: `JobConfig.job_dir`
+    id: Annotated[Optional[Text], AfterValidator(_is_name)] = Field(None, max_length=250)
     take_over: bool = False
     fresh: bool = False
 

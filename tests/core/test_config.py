@@ -52,6 +52,20 @@ def test_yaml_and_python_make_the_same_object() -> None:
     assert (from_file.training.epochs, from_file.cluster.num_workers, from_file.servers_for(4)) == (3, 4, 2)
 
 
+def test_paths_of_python_are_paths(tmp_path: Path) -> None:
+    raw = digits()
+    raw["job"]["dir"], raw["data"]["path"], raw["data"]["validation"] = (
+        tmp_path,
+        tmp_path / "a",
+        {"path": tmp_path / "b"},
+    )
+    job = JobConfig.from_dict(raw)
+    assert (job.job_dir, job.data.path) == (str(tmp_path), f"{tmp_path}/a")
+    assert job.data.validation.path == f"{tmp_path}/b"
+    read = resolve.configure(ROOT / "conf/digits.yaml", {}, lambda _: ())
+    assert read == JobConfig.from_yaml(str(ROOT / "conf/digits.yaml"))
+
+
 def test_it_is_frozen() -> None:
     config = JobConfig.from_dict(digits())
     with pytest.raises(ValueError, match="frozen"):
@@ -112,6 +126,13 @@ def test_every_problem_at_once_with_key_value_and_remedy() -> None:
             "direction min and no metric; name it too: best_by: {metric: m:f1}",
         ),
         ({"training__best_by": {"direction": "min"}}, "says that min is better, but of accuracy it is max; leave"),
+        ({"data__validation": 0.2}, "data.validation: is 0.2; write {fraction: 0.2}: a share of the rows"),
+        ({"data__validation": "b"}, "data.validation: is 'b'; write {path: 'b'}, or {fraction: 0.2}"),
+        ({"job__name": "my job"}, r"job.name: is 'my job', .* letters, digits, \. _ and -, .* for instance my-job"),
+        ({"job__id": "_"}, r"job.id: is '_', .* for instance digits-2"),
+        ({"cluster__num_workers": "2"}, "cluster.num_workers: is the text '2'; write the number, without quotes: 2"),
+        ({"failure__hang_s": "1e2"}, "failure.hang_s: is the text '1e2'; write the number, without quotes: 100"),
+        ({"training__class_weights": {"0": "0.5"}}, "class_weights.0: is the text '0.5'; .* without quotes: 0.5"),
         ({"data__validation": {"fraction": 0.2, "path": "x"}}, "a job has one kind of validation data"),
         ({"data__label": {"pixels": {}}}, "pixels is both a feature and a label"),
         ({"training__optimizer": {"name": "adam", "learning_rate": float("nan")}}, "training.optimizer"),
@@ -387,10 +408,11 @@ def test_bad_overrides_are_reported_with_all_other_problems() -> None:
             "--set training.epochs=4: training.epochs is set by --set training.epochs=3 too; leave one of them"]),
         (["job.name=a", "job={name: b c}"], [
             "--set job={name: b c}: job.name is set by --set job.name=a too; leave one of them",
-            "job.name: string should match pattern '^[A-Za-z0-9][\\w.-]*$', found 'b c' (given by --set job.name=a, "
-            "--set job={name: b c})"]),
+            "job.name: is 'b c', and it becomes part of paths; use letters, digits, . _ and -, with a letter of a to "
+            "z or a digit first, for instance b-c (given by --set job.name=a, --set job={name: b c})"]),
         ([Override('job.id="a b"', "--job-id a b")], [
-            "job.id: string should match pattern '^[A-Za-z0-9][\\w.-]*$', found 'a b' (given by --job-id a b)"]),
+            "job.id: is 'a b', and it becomes part of paths; use letters, digits, . _ and -, with a letter of a to z "
+            "or a digit first, for instance a-b (given by --job-id a b)"]),
         (["job.fresh=false", Override("job.fresh=true", "--fresh")], [
             "--fresh: job.fresh is set by --set job.fresh=false too; leave one of them"]),
     ],
@@ -417,7 +439,7 @@ def test_mistakes_of_the_file_and_of_the_command_line_are_told_apart(tmp_path: P
 def test_options_of_the_command_line_are_told_as_they_are_given() -> None:
     given = argparse.Namespace(take_over=False, fresh=True, job_id="")
     assert [one.said for one in train._flags(given)] == ["--fresh", "--job-id "]
-    with pytest.raises(ConfigError, match=r"job.id: string should match pattern .*, found '' \(given by --job-id \)"):
+    with pytest.raises(ConfigError, match=r"job.id: is '', and .* letters, .* \(given by --job-id \)"):
         JobConfig.from_yaml(str(ROOT / "conf/digits.yaml"), train._flags(given))
 
 
