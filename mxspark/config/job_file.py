@@ -35,7 +35,7 @@ def read_job(path: str) -> tuple[dict[str, Any], list[str]]:
         raise ConfigError(
             f"cannot read the job file {path}: {error.strerror} ({Path(path).absolute()}); name one that can be read; "
             f"{shown_by()} shows what one holds"
-        ) from error
+        ) from None  # the words have all of it
     except yaml12.NotAJobFile as error:
         raw, problems = error.value, error.problems
         if not isinstance(raw, dict):

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import ast
 import functools
+import logging
 import threading
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Optional
 
 import pytest
 
+import mxspark
 from mxspark.config import modules
 from mxspark.config.job_config import JobConfig
 from mxspark.errors import ConfigError, InputError
@@ -215,3 +218,16 @@ def test_a_default_that_makes_an_option_of_what_is_needed_is_named(
 ) -> None:
     said = str(problem(kind, Takes.of("mine", taking(parameters))))
     assert said.endswith(f": remove the default of {default}, which makes an option of it") == (default is not None)
+
+
+def test_an_error_of_the_users_input_has_one_frame_of_ours_unless_debugged(caplog: pytest.LogCaptureFixture) -> None:
+    def frames() -> list[str]:
+        with pytest.raises(InputError) as caught:
+            mxspark.train(config={"data": {"features": ["a"], "label": "y"}, "training": {"network": 3, "loss": "l2"}})
+        told = "".join(traceback.format_exception(caught.type, caught.value, caught.tb))
+        assert ("The above" in told or "During" in told) is False
+        return [frame.name for frame in traceback.extract_tb(caught.tb)][1:]
+
+    assert frames() == ["train"]
+    with caplog.at_level(logging.DEBUG, "mxspark"):
+        assert frames()[0] == "train" and len(frames()) > 2

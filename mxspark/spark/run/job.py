@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import logging
 import os
 import shutil
 import tempfile
@@ -15,6 +16,7 @@ from pyspark.sql import SparkSession
 
 from mxspark.config import resolve
 from mxspark.config.job_config import JobConfig
+from mxspark.errors import InputError, TrainingCodeError
 from mxspark.job.record import JobRecord
 from mxspark.job.spec import Restore, WorkerSpec
 from mxspark.jobdir import fixed_file
@@ -36,6 +38,8 @@ from mxspark.spark.session import local_folders, session
 from mxspark.spark.session.jvm import Jvm
 from mxspark.spark.spool import batches, beside
 from mxspark.topology.memory import MAPPED_BYTES
+
+log = logging.getLogger(__name__)
 
 
 def train(
@@ -84,27 +88,22 @@ def train(
     >>> result = mxspark.train(df, "job.yaml", training={"epochs": 3})  # doctest: +SKIP
     >>> result.metrics["validation"]["last"]["accuracy"], result.model.load()   # doctest: +SKIP
     """
-    given.check(df, validation_df, on_event, spark)
-    job = resolve.configure(config, sections, beside.look(spark, df, validation_df))
-    with _WithoutOurFrames(), _context(job, spark, run or run_id(), Shutdown()) as context:
-        return _train(context, Frames(df, validation_df), on_event)
+    try:
+        given.check(df, validation_df, on_event, spark)
+        job = resolve.configure(config, sections, beside.look(spark, df, validation_df))
+        with _context(job, spark, run or run_id(), Shutdown()) as context:
+            return _train(context, Frames(df, validation_df), on_event)
+    except (InputError, TrainingCodeError, KeyboardInterrupt) as error:
+        # two dozen frames of ours, and what it was made of, would stand before what the user can mend, or has kept
+        if log.isEnabledFor(logging.DEBUG):
+            raise
+        raise error.with_traceback(None) from None
 
 
 def train_job(job: JobConfig, spark: SparkSession, run: str, shutdown: Shutdown) -> Result:
     """Train for a command line, which asks for the end when it is told to."""
     with _context(job, spark, run, shutdown) as context:
         return _train(context, Frames(None))
-
-
-class _WithoutOurFrames:
-    """Lets a Ctrl-C begin here for whoever reads its traceback: two dozen frames would stand before what is kept."""
-
-    def __enter__(self) -> None:
-        """Nothing to prepare."""
-
-    def __exit__(self, _kind: object, error: Optional[BaseException], _trace: object) -> None:
-        if isinstance(error, KeyboardInterrupt):
-            raise error.with_traceback(None) from None
 
 
 @contextlib.contextmanager
