@@ -21,7 +21,7 @@ from mxspark.config.job_config import JobConfig
 from mxspark.config.overrides import Override
 from mxspark.errors import EXIT_INTERRUPTED, EXIT_TERMINATED, InputError, InternalError, MXSparkError
 from mxspark.protocol import launcher
-from mxspark.report import result_file
+from mxspark.report import progress, result_file
 from mxspark.report.summary import print_summary
 from mxspark.result import FAILED, INTERRUPTED, TERMINATED, Result, of_error
 from mxspark.spark.run.shutdown import Shutdown, Terminated
@@ -89,6 +89,8 @@ def _train(config: str, overrides: Sequence[Union[str, Override]], master: Optio
     run = run_id()
     try:
         job = JobConfig.from_yaml(config, overrides, places.look(master))
+        # before the imports: they and the session take a minute on a busy machine
+        progress.say_before(job.report.progress, "starting Spark")
         from mxspark.spark.run import job as spark_job
         from mxspark.spark.session import session
 

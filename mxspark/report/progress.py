@@ -47,6 +47,12 @@ def make(kind: str, every_s: float, title: Optional[Title] = None) -> Progress:
     return Lines(every_s, out, title) if kind == "lines" else Silent()
 
 
+def say_before(kind: str, text: str) -> None:
+    """Print a line of a run that has no display yet: what takes long before its first phase."""
+    if kind != "off":
+        make("lines", 0.0).phase(text)
+
+
 def words(metrics: dict[str, float]) -> str:
     """Return ``loss 0.1234  accuracy 0.9876``."""
     short = short_names(metrics)

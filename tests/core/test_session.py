@@ -99,6 +99,7 @@ def test_a_java_that_does_not_start_is_no_mistake_of_ours(tmp_path: Path) -> Non
     done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=300)
     assert done.returncode == 2, done.stderr
     assert "UnsupportedClassVersionError" in done.stderr
+    assert done.stderr.startswith("mxspark: starting Spark\n"), "it takes long, and nothing else is said meanwhile"
     assert f"set JAVA_HOME to one (it is {tmp_path}; java on the PATH is /" in " ".join(done.stderr.split())
 
 

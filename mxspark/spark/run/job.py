@@ -108,7 +108,7 @@ def train_job(job: JobConfig, spark: SparkSession, run: str, shutdown: Shutdown)
 
 @contextlib.contextmanager
 def _context(job: JobConfig, spark: Optional[SparkSession], run: str, shutdown: Shutdown) -> Iterator[RunContext]:
-    facts = session.facts(spark or SparkSession.getActiveSession() or session.start(f"mxspark {job.job.name}"))
+    facts = session.facts(spark or SparkSession.getActiveSession() or _started(job))
     for problem in session.gang_problems(facts):
         raise problem
     with Title(job.job.name, job.job_dir) as title:
@@ -119,6 +119,11 @@ def _context(job: JobConfig, spark: Optional[SparkSession], run: str, shutdown: 
         finally:
             display.close()
             shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _started(job: JobConfig) -> SparkSession:
+    displays.say_before(job.report.progress, "starting Spark")
+    return session.start(f"mxspark {job.job.name}")
 
 
 def _train(context: RunContext, frames: Frames, on_event: Optional[Hook] = None) -> Result:
