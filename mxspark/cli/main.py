@@ -25,7 +25,7 @@ from typing import Optional
 
 from mxspark.cli import check, config, janitor, train
 from mxspark.config.reference import shown_by
-from mxspark.errors import EXIT_TERMINATED, ClusterError
+from mxspark.errors import EXIT_TERMINATED, ClusterError, InputError
 from mxspark.protocol import launcher
 from mxspark.system.stdio import protect_output
 from mxspark.version import __version__
@@ -52,8 +52,12 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     launcher.take_terminal()
     protect_output()
     launcher.write(launcher.DRIVER, os.getpid())  # signals are for us from now on
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if told := _without_option(words):
+        print(f"mxspark: {told}", file=sys.stderr)
+        return _tell(InputError.exit_code)
     try:
-        given = parser().parse_args(sys.argv[1:] if arguments is None else arguments)
+        given = parser().parse_args(words)
     except SystemExit as stop:
         return _tell(int(stop.code or 0))
     if given.verb == "config":
@@ -68,6 +72,14 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     if given.verb == "check":
         return _tell(check.run(given, outcome_path))
     return train.run(given, outcome_path, owns_process=arguments is None, tell=_tell)
+
+
+def _without_option(words: Sequence[str]) -> Optional[str]:
+    """Return what to write where a job file is given as other programs take one; argparse only says what is missing."""
+    if words[:1] not in (["train"], ["check"]) or any(word.partition("=")[0] == "--config" for word in words):
+        return None
+    file = next((word for word in words[1:] if word.endswith((".yaml", ".yml"))), None)
+    return None if file is None else f"the job file is given by an option; write --config {file}"
 
 
 def _exit_code_of_earlier_attempt(path: str) -> Optional[int]:

@@ -11,6 +11,8 @@ from mxspark.config.reference import shown_by
 from mxspark.config.yaml12 import written
 from mxspark.errors import ConfigError
 
+_KINDS = {str: "a text", list: "a list"}
+
 
 def read_yaml(path: str) -> dict[str, Any]:
     """Read a YAML mapping; nothing in it can run code."""
@@ -41,8 +43,11 @@ def read_job(path: str) -> tuple[dict[str, Any], list[str]]:
         if not isinstance(raw, dict):
             raise ConfigError.from_problems(path, problems) from error
     if not isinstance(raw, dict):
-        held = "nothing" if raw is None else type(raw).__name__
-        raise ConfigError(f"{path} holds {held}, but a job is a mapping; write one as {shown_by()} shows it")
+        held = "nothing" if raw is None else _KINDS.get(type(raw), f"a {type(raw).__name__}")
+        raise ConfigError(
+            f"{path} holds {held}, but a job is sections with keys, and names its rows: data: {{path: ..., features: "
+            f"..., label: ...}} and training: {{network: ..., loss: ...}}; write one as {shown_by()} shows it"
+        )
     return raw, problems
 
 

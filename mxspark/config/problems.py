@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any, Union
 
@@ -9,6 +10,8 @@ from pydantic import BaseModel, ValidationError
 
 from mxspark.config.reference import shown_by
 from mxspark.errors.spelling import closest
+
+_OF_GPUS = re.compile(r"gpu|cuda|^(devices?|context|ctx)$", re.IGNORECASE)
 
 
 def close(name: str, known: Sequence[str]) -> str:
@@ -22,7 +25,9 @@ def lines(section: str, kind: type[BaseModel], error: ValidationError) -> list[s
     found = []
     for item in error.errors(include_url=False):
         where = ".".join([section, *(str(part) for part in item["loc"])])
-        if item["type"] == "extra_forbidden":
+        if item["type"] == "extra_forbidden" and _OF_GPUS.search(str(item["loc"][-1])):
+            found.append(f"{where}: GPUs are not supported yet, workers train on the cores of CPUs; leave it out")
+        elif item["type"] == "extra_forbidden":
             found.append(f"{where}: is not a key{close(str(item['loc'][-1]), _known(kind, item['loc'][:-1]))}")
         elif item["type"] == "missing":
             found.append(f"{where}: is missing; {shown_by()} shows what it holds")

@@ -15,5 +15,7 @@ def text() -> str:
 
 
 def shown_by() -> str:
-    """Return where a user finds it: in a checkout under a short name, elsewhere by a command."""
-    return f"conf/{_FILE}" if _IN_A_CHECKOUT.exists() else "'python -m mxspark config'"
+    """Return where a user finds it: in a checkout under a short name there, elsewhere by a command."""
+    if not _IN_A_CHECKOUT.exists():
+        return "'python -m mxspark config'"
+    return f"conf/{_FILE}" if Path.cwd() == _IN_A_CHECKOUT.parents[1] else str(_IN_A_CHECKOUT)

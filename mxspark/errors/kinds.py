@@ -225,7 +225,7 @@ _ROWS = (
         OwnerLives,
         "a run of another job is at work in the job dir",
         "wait for the end of the run that is named, or stop it, or take the job dir over with --take-over "
-        "(job.take_over: true)",
+        '(in Python job={"take_over": True})',
         why_hopeless="it would still be the other run's",
     ),
     Kind(

@@ -136,7 +136,7 @@ def refusal(network: str, other: str) -> str:
     """Return what is said of a network, by its label, that is not the one that a job began with."""
     return (
         f"the network {network} is another one than this job began with: {other}; give it back its layers to go on, "
-        "start over with --fresh (job.fresh: true), or set job.dir to another folder"
+        'start over with --fresh (in Python job={"fresh": True}), or set job.dir to another folder'
     )
 
 

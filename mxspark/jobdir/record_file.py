@@ -104,5 +104,5 @@ def refuse(storage: Storage, path: str, lines: list[str]) -> None:
             f"job.dir {path} belongs to a job that differs from this one:\n"
             + "".join(f"  - {line}\n" for line in lines)
             + "set job.dir to another folder to start afresh, or start over in this one with --fresh "
-            "(job.fresh: true), or give these their old values to go on" + also
+            '(in Python job={"fresh": True}), or give these their old values to go on' + also
         )

@@ -44,10 +44,7 @@ def main() -> int:
         path = option(command.arguments, "--result")
         result_file.check(path)
         wanted = path
-        if not Path(command.script).is_file():
-            beside = ROOT / command.script
-            other = str(beside) if beside.is_file() else "one that is there"
-            raise InputError(f"there is no script {command.script} in {os.getcwd()}; name {other}")
+        _check_script(command.script)
         if command.is_ours(ROOT) and {"-h", "--help"} & set(command.arguments):
             os.execv(sys.executable, [sys.executable, command.script, *command.arguments])  # it needs no JVM
         home = spark_home(os.environ, our_pyspark())
@@ -71,6 +68,15 @@ def main() -> int:
     except Stopped as stop:
         hold()
         return ending.report_end(None, wanted, stop.exit_code)
+
+
+def _check_script(script: str) -> None:
+    """Refuse a script that is not there, with the one of the checkout that is probably meant."""
+    if Path(script).is_file():
+        return
+    ours = [folder / script for folder in (ROOT, ROOT / "spark_jobs") if (folder / script).is_file()]
+    meant = [os.path.relpath(path) if path.is_relative_to(os.getcwd()) else str(path) for path in ours]
+    raise InputError(f"there is no script {script} in {os.getcwd()}; name {(*meant, 'one that is there')[0]}")
 
 
 def _packages_here(options: yarn.Options, settings: Mapping[str, str]) -> dict[str, str]:

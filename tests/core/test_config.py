@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 from mxspark import result
 from mxspark.cli import places, train
+from mxspark.cli.main import main
 from mxspark.config import resolve
 from mxspark.config.declared import Declared
 from mxspark.config.job_config import _SECTIONS, JobConfig
@@ -64,6 +65,21 @@ def test_paths_of_python_are_paths(tmp_path: Path) -> None:
     assert job.data.validation.path == f"{tmp_path}/b"
     read = resolve.configure(ROOT / "conf/digits.yaml", {}, lambda _: ())
     assert read == JobConfig.from_yaml(str(ROOT / "conf/digits.yaml"))
+
+
+@pytest.mark.parametrize("key", ["gpus", "num_gpus", "gpus_per_worker", "context", "devices"])
+def test_that_there_are_no_gpus_is_said(key: str) -> None:
+    raw = digits()
+    raw["cluster"][key] = 1
+    assert problems(raw) == [
+        f"cluster.{key}: GPUs are not supported yet, workers train on the cores of CPUs; leave it out"
+    ]
+
+
+def test_a_job_file_without_its_option_is_told_what_to_write(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["train", "job.yaml"], ["check", "--set", "a=b", "job.yaml"]):
+        assert main(words) == 2
+        assert capsys.readouterr().err == "mxspark: the job file is given by an option; write --config job.yaml\n"
 
 
 def test_it_is_frozen() -> None:
@@ -356,7 +372,7 @@ def test_an_epoch_without_a_value_is_never_the_best() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("- a", "holds list, but a job is a mapping"),
+        ("- a", r"holds a list, but a job is sections with keys, .* data: \{path: \.\.\., .*; write one as .*job.yaml"),
         ("a: [", "is not YAML"),
         ("a: !!python/object/apply:os.getpid []", "a: the tag .*os.getpid on line 1 is not read"),
     ],

@@ -244,7 +244,7 @@ def test_a_command_is_told_by_all_that_it_trains(tmp_path: Path, monkeypatch: py
 def test_of_another_job_it_is_said_how_to_start_over() -> None:
     storage = InMemoryStorage()
     JobDir.acquire(storage, "/job", RECORD, a_run())
-    with pytest.raises(JobDirError, match=r"start over in this one with --fresh \(job.fresh: true\)"):
+    with pytest.raises(JobDirError, match=r'start over in this one with --fresh \(in Python job={"fresh": True}\)'):
         JobDir.acquire(storage, "/job", OTHER, a_run())
 
 

@@ -150,7 +150,8 @@ def test_other_network_data_and_seed_are_all_named() -> None:
         "  - training.seed: was 7, now 8",
         "  - data.features.pixels.scale: was 0.0625, now 1.0",
         "  - data.rows: was 12, now 13",
-        "set job.dir to another folder to start afresh, or start over in this one with --fresh (job.fresh: true), or "
+        "set job.dir to another folder to start afresh, or start over in this one with --fresh (in Python "
+        'job={"fresh": True}), or '
         "give these their old values to go on; nothing is kept in it "
         "yet: unless a run is at work there, it may be removed",
     ]

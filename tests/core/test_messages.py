@@ -39,6 +39,8 @@ EXCEPTIONS = {
     "jobdir/fixed_file.py: {}": "fixed.refusal, which names --fresh",
     "launch/environment.py: {}": "users.nameless, which says how to get a name",
     "spark/session/session.py: {}": "the same",
+    "launch/__main__.py: {}": "master.problem, which says which masters there are",
+    "launch/java.py: {}": "java.spoilt, which names the variable to correct",
     "mx/loop/gluon.py: {}": "as fixed_file.py",
     "spark/run/same_network.py: {}": "as fixed_file.py",
     "mx/loop/metrics.py: {}": "metric.cannot_weigh, which says what to use",

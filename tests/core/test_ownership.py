@@ -65,7 +65,7 @@ def test_a_live_owner_of_another_job_is_named_and_stays() -> None:
     text = str(caught.value)
     assert f"{old.run.run_id} of ann on here, pid 123, since 2024-01-02T03:04:05+00:00" in text
     assert "job id nightly; this run's is mine" in text
-    assert "--take-over (job.take_over: true), which ends that run within 60 s" in text
+    assert '--take-over (in Python job={"take_over": True}), which ends that run within 60 s' in text
     assert clock.time < 30, "it is known as soon as it was seen to live"
     old.check_owner()
     assert own(storage, a_run("mine"), take_over=True).term == 2

@@ -19,7 +19,8 @@ from mxspark.protocol import master
 from mxspark.spark.session import local_folders, session
 from mxspark.spark.session.session import SessionFacts
 
-SUBMIT = f"mxspark.launch {Path(__file__).resolve().parents[2] / 'spark_jobs/train.py'} --config job.yaml"
+ROOT = Path(__file__).resolve().parents[2]
+SUBMIT = f"mxspark.launch {ROOT / 'spark_jobs/train.py'} --config job.yaml"
 
 
 def test_facts_are_read_of_a_session_that_no_gang_can_be_formed_in() -> None:
@@ -149,6 +150,14 @@ def test_a_wrong_master_is_one_line_before_any_jvm(tmp_path: Path, program: str)
     assert done.returncode == 2, said
     assert "the master is 'locl[2]', which Spark does not know; did you mean local[2]?" in said
     assert "Traceback" not in said and "Java" not in said
+
+
+def test_a_script_of_the_checkout_is_found_by_its_name_alone(tmp_path: Path) -> None:
+    for folder, name in ((ROOT, "spark_jobs/train.py"), (tmp_path, str(ROOT / "spark_jobs/train.py"))):
+        command = [sys.executable, "-m", "mxspark.launch", "train.py"]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 2
+        assert f"there is no script train.py in {folder}; name {name}" in " ".join(done.stderr.split())
 
 
 def test_a_variable_that_keeps_java_from_starting_is_named(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import mxnet as mx
@@ -74,6 +75,14 @@ def test_a_mistake_of_ours_has_all_frames() -> None:
         raise InternalError("a promise did not hold; please report it")
     told = raised(caught.value, None)
     assert told.type.endswith("InternalError") and "Traceback" in told.traceback
+
+
+def test_a_package_that_is_not_there_is_told_with_where_to_put_it() -> None:
+    error = ModuleNotFoundError("No module named 'torch'", name="torch")
+    told = raised(Blamed("training", error), 3).message
+    assert told.startswith(f"No module named 'torch'; workers run in {sys.prefix}: install it there")
+    assert "--requirements FILE" in told and "--py-files" in told
+    assert raised(error, None).message == "No module named 'torch'", "of what we import ourselves it would not help"
 
 
 def test_words_of_mxnet_come_without_their_place_in_its_source() -> None:

@@ -52,7 +52,7 @@ def raised(error: BaseException, step: Optional[int]) -> events.Raised:
     return events.Raised(
         who=who,
         type="" if is_refusal else _name(type(cause)),
-        message=shorten(in_short(cause) or "no message", MESSAGE_LIMIT),
+        message=shorten((in_short(cause) or "no message") + _lacking(cause, who), MESSAGE_LIMIT),
         traceback=shorten(_traceback(cause, who, is_refusal), TRACEBACK_LIMIT),
         step=step,
     )
@@ -70,6 +70,16 @@ def whole(error: BaseException) -> str:
 def in_short(error: BaseException) -> str:
     """Return an exception's own words, of MXNet's without where in its source they were said."""
     return _IN_SOURCE.sub("", _text(error)) if _name(type(error)) == _OF_MXNET else _text(error)
+
+
+def _lacking(error: BaseException, who: str) -> str:
+    """Return what to do about a package that the user's code imports and that is not there."""
+    if who != "training" or not isinstance(error, ModuleNotFoundError):
+        return ""
+    return (
+        f"; workers run in {sys.prefix}: install it there, or give submit.sh --requirements FILE; a module of your own "
+        "goes with --py-files, or beside the job file"
+    )
 
 
 def _text(error: BaseException) -> str:

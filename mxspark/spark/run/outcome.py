@@ -105,5 +105,5 @@ def nothing_left_message(job: JobConfig, standing: Standing, path: str, changes:
     return (
         f"nothing left to train: {path} holds {counted(standing.epochs, 'epoch')} and "
         f"training.epochs is {job.training.epochs}{late}; raise it to train on, or start over with "
-        "--fresh (job.fresh: true)"
+        '--fresh (in Python job={"fresh": True})'
     )
