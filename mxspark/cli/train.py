@@ -108,7 +108,7 @@ def _train(config: str, overrides: Sequence[Union[str, Override]], master: Optio
         is_terminated = isinstance(stop, Terminated)
         status = TERMINATED if is_terminated else INTERRUPTED
         nothing_yet = Result(status, run, f"{str(stop) or 'Ctrl-C'}; the same command resumes")
-        return getattr(stop, "result", None) or nothing_yet, EXIT_TERMINATED if is_terminated else EXIT_INTERRUPTED
+        return _kept(stop) or nothing_yet, EXIT_TERMINATED if is_terminated else EXIT_INTERRUPTED
     except MXSparkError as error:
         if isinstance(error.result, Result):
             return error.result, error.exit_code
@@ -116,6 +116,17 @@ def _train(config: str, overrides: Sequence[Union[str, Override]], master: Optio
     except Exception:
         text = traceback.format_exc()
         return Result(FAILED, run, f"a mistake of mxspark's own, please report it:\n{text}"), InternalError.exit_code
+
+
+def _kept(stop: KeyboardInterrupt) -> Optional[Result]:
+    """Return what a run that was interrupted has reached: another Ctrl-C, while it ends, is not the one that has it."""
+    error: Optional[BaseException] = stop
+    while error is not None:
+        result = getattr(error, "result", None)
+        if isinstance(result, Result):
+            return result
+        error = error.__context__
+    return None
 
 
 def _quiet_py4j() -> None:

@@ -11,7 +11,7 @@ from mxspark.config.reference import shown_by
 from mxspark.config.yaml12 import written
 from mxspark.errors import ConfigError
 
-_KINDS = {str: "a text", list: "a list"}
+_KINDS: Mapping[type, str] = {str: "a text", list: "a list"}
 
 
 def read_yaml(path: str) -> dict[str, Any]:

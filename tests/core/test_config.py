@@ -82,6 +82,18 @@ def test_a_job_file_without_its_option_is_told_what_to_write(capsys: pytest.Capt
         assert capsys.readouterr().err == "mxspark: the job file is given by an option; write --config job.yaml\n"
 
 
+def test_a_second_interrupt_while_a_run_ends_hides_nothing_of_what_it_has_reached() -> None:
+    first = KeyboardInterrupt()
+    reached = result.Result("interrupted", "r", "Ctrl-C; the same command resumes at step 8")
+    first.__dict__["result"] = reached
+    with pytest.raises(KeyboardInterrupt) as caught:
+        try:
+            raise first
+        finally:
+            raise KeyboardInterrupt
+    assert train._kept(caught.value) is reached and train._kept(KeyboardInterrupt()) is None
+
+
 def test_it_is_frozen() -> None:
     config = JobConfig.from_dict(digits())
     with pytest.raises(ValueError, match="frozen"):

@@ -18,7 +18,8 @@ from spark.jobs import ALONE, DIGITS, train
 
 import mxspark
 from mxspark.errors import ClusterError
-from mxspark.spark.session import slots
+from mxspark.spark.session import compat, slots
+from mxspark.spark.session.call import SparkCall
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 WORKERS = 3  # of the four slots of these tests' session: two trainings never fit
@@ -100,6 +101,31 @@ def test_a_spool_without_a_slot_says_who_holds_them_and_goes_on(
     heard("")
     again = [line.rpartition(": ")[2] for line in "".join(said).splitlines()]
     assert again.count("spooling") == 3, "it says so again when it goes on"
+
+
+def test_a_job_that_begins_after_its_group_was_cancelled_is_cancelled_too(spark: SparkSession, tmp_path: Path) -> None:
+    """As of a query that is just being planned: it would go on, and an interrupt wait for it in vain."""
+    looked = threading.Event()
+
+    class Looked(SparkCall[int]):
+        def _running(self) -> set[int]:
+            found = super()._running()
+            looked.set()
+            return found
+
+    def hold(_rows: Any) -> Any:
+        while not (tmp_path / "never").exists():
+            threading.Event().wait(0.05)
+        return []
+
+    def action() -> int:
+        assert looked.wait(LIMIT_S)
+        return len(spark.sparkContext.parallelize(range(1), 1).mapPartitions(hold).collect())
+
+    call = Looked(spark.sparkContext, "mxspark-planned", "planned", action)
+    assert call.cancel(LIMIT_S)
+    error = call.error()
+    assert error is not None and compat.is_cancelled(error)
 
 
 def test_slots_that_others_hold_too_long_are_named(spark: SparkSession, tmp_path: Path) -> None:

@@ -191,8 +191,11 @@ class Recorder:
             yield
         except KeyboardInterrupt as stop:
             status = TERMINATED if isinstance(stop, Terminated) else INTERRUPTED
+            how = str(stop) or "Ctrl-C"
+            # at once: a second interrupt may come while storages are asked for what follows
+            stop.__dict__["result"] = self._reached(status, how)
             reached = self._last_result(status, "")
-            message = outcome.interrupted_message(str(stop) or "Ctrl-C", reached, self._owned.fresh)
+            message = outcome.interrupted_message(how, reached, self._owned.fresh)
             # an exception of Python's own, which has no field for it; the command line looks for this one
             stop.__dict__["result"] = self._leave(dataclasses.replace(reached, message=message))
             stop.args = (message,)  # what a shell or a notebook shows of it
@@ -260,6 +263,18 @@ class Recorder:
                 "steps": self.standing.step,
             },
         )
+
+    def _reached(self, status: str, how: str) -> Result:
+        """Return what an interrupted run is known to have reached without asking anybody."""
+        reached = Result(
+            status,
+            self._context.run_id,
+            "",
+            self.standing.epochs,
+            self.standing.step,
+            checkpoint=self.standing.checkpoint,
+        )
+        return dataclasses.replace(reached, message=outcome.interrupted_message(how, reached, self._owned.fresh))
 
     def _last_result(self, status: str, message: str) -> Result:
         """Return what was reached by a run that ends now; what is just being published may still count."""

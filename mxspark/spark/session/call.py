@@ -7,6 +7,7 @@ cancels the job in a script, in the pyspark shell and in Jupyter alike.
 from __future__ import annotations
 
 import threading
+import time
 from typing import Any, Callable, Generic, Optional, TypeVar
 
 from pyspark import InheritableThread, SparkContext
@@ -63,6 +64,23 @@ class SparkCall(Generic[T]):
         return self._error if self.done.is_set() else None
 
     def cancel(self, limit_s: float) -> bool:
-        """Cancel the job group and wait; True if the action ended within `limit_s` seconds."""
-        self._context.cancelJobGroup(self._group)
-        return self.done.wait(limit_s)
+        """Cancel the job group and wait; True if the action ended within `limit_s` seconds.
+
+        A query is planned before it is a job, and may be several: each is cancelled as it comes. Where none runs there
+        is nothing to cancel, which Spark would warn of.
+        """
+        deadline = time.monotonic() + limit_s
+        cancelled: set[int] = set()
+        while not self.done.is_set():
+            if new := self._running() - cancelled:
+                cancelled |= new
+                self._context.cancelJobGroup(self._group)
+            left_s = deadline - time.monotonic()
+            if self.done.wait(max(0.0, min(_POLL_S, left_s))) or left_s <= 0:
+                break
+        return self.done.is_set()
+
+    def _running(self) -> set[int]:
+        tracker = self._context.statusTracker()
+        jobs = {job: tracker.getJobInfo(job) for job in tracker.getJobIdsForGroup(self._group)}
+        return {job for job, info in jobs.items() if info is not None and info.status == "RUNNING"}
