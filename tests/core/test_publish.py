@@ -9,11 +9,13 @@ from typing import Callable
 import pytest
 from job_records import RECORD, a_run, stage
 
+from mxspark.config.sections import CheckpointSection
 from mxspark.errors import ClusterError, InternalError, JobDirError, MXSparkError
 from mxspark.jobdir.layout import JobDir
 from mxspark.jobdir.ownership import Claim
 from mxspark.jobdir.publish import publish_model, read_model
 from mxspark.jobdir.record_file import read as read_record
+from mxspark.spark.run.publishing import Publishing
 from mxspark.storage.base import join
 from mxspark.storage.memory import Fault, InMemoryStorage, Killed
 
@@ -134,3 +136,16 @@ def test_job_dir_can_be_owned_whatever_went_wrong_while_it_was_taken_over(tmp_pa
             assert published(storage) == (MODEL_1 if make is prepare else None), fault
             owned = [entry.name for entry in storage.list("/job/_tmp") if entry.name.startswith(("t0", "taken"))]
             assert owned == [f"t{next_run.term:06d}"], fault
+
+
+@pytest.mark.parametrize(("kind", "name"), [("model", "model"), ("best", "model-best")])
+def test_a_model_that_will_be_replaced_is_named_also_where_it_is_the_best_alone(
+    kind: str, name: str, tmp_path: Path
+) -> None:
+    storage = InMemoryStorage()
+    owned = JobDir.acquire(storage, "/job", RECORD, a_run())
+    publishing = Publishing(owned, CheckpointSection())
+    assert publishing.to_be_replaced() == ""
+    publish_model(owned, stage(tmp_path, 10, kind=kind), name)
+    assert "/job holds a model, of step 10, and no checkpoint to go on from" in publishing.to_be_replaced()
+    publishing.close()
