@@ -37,11 +37,26 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class _Shared:
-    """What is mapped once the layout is known."""
+    """What is mapped once the layout is known.
+
+    Attributes
+    ----------
+    layout : Layout
+        Of every segment, and of the totals.
+    own, totals : buffer
+        This worker's segment, and the totals of all.
+    sums : list of NDArray
+        The totals of the parameters that take a gradient, in order.
+    gradients, statistics : Sum
+        Add this worker's share of all segments into the totals.
+    is_divided : bool
+        Whether each worker updates its share.
+    """
 
     layout: Layout
     own: Any
     totals: Any
+    sums: list[Any]
     gradients: Sum
     statistics: Sum
     is_divided: bool
@@ -65,14 +80,17 @@ class HierarchicalExchange(EachUpdates):
         self._given = given
         self._peers = Peers(rank, dict(given.peers))  # a worker that dies is an end of file here, for all at once
         host = next(place for place, members in enumerate(given.hosts) if rank in members)
-        self._members, self._several = given.hosts[host], len(given.hosts) > 1
+        self._members = given.hosts[host]
         # Within the servers a worker is its host: ps-lite knows of nobody but the leaders.
         self._store = KVStoreExchange(host, len(given.hosts)) if has_store else None
         self._abroad_s = 0.0  # the leader's, waiting for other hosts
         # All of this host are there before one of them reports that it is part of the group.
         self._peers.meet()
         self._shared: Optional[_Shared] = None
-        self._totals: list[Any] = []
+
+    @property
+    def _several(self) -> bool:
+        return len(self._given.hosts) > 1
 
     @property
     def waited_s(self) -> Optional[float]:
@@ -129,6 +147,7 @@ class HierarchicalExchange(EachUpdates):
             layout,
             segments[place],
             totals,
+            [in_place(layout.places[parameter.name].view(totals)) for parameter in self._trained],
             Sum(runs, segments, totals),
             Sum(statistics, segments, totals),
             is_divided,
@@ -180,13 +199,13 @@ class HierarchicalExchange(EachUpdates):
         self._add(shared)
         if self._several:
             self._peers.meet()
-            self._add_abroad()
+            self._add_abroad(shared)
         with training_code():
             self._updater.update(rows)
         mx.nd.waitall()
         # All shares of the values are there. Until then nobody may compute with them, nor write its next gradients.
         self._peers.meet()
-        return self._totals
+        return shared.sums
 
     def sum_gradients(self, parameters: Sequence[Parameter]) -> Sequence[Any]:
         """Wait for the gradients, add them up with those of the others, and return where the sums lie."""
@@ -197,13 +216,11 @@ class HierarchicalExchange(EachUpdates):
         # All shares of the totals are there. Until then nobody may read them, nor write its next gradients.
         self._peers.meet()
         if self._several:
-            self._add_abroad()
-        return self._totals
+            self._add_abroad(shared)
+        return shared.sums
 
     def _add(self, shared: _Shared) -> None:
         """Wait for the gradients of all, and add this worker's share of them."""
-        if not self._totals:
-            self._totals = [in_place(shared.layout.places[p.name].view(shared.totals)) for p in self._trained]
         # An error of the network's operators comes out where their results are waited for, and is the user's.
         with training_code():
             for parameter in self._trained:
@@ -215,12 +232,12 @@ class HierarchicalExchange(EachUpdates):
         self._peers.meet()
         shared.gradients()
 
-    def _add_abroad(self) -> None:
+    def _add_abroad(self, shared: _Shared) -> None:
         """Add up the totals of all hosts."""
         if self._store is not None:
             before = time.perf_counter()
-            self._store.sum_arrays(self._trained, self._totals)
-            for total in self._totals:
+            self._store.sum_arrays(self._trained, shared.sums)
+            for total in shared.sums:
                 total.wait_to_read()
             self._abroad_s += time.perf_counter() - before
         # The leader has put the sums over all hosts where the others read them. One that dies before is missed here by

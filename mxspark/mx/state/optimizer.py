@@ -11,13 +11,12 @@ import mxnet as mx
 import numpy as np
 from mxnet import gluon
 
-from mxspark.errors import InputError, InternalError, TrainingCodeError
+from mxspark.errors import InputError, InternalError
 from mxspark.job.spec import Component
 from mxspark.mx.model import components
-from mxspark.mx.state import rates
+from mxspark.mx.state import making, rates
 from mxspark.mx.state.attributes import Progress
 from mxspark.mx.state.division import Division, division
-from mxspark.mx.state.kernels import Adamax, PlainSGD
 from mxspark.mx.state.leaves import flatten
 
 LOG = logging.getLogger(__name__)
@@ -32,9 +31,6 @@ _REPLAYED = (
     mx.lr_scheduler.PolyScheduler,
     mx.lr_scheduler.CosineScheduler,
 )
-
-
-_OURS: Mapping[str, Callable[..., mx.optimizer.Optimizer]] = {"SGD": PlainSGD, "Adamax": Adamax}
 
 
 @dataclass(frozen=True)
@@ -78,7 +74,7 @@ class Updater:
 
     def __init__(self, component: Component, schedule: Optional[Component], params: Sequence[gluon.Parameter]) -> None:
         self._params = tuple(params)
-        self._optimizer = build_optimizer(component)
+        self._optimizer = making.build_optimizer(component)
         self._optimizer.param_dict = dict(enumerate(self._params))
         self._schedule = _attach_schedule(self._optimizer, schedule)
         self._scale = self._optimizer.rescale_grad  # the user's, by which the division by rows is multiplied
@@ -189,7 +185,7 @@ class Updater:
             arrays.update(self._kept)
         counts = self._counts
         meta = {
-            "optimizer": _stock_name(self._optimizer),
+            "optimizer": making.stock_name(self._optimizer),
             "num_update": self._optimizer.num_update,
             "counts": {str(index): count for index, count in counts.items()},
             "progress": self._progress.changed(),
@@ -205,10 +201,10 @@ class Updater:
         InputError
             If the state is that of another optimizer or of parameters with other shapes.
         """
-        if meta["optimizer"] != _stock_name(self._optimizer):
+        if meta["optimizer"] != making.stock_name(self._optimizer):
             raise InputError(
                 f"the checkpoint was made by the optimizer {meta['optimizer']} and the job now asks for "
-                f"{_stock_name(self._optimizer)}: change it back, or start in another job.dir"
+                f"{making.stock_name(self._optimizer)}: change it back, or start in another job.dir"
             )
         if meta["num_update"]:  # before the first update there is no state, and stock makes it then
             self._restore_arrays(arrays)
@@ -260,33 +256,6 @@ class Updater:
             there.copyto(here)
 
 
-def build_optimizer(component: Component) -> mx.optimizer.Optimizer:
-    """Return the optimizer of a component, without its schedule and parameters."""
-    if component.function is None:
-        target = components.known("optimizer", component).target
-        return _OURS.get(target, getattr(mx.optimizer, target))(**component.options)
-    made = components.load("optimizer", component.function)(**component.options)
-    if not isinstance(made, mx.optimizer.Optimizer):
-        raise TrainingCodeError(
-            f"training.optimizer {component.function.label} returned {components.describe(made)}: return an "
-            "mxnet.optimizer.Optimizer"
-        )
-    _refuse_factors(component.function.label, made)
-    return made
-
-
-def _refuse_factors(label: str, optimizer: mx.optimizer.Optimizer) -> None:
-    """Refuse factors that an optimizer has by the names of parameters: those of Gluon's parameters go before them."""
-    for factor in ("lr_mult", "wd_mult"):
-        given = getattr(optimizer, factor)
-        if given:
-            raise TrainingCodeError(
-                f"training.optimizer {label} has the factors {factor} {given}, of set_{factor} or param_idx2name, "
-                "which have no effect beside those of the parameters: set these in the network's function, "
-                f"net[0].weight.{factor} = 0.1, or grad_req = 'null' where a parameter is not to be trained"
-            )
-
-
 def _may_write(optimizer: mx.optimizer.Optimizer) -> bool:
     """Tell whether an optimizer may change the gradients it is given; of MXNet's own only AdaDelta does."""
     is_theirs = type(optimizer).__module__.startswith(("mxnet.", "mxspark."))
@@ -309,8 +278,3 @@ def _attach_schedule(optimizer: mx.optimizer.Optimizer, schedule: Optional[Compo
             optimizer.lr_scheduler = made
         return made
     return optimizer.lr_scheduler
-
-
-def _stock_name(optimizer: mx.optimizer.Optimizer) -> str:
-    ours = {kind: name for name, kind in _OURS.items()}
-    return ours.get(type(optimizer), type(optimizer).__name__)

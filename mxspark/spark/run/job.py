@@ -66,8 +66,7 @@ def train(
     spark, run : SparkSession and str, optional
         Default: the active session, and a new run id.
     on_event : callable, optional
-        Called with every :class:`mxspark.protocol.events.Reported`, ``on_event(event)``, in the calling thread. What
-        other functions of a job take and return is in ``docs/functions.md``.
+        Called as ``on_event(event)`` with every :class:`mxspark.protocol.events.Reported`, in the calling thread.
 
     Returns
     -------
@@ -82,11 +81,6 @@ def train(
         The network, loss or another function of the user raised; the message has its traceback.
     ClusterError
         A process, slot or host failed; the same call resumes from the newest checkpoint.
-
-    Examples
-    --------
-    >>> result = mxspark.train(df, "job.yaml", training={"epochs": 3})  # doctest: +SKIP
-    >>> result.metrics["validation"]["last"]["accuracy"], result.model.load()   # doctest: +SKIP
     """
     try:
         given.check(df, validation_df, on_event, spark)

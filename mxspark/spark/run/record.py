@@ -223,11 +223,9 @@ class Recorder:
 
     def _meta(self) -> dict[str, Any]:
         """Return what is kept with a checkpoint for later runs."""
-        history = self.standing.history
-        _, measured = self._best_by
-        known = bests.of_checkpoint(self._since.before, measured)
-        of_job = bests.with_epochs(known, history, self._context.job.training.better())
-        return {**self._since.meta(history[-1] if history else None), **bests.to_meta(of_job, measured)}
+        history, (_, measured) = self.standing.history, self._best_by
+        of_epochs = self._since.meta(history[-1] if history else None)
+        return {**of_epochs, **bests.to_meta(self._bests(measured), measured)}
 
     @property
     def _best_by(self) -> tuple[BestBy, dict[str, str]]:
@@ -235,11 +233,10 @@ class Recorder:
         context = self._context
         return context.job.training.spec().best_by, options.measured(context.job, context.options)
 
-    def _bests(self) -> Bests:
-        """Return the best values of all epochs of the job; where none was trained, as they were measured then."""
-        history = self.standing.history
-        known = bests.of_checkpoint(self._since.before, self._best_by[1] if history else None)
-        return bests.with_epochs(known, history, self._context.job.training.better())
+    def _bests(self, measured: Optional[Mapping[str, str]]) -> Bests:
+        """Return the best values of all epochs of the job, of earlier ones those that are `measured` so; None: all."""
+        known = bests.of_checkpoint(self._since.before, measured)
+        return bests.with_epochs(known, self.standing.history, self._context.job.training.better())
 
     def _history(self) -> Sequence[EpochEnd]:
         """Return the epochs of this run; of one that found nothing left to train those of the run that did the last."""
@@ -266,14 +263,8 @@ class Recorder:
 
     def _reached(self, status: str, how: str) -> Result:
         """Return what an interrupted run is known to have reached without asking anybody."""
-        reached = Result(
-            status,
-            self._context.run_id,
-            "",
-            self.standing.epochs,
-            self.standing.step,
-            checkpoint=self.standing.checkpoint,
-        )
+        at, run_id = self.standing, self._context.run_id
+        reached = Result(status, run_id, "", at.epochs, at.step, checkpoint=at.checkpoint)
         return dataclasses.replace(reached, message=outcome.interrupted_message(how, reached, self._owned.fresh))
 
     def _last_result(self, status: str, message: str) -> Result:
@@ -289,7 +280,7 @@ class Recorder:
             self.standing,
             self._context.job,
             self._history() if status == SUCCEEDED else self.standing.history,
-            self._bests(),
+            self._bests(self._best_by[1] if self.standing.history else None),  # where none was trained, as they were
             status=status,
             message=message,
             run_id=self._context.run_id,
