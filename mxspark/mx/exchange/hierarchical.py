@@ -8,11 +8,9 @@ of each, who alone is a worker of ps-lite, sums the totals of the hosts through 
 
 from __future__ import annotations
 
-import ctypes
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Optional
 
 import mxnet as mx
@@ -23,7 +21,7 @@ from mxspark.errors import TrainingCodeError
 from mxspark.mx.exchange.base import EachUpdates, refuse_sparse
 from mxspark.mx.exchange.kvstore import KVStoreExchange
 from mxspark.mx.exchange.peers import Peers
-from mxspark.mx.exchange.shared_memory import Layout, Sum, map_segment
+from mxspark.mx.exchange.shared_memory import Layout, Mapped, Sum, give_back, map_segment
 from mxspark.mx.exchange.shared_values import Plan, SharedValues, in_place, kinds
 from mxspark.mx.runtime.attribution import training_code
 from mxspark.mx.state.division import Division
@@ -33,33 +31,6 @@ if TYPE_CHECKING:
     from mxnet.gluon import Parameter
 
     from mxspark.mx.exchange.base import Vector
-
-
-@dataclass(frozen=True)
-class _Shared:
-    """What is mapped once the layout is known.
-
-    Attributes
-    ----------
-    layout : Layout
-        Of every segment, and of the totals.
-    own, totals : buffer
-        This worker's segment, and the totals of all.
-    sums : list of NDArray
-        The totals of the parameters that take a gradient, in order.
-    gradients, statistics : Sum
-        Add this worker's share of all segments into the totals.
-    is_divided : bool
-        Whether each worker updates its share.
-    """
-
-    layout: Layout
-    own: Any
-    totals: Any
-    sums: list[Any]
-    gradients: Sum
-    statistics: Sum
-    is_divided: bool
 
 
 class HierarchicalExchange(EachUpdates):
@@ -86,7 +57,7 @@ class HierarchicalExchange(EachUpdates):
         self._abroad_s = 0.0  # the leader's, waiting for other hosts
         # All of this host are there before one of them reports that it is part of the group.
         self._peers.meet()
-        self._shared: Optional[_Shared] = None
+        self._shared: Optional[Mapped] = None
 
     @property
     def _several(self) -> bool:
@@ -110,7 +81,8 @@ class HierarchicalExchange(EachUpdates):
         self._shared = self._share(layout, parameters)
         for parameter in self._trained:
             self._move_gradient(parameter, self._shared)
-        _give_back()
+        mx.nd.waitall()
+        give_back()
 
     def _agreed_layout(self, parameters: Sequence[Parameter]) -> Layout:
         """Return the layout of all; with another one a worker would add one parameter's gradient to another's."""
@@ -124,7 +96,7 @@ class HierarchicalExchange(EachUpdates):
             )
         return layout
 
-    def _share(self, layout: Layout, parameters: Sequence[Parameter]) -> _Shared:
+    def _share(self, layout: Layout, parameters: Sequence[Parameter]) -> Mapped:
         place, of = self._members.index(self.rank), len(self._members)
         is_divided = self._updater.division is not Division.NOTHING
         trained = {index: one for index, one in enumerate(parameters) if one.grad_req != "null"}
@@ -143,7 +115,7 @@ class HierarchicalExchange(EachUpdates):
             mx.nd.waitall()
             self._peers.meet()  # what is kept of all is there before one of them is asked for it
         statistics = [run.share(place, of) for run in layout.statistics]
-        return _Shared(
+        return Mapped(
             layout,
             segments[place],
             totals,
@@ -185,7 +157,7 @@ class HierarchicalExchange(EachUpdates):
         mx.nd.waitall()
         self._peers.meet()
 
-    def _move_gradient(self, parameter: Parameter, shared: _Shared) -> None:
+    def _move_gradient(self, parameter: Parameter, shared: Mapped) -> None:
         """Let MXNet write the gradient of a parameter into this worker's segment."""
         place = shared.layout.places[parameter.name]
         parameter._grad = [in_place(place.view(shared.own))]
@@ -219,7 +191,7 @@ class HierarchicalExchange(EachUpdates):
             self._add_abroad(shared)
         return shared.sums
 
-    def _add(self, shared: _Shared) -> None:
+    def _add(self, shared: Mapped) -> None:
         """Wait for the gradients of all, and add this worker's share of them."""
         # An error of the network's operators comes out where their results are waited for, and is the user's.
         with training_code():
@@ -232,7 +204,7 @@ class HierarchicalExchange(EachUpdates):
         self._peers.meet()
         shared.gradients()
 
-    def _add_abroad(self, shared: _Shared) -> None:
+    def _add_abroad(self, shared: Mapped) -> None:
         """Add up the totals of all hosts."""
         if self._store is not None:
             before = time.perf_counter()
@@ -300,9 +272,3 @@ class HierarchicalExchange(EachUpdates):
         self._peers.meet()
         if self._store is not None:
             self._store.close()
-
-
-def _give_back() -> None:
-    """Give the kernel back what private values and gradients took: as roles are started, glibc keeps what is freed."""
-    mx.nd.waitall()
-    ctypes.CDLL(None).malloc_trim(0)

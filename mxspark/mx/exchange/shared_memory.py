@@ -8,6 +8,7 @@ and to update.
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import mmap
 import os
@@ -124,3 +125,35 @@ class Sum:
 
 def _block(memory: Any, start: int, stop: int, dtype: str) -> NDArray[Any]:
     return np.frombuffer(memory, dtype=dtype, count=(stop - start) // np.dtype(dtype).itemsize, offset=start)
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """What a worker has of the shared memory.
+
+    Attributes
+    ----------
+    layout : Layout
+        Of every segment, and of the totals.
+    own, totals : buffer
+        This worker's segment, and the totals of all.
+    sums : list of NDArray
+        The totals of the parameters that take a gradient, in order.
+    gradients, statistics : Sum
+        Add this worker's share of all segments into the totals.
+    is_divided : bool
+        Whether each worker updates its share.
+    """
+
+    layout: Layout
+    own: Any
+    totals: Any
+    sums: list[Any]
+    gradients: Sum
+    statistics: Sum
+    is_divided: bool
+
+
+def give_back() -> None:
+    """Give the kernel back what private values and gradients took: as roles are started, glibc keeps what is freed."""
+    ctypes.CDLL(None).malloc_trim(0)
