@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+import runpy
+from pathlib import Path
 from typing import Any
 
 import mxnet as mx
@@ -13,7 +15,7 @@ from mxspark.errors import ClusterError, DataError, InternalError, TrainingCodeE
 from mxspark.errors.kinds import KINDS
 from mxspark.mx.exchange.peers import PeerGone
 from mxspark.mx.model import export
-from mxspark.mx.runtime.attribution import Blamed, raised, whole
+from mxspark.mx.runtime.attribution import Blamed, raised, training_code, whole
 from mxspark.mx.state.optimizer import PlainSGD
 
 
@@ -83,6 +85,20 @@ def test_a_package_that_is_not_there_is_told_with_where_to_put_it() -> None:
     assert told.startswith(f"No module named 'torch'; workers run in {sys.prefix}: install it there")
     assert "--requirements FILE" in told and "--py-files" in told
     assert raised(error, None).message == "No module named 'torch'", "of what we import ourselves it would not help"
+
+
+def test_a_session_that_cannot_be_made_is_told_as_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a worker, Spark is nowhere, and pyspark says `SystemExit: -1` or that there is no such file."""
+    monkeypatch.setenv("SPARK_HOME", str(tmp_path))
+    (tmp_path / "common.py").write_text(
+        "from pyspark.sql import SparkSession\n\nspark = SparkSession.builder.getOrCreate()\n"
+    )
+    with pytest.raises(Blamed) as caught, training_code():
+        runpy.run_path(str(tmp_path / "common.py"))
+    told = raised(caught.value, None)
+    assert (told.who, told.type) == ("training", "")
+    assert told.message.startswith(f"{tmp_path}/common.py, line 3, makes a Spark session, and a worker has no Spark")
+    assert "spark = SparkSession.builder.getOrCreate()" in told.traceback and "java_gateway" not in told.traceback
 
 
 def test_words_of_mxnet_come_without_their_place_in_its_source() -> None:

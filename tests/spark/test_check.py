@@ -67,6 +67,13 @@ def test_a_network_that_raises_where_the_workers_are(spark: SparkSession, tmp_pa
     assert "LookupError: no such layer" in finding.seen and "in broken" in finding.seen
 
 
+def test_a_module_that_makes_a_session_is_found(spark: SparkSession, tmp_path: Path) -> None:
+    """In the process that builds the network a session comes up, as that is the child of a Spark task."""
+    found = findings(tmp_path, training={"network": "spark.makes_session:network"})["network of the job"]
+    assert (found.status, found.by) == (PROBLEM, INPUT)
+    assert "spark.makes_session:network makes a Spark session, and a worker has no Spark" in found.seen
+
+
 def test_what_a_network_starts_and_leaves_is_ended(spark: SparkSession, tmp_path: Path) -> None:
     found = findings(tmp_path, training={"network": "spark.gates:daemons"})
     assert found["MXNet"].status == OK and "2,410 trained values" in found["MXNet"].seen

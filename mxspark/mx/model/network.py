@@ -24,7 +24,7 @@ from mxspark.mx.model import components, export, one_graph, output_end, row_axis
 from mxspark.mx.model import graph as graphs
 from mxspark.mx.model import inputs as model_inputs
 from mxspark.mx.model.randomness import is_random
-from mxspark.mx.runtime import attribution
+from mxspark.mx.runtime import attribution, spark_session
 from mxspark.mx.runtime.attribution import training_code
 
 
@@ -108,9 +108,10 @@ def prepare(training: TrainingSpec, inputs: Sequence[tuple[int, ...]], features:
     """
     seed_all(training.seed)
     with training_code():
-        block = components.build_network(training)
-        loss = components.build_loss(training.loss)
-        initializer = components.build_initializer(training.initializer)
+        with spark_session.refused(training.network.label):
+            block = components.build_network(training)
+            loss = components.build_loss(training.loss)
+            initializer = components.build_initializer(training.initializer)
         block.hybridize(static_alloc=True, static_shape=True)
         if training.loss.function is None:
             loss.hybridize(static_alloc=True, static_shape=True)  # type: ignore[attr-defined]

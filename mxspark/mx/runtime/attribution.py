@@ -13,6 +13,7 @@ from typing import Optional
 
 from mxspark.errors import ClusterError, InputError, MXSparkError, TrainingCodeError
 from mxspark.errors.cause import shorten
+from mxspark.mx.runtime import spark_session
 from mxspark.protocol import events
 
 _OURS = str(Path(__file__).resolve().parents[2]) + os.sep
@@ -48,6 +49,8 @@ def raised(error: BaseException, step: Optional[int]) -> events.Raised:
     What we refuse of the user's has our words and no type, and no frames but those of code of the user's that raised.
     """
     who, cause = _who(error)
+    if who == "training":
+        cause = spark_session.refusal(cause) or cause
     is_refusal = isinstance(cause, MXSparkError) and who != "internal"
     return events.Raised(
         who=who,
@@ -132,6 +135,6 @@ def _theirs(told: Optional[traceback.TracebackException]) -> Optional[traceback.
 
 
 def _frames_of_theirs(frames: Iterable[traceback.FrameSummary]) -> list[traceback.FrameSummary]:
-    file = getattr(sys.modules.get("mxnet"), "__file__", None)
-    others = (_OURS, "<frozen ", *([str(Path(file).parent) + os.sep] if file else []))
+    files = [getattr(sys.modules.get(name), "__file__", None) for name in ("mxnet", "pyspark")]
+    others = (_OURS, "<frozen ", *(str(Path(file).parent) + os.sep for file in files if file))
     return [frame for frame in frames if not frame.filename.startswith(others)]
