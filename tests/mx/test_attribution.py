@@ -101,6 +101,31 @@ def test_a_session_that_cannot_be_made_is_told_as_that(tmp_path: Path, monkeypat
     assert "spark = SparkSession.builder.getOrCreate()" in told.traceback and "java_gateway" not in told.traceback
 
 
+class Joined(gluon.HybridBlock):  # type: ignore[misc]
+    """A BatchNorm directly behind a concatenation of three."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        with self.name_scope():
+            self.norm = gluon.nn.BatchNorm()
+
+    def hybrid_forward(self, F: Any, *parts: Any) -> Any:
+        return self.norm(F.concat(*parts, dim=1))
+
+
+def test_a_mistake_of_onednn_is_told_with_the_way_round_it() -> None:
+    net = Joined()
+    net.initialize()
+    with pytest.raises(mx.MXNetError) as caught:
+        with mx.autograd.record():
+            made = net(*(mx.nd.ones((9, width)) for width in (1, 8, 6)))
+        made.backward()
+        mx.nd.waitall()
+    told = raised(caught.value, None).message
+    assert told.startswith("Check failed: !is_view; oneDNN in MXNet fails where"), told
+    assert 'set cluster.environment: {MXNET_MKLDNN_ENABLED: "0"}, or put another layer between' in told
+
+
 def test_words_of_mxnet_come_without_their_place_in_its_source() -> None:
     text = "Error in operator fc: [06:15:00] ../src/io/../operator/elemwise.h:134: Check failed: expected float64"
     assert raised(mx.base.MXNetError(text), None).message == "Error in operator fc: Check failed: expected float64"

@@ -23,7 +23,7 @@ from fuzz.cases import LABELS, WHOLE, Case, Rows, cases_with, good_cases
 from fuzz.compare import Outcome, check, refusal
 from fuzz.flaws import FLAWS, Flaw
 from fuzz.networks import network
-from hypothesis import HealthCheck, given, note, settings
+from hypothesis import HealthCheck, given, note, reject, settings
 from hypothesis import strategies as st
 from turns import Turns, TurnsExchange
 
@@ -165,6 +165,8 @@ def type_of(kind: str) -> Any:
 
 
 def fuzz(case: Case) -> None:
+    if case.norm and not case.hidden and len(case.inputs) > 1:
+        reject()  # a BatchNorm directly behind a concatenation: for some sizes MXNet's oneDNN fails in it
     note(case.by_hand())
     folder = Path(tempfile.mkdtemp())
     try:

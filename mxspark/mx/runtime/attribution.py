@@ -18,7 +18,15 @@ from mxspark.protocol import events
 
 _OURS = str(Path(__file__).resolve().parents[2]) + os.sep
 _OF_MXNET = "mxnet.base.MXNetError"
-_IN_SOURCE = re.compile(r"\[\d\d:\d\d:\d\d\] \S+:\d+: ")
+_IN_SOURCE = re.compile(
+    r"\[\d\d:\d\d:\d\d\] \S+:\d+: |\ATraceback \(most recent call last\):\n(?: .*\n)+\S*MXNetError: "
+)
+# What is a mistake of MXNet's own, and the way round it; by words of its message.
+_KNOWN = {
+    "Check failed: !is_view": "oneDNN in MXNet fails where it has to lay out anew what is part of another array, as in "
+    "a BatchNorm directly behind F.concat: set cluster.environment: "
+    '{MXNET_MKLDNN_ENABLED: "0"}, or put another layer between the two'
+}
 # A report is one frame, of bounded size, and goes to a screen.
 MESSAGE_LIMIT, TRACEBACK_LIMIT = 8_000, 32_000
 
@@ -71,8 +79,13 @@ def whole(error: BaseException) -> str:
 
 
 def in_short(error: BaseException) -> str:
-    """Return an exception's own words, of MXNet's without where in its source they were said."""
-    return _IN_SOURCE.sub("", _text(error)) if _name(type(error)) == _OF_MXNET else _text(error)
+    """Return an exception's own words, of MXNet's without where in its source they were said,
+    and with what to do about a mistake of its own."""
+    text = _text(error)
+    if _name(type(error)) != _OF_MXNET:
+        return text
+    said = _IN_SOURCE.sub("", text)
+    return "; ".join([said.rstrip(" :\n"), *(way for words, way in _KNOWN.items() if words in said)])
 
 
 def _lacking(error: BaseException, who: str) -> str:

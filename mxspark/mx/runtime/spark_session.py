@@ -50,6 +50,6 @@ def _is_there() -> bool:
 def _words(where: str) -> str:
     return (
         f"{where} makes a Spark session, and a worker has no Spark: workers import the modules of the network, the "
-        "loss and other functions that they call; put these into a module of their own that makes no session when it is "
-        'imported, or make the session under `if __name__ == "__main__":`'
+        "loss and other functions that they call; put these into a module of their own that makes no session when it "
+        'is imported, or make the session under `if __name__ == "__main__":`'
     )
