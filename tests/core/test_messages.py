@@ -28,6 +28,9 @@ EXCEPTIONS = {
     "spark/run/given.py: on_event: {}": "the same",
     "mx/model/components.py: training.network {} returned {} where a gluon HybridBlock is needed: {}": "it follows",
     "mx/model/network.py: {}": "losses.against_output, label_shapes, class_weights, which say what to change",
+    "mx/model/network.py: label {} has values from {} to {}, but the network {} has {} outputs, for classes 0 to {}: "
+    "{}": "it follows",
+    "mx/runtime/spark_session.py: {}": "its words, which say where to put the network",
     "mx/model/fit.py: {}": "ends, which says what to set; see test_ends.py",
     "mx/loop/eval_metrics.py: {}": "the same",
     "mx/loop/step.py: {}": "the same",

@@ -96,7 +96,7 @@ def _look(where: str, trace: Any, inputs: int) -> Any:
     if _drawn() != before:
         raise TrainingCodeError(
             f"{where} draws random numbers in Python (random, numpy.random): MXNet keeps the graph of the first step, "
-            "so they are drawn once for the whole training, and anew for the model that is published: draw with "
+            "so they are drawn once for the whole training, and anew for the model that is published: use "
             "operators (F.random, Dropout), which draw for every batch, or, for training alone, in forward() in place "
             "of hybrid_forward"
         )
