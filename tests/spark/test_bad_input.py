@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -277,6 +278,20 @@ def test_the_command_line_ends_with_the_right_code(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert done.returncode == 2 and "training: is missing" in done.stderr
     assert '"status": "failed"' in (tmp_path / "r.json").read_text()
+
+
+def test_a_file_in_another_format_is_told_without_the_stack_of_java(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("x,y\n1,2\n")
+    (tmp_path / "job.yaml").write_text(
+        f"data: {{path: 'file:{tmp_path}/rows.csv', features: [x], label: y}}\n"
+        "training: {network: 'spark.gates:network', loss: l2}\n"
+    )
+    command = [sys.executable, "-m", "mxspark", "train", "--config", str(tmp_path / "job.yaml")]
+    # as a user has it: a log of their own would win
+    environ = {name: value for name, value in os.environ.items() if name not in ("SPARK_SUBMIT_OPTS", "SPARK_CONF_DIR")}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, env=environ)
+    assert done.returncode == 2 and "check whether data.format is that of the files" in done.stderr
+    assert "Executor" not in done.stderr and "\tat org.apache" not in done.stderr
 
 
 @pytest.mark.parametrize(
