@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -74,10 +73,7 @@ def _look(program: Path) -> tuple[Optional[Path], int]:
     release = home / "release"
     if release.is_file():
         return home, major(release.read_text(errors="replace"))
-    try:
-        asked = ask(program).text
-    except (OSError, subprocess.TimeoutExpired):
-        return None, 0
+    asked = ask(program).text
     found = re.search(r"^\s*java\.home = (.+)$", asked, re.MULTILINE)
     return (Path(found[1]) if found else None), major(asked)
 

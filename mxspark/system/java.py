@@ -25,19 +25,14 @@ class Said:
 
 
 def ask(program: Path, environ: Optional[Mapping[str, str]] = None) -> Said:
-    """Let a java start, and return what it says of its version and settings.
-
-    Raises
-    ------
-    OSError
-        It cannot be run.
-    subprocess.TimeoutExpired
-        It does not answer.
-    """
+    """Let a java start, and return what it says of its version and settings: nothing if it cannot be run."""
     command = [str(program), "-XshowSettings:properties", "-version"]
-    done = subprocess.run(
-        command, env=environ, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=ASK_S, check=False
-    )
+    try:
+        done = subprocess.run(
+            command, env=environ, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=ASK_S, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return Said(False, "")
     return Said(done.returncode == 0, done.stderr)
 
 
@@ -50,13 +45,10 @@ def major(text: str) -> int:
 def spoilt(program: Path, environ: Mapping[str, str]) -> Optional[str]:
     """Return which variable keeps a java from starting, with the words of the java; None if none does."""
     given = {name: environ[name] for name in VARIABLES if environ.get(name)}
-    try:
-        said = ask(program, environ) if given else None
-        if said is None or said.started:
-            return None
-        if not ask(program, {name: value for name, value in environ.items() if name not in given}).started:
-            return None
-    except (OSError, subprocess.TimeoutExpired):
+    said = ask(program, environ) if given else None
+    if said is None or said.started:
+        return None
+    if not ask(program, {name: value for name, value in environ.items() if name not in given}).started:
         return None
     lines = [line for line in said.text.splitlines() if line.strip() and not re.match(r"(NOTE: )?Picked up ", line)]
     variables = " and ".join(f"{name}={value!r}" for name, value in given.items())

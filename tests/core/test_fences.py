@@ -59,7 +59,7 @@ THIRD = {
 }
 # What may be imported only where, of the standard library (a folder ends in '/').
 FENCES = {
-    "subprocess": ("agent/", "launch/", "check/node.py"),
+    "subprocess": ("agent/", "launch/", "check/node.py", "system/java.py"),
     "socket": (
         "protocol/",
         "system/",

@@ -220,7 +220,7 @@ def test_a_default_that_makes_an_option_of_what_is_needed_is_named(
     assert said.endswith(f": remove the default of {default}, which makes an option of it") == (default is not None)
 
 
-def test_an_error_of_the_users_input_has_one_frame_of_ours_unless_debugged(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_error_of_the_users_input_has_two_frames_of_ours_unless_debugged(caplog: pytest.LogCaptureFixture) -> None:
     def frames() -> list[str]:
         with pytest.raises(InputError) as caught:
             mxspark.train(config={"data": {"features": ["a"], "label": "y"}, "training": {"network": 3, "loss": "l2"}})
@@ -228,6 +228,6 @@ def test_an_error_of_the_users_input_has_one_frame_of_ours_unless_debugged(caplo
         assert ("The above" in told or "During" in told) is False
         return [frame.name for frame in traceback.extract_tb(caught.tb)][1:]
 
-    assert frames() == ["train"]
+    assert frames() == ["train", "_run"]
     with caplog.at_level(logging.DEBUG, "mxspark"):
         assert frames()[0] == "train" and len(frames()) > 2

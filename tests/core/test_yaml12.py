@@ -136,7 +136,7 @@ def job(text: str, *sets: str, tmp_path: Path) -> JobConfig:
         (BASE.encode("utf-16"), "it is UTF-16 and has to be UTF-8"),
         (BASE.encode("utf-16-le"), "it is UTF-16 and has to be UTF-8"),
         (BASE.encode("utf-32"), "it is UTF-16 and has to be UTF-8"),
-        (b"", "holds nothing, but a job is a mapping"),
+        (b"", "holds nothing, but a job is sections"),
         (b"a: \x07", "it is not YAML"),
     ],
 )

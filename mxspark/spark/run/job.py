@@ -82,22 +82,35 @@ def train(
     ClusterError
         A process, slot or host failed; the same call resumes from the newest checkpoint.
     """
-    try:
-        given.check(df, validation_df, on_event, spark)
-        job = resolve.configure(config, sections, beside.look(spark, df, validation_df))
-        with _context(job, spark, run or run_id(), Shutdown()) as context:
-            return _train(context, Frames(df, validation_df), on_event)
-    except (InputError, TrainingCodeError, KeyboardInterrupt) as error:
-        # two dozen frames of ours, and what it was made of, would stand before what the user can mend, or has kept
-        if log.isEnabledFor(logging.DEBUG):
-            raise
-        raise error.with_traceback(None) from None
+    return _run(Frames(df, validation_df), config, sections, spark, run or run_id(), on_event)
 
 
 def train_job(job: JobConfig, spark: SparkSession, run: str, shutdown: Shutdown) -> Result:
     """Train for a command line, which asks for the end when it is told to."""
     with _context(job, spark, run, shutdown) as context:
         return _train(context, Frames(None))
+
+
+def _run(
+    frames: Frames,
+    config: Any,
+    sections: Mapping[str, Any],
+    spark: Optional[SparkSession],
+    run: str,
+    on_event: Optional[Hook],
+) -> Result:
+    """Check what was given, and train; what the user can mend is raised without our frames."""
+    df, validation_df = frames.training, frames.validation
+    try:
+        given.check(df, validation_df, on_event, spark)
+        job = resolve.configure(config, sections, beside.look(spark, df, validation_df))
+        with _context(job, spark, run, Shutdown()) as context:
+            return _train(context, frames, on_event)
+    except (InputError, TrainingCodeError, KeyboardInterrupt) as error:
+        # two dozen of them, and what it was made of, would stand before what the user can mend, or has kept
+        if log.isEnabledFor(logging.DEBUG):
+            raise
+        raise error.with_traceback(None) from None
 
 
 @contextlib.contextmanager

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -88,12 +86,11 @@ def _no_jvm(environ: Mapping[str, str]) -> str:
     program = Path(home) / "bin/java" if home else Path(on_path or "java")
     if words := java.spoilt(program, environ):
         return words
-    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
-        if java.major(java.ask(program, environ).text) >= java.OLDEST:
-            return (
-                "Spark ended before it had started, and what it said stands above; its Java is one that will do "
-                f"({program}): look at spark-defaults.conf, SPARK_SUBMIT_OPTS and PYSPARK_SUBMIT_ARGS"
-            )
+    if java.major(java.ask(program, environ).text) >= java.OLDEST:
+        return (
+            "Spark ended before it had started, and what it said stands above; its Java is one that will do "
+            f"({program}): look at spark-defaults.conf, SPARK_SUBMIT_OPTS and PYSPARK_SUBMIT_ARGS"
+        )
     return (
         "Spark's Java ended before it had started, and what it said stands above; Spark needs Java 17 or newer: set "
         f"JAVA_HOME to one (it is {home or 'not set'}; java on the PATH is {on_path or 'not there'})"
