@@ -155,6 +155,7 @@ UNICODE = "größe,a,y\n" + ROWS
         (TABLE, OF_HEADER, "columns 'a, b, y' in it; add to data.options: {inferSchema: true}"),
         (UNICODE.encode("latin-1"), HEADER, "add to data.options: {encoding: ISO-8859-1}"),
         (UNICODE.encode("utf-16"), HEADER, "add to data.options: {encoding: UTF-16, multiLine: true}"),
+        (ROWS, HEADER, "Spark has taken the row '0.5, 0.25, 0' for the header: a file has none; write the header into"),
         (TABLE + "?,1,2\n", HEADER, "column 'a' is text to Spark, for '?' is no number; correct it in the file, or, "),
         (TABLE + '"1,5",1,2\n', HEADER, "for '1,5' is no number; write numbers with a point"),
     ],

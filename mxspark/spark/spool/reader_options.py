@@ -15,6 +15,7 @@ from mxspark.data.spool import ColumnSpec
 from mxspark.spark.spool import text_files
 
 _SHOWN = 100
+_NUMBER = r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*"
 #: What is between values beside a comma, as YAML has it.
 _SEPARATORS = {";": "';'", "\t": '"\\t"', "|": "'|'"}
 
@@ -46,6 +47,11 @@ def problem(
         return _of_json(spark, path, table, given)
     if not text_files.is_csv(source) or not (table.lacking or table.texts):
         return None
+    if table.lacking and all(re.fullmatch(_NUMBER, name) for name in frame.columns):
+        return (
+            f"Spark has taken the row {_shown(', '.join(frame.columns))} for the header: a file has none; write the "
+            "header into every file, or into none and leave header out of data.options (the columns are _c0, _c1, ...)"
+        )
     options = dict(_of_csv(table, given))
     if options:
         return f"Spark finds the columns {_shown(', '.join(frame.columns))} in it; {_set(given, options)}"

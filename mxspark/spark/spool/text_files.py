@@ -33,7 +33,7 @@ _HEADER = re.compile(
 )
 _MALFORMED = re.compile(r"MALFORMED_RECORD_IN_PARSING|Malformed records are detected in record parsing")
 _RECORD = re.compile(r"Malformed CSV record: (.*?)(?: SQLSTATE: \w+)?$", re.MULTILINE)
-_NO_VALUE = re.compile(r"For input string: (.*)$", re.MULTILINE)
+_NO_VALUE = re.compile(r"For input string: \"?(.*?)\"?$", re.MULTILINE)
 
 
 def said(options: Mapping[str, str]) -> dict[str, str]:
