@@ -98,9 +98,7 @@ def test_a_spool_without_a_slot_says_who_holds_them_and_goes_on(
             for begin in ("ann: spooling", "bob: checking"):
                 wait_for("the wait", partial(heard, f"mxspark: {begin} {held}"))
         assert [future.result(LIMIT_S).status for future in futures] == ["succeeded"] * 2
-    heard("")
-    again = [line.rpartition(": ")[2] for line in "".join(said).splitlines()]
-    assert again.count("spooling") == 3, "it says so again when it goes on"
+    assert "starting Spark" not in "".join(said), "it is there"
 
 
 def test_a_job_that_begins_after_its_group_was_cancelled_is_cancelled_too(spark: SparkSession, tmp_path: Path) -> None:
@@ -123,7 +121,11 @@ def test_a_job_that_begins_after_its_group_was_cancelled_is_cancelled_too(spark:
         return len(spark.sparkContext.parallelize(range(1), 1).mapPartitions(hold).collect())
 
     call = Looked(spark.sparkContext, "mxspark-planned", "planned", action)
-    assert call.cancel(LIMIT_S)
+    try:
+        assert call.cancel(LIMIT_S)
+    finally:
+        (tmp_path / "never").touch()  # the Python of a cancelled task holds its slot until it has ended
+    wait_for("the end of the task", lambda: slots.lack(spark, 4) is None)
     error = call.error()
     assert error is not None and compat.is_cancelled(error)
 

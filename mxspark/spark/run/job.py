@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Optional, Union
 
+from pyspark import SparkContext
 from pyspark.sql import SparkSession
 
 from mxspark.config import resolve
@@ -129,7 +130,8 @@ def _context(job: JobConfig, spark: Optional[SparkSession], run: str, shutdown: 
 
 
 def _started(job: JobConfig) -> SparkSession:
-    displays.say_before(job.report.progress, "starting Spark")
+    if SparkContext._active_spark_context is None:  # that of another thread is no active session, but is taken
+        displays.say_before(job.report.progress, "starting Spark")
     return session.start(f"mxspark {job.job.name}")
 
 
