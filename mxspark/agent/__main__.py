@@ -12,11 +12,12 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable, Optional
 
-from mxspark.agent.loop import READ, Loop, Stream
 from mxspark.errors.cause import Cause
 from mxspark.protocol import commands, events, frames, launcher
 from mxspark.protocol.specs import DRIVER, DriverAgentSpec
+from mxspark.protocol.stream import Stream
 from mxspark.system import prctl
+from mxspark.system.loop import READ, Loop
 from mxspark.system.procfs import Stillness
 
 if TYPE_CHECKING:

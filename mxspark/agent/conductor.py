@@ -11,13 +11,13 @@ from mxspark.agent.decide import Decision, decide
 from mxspark.agent.diagnosis import blame
 from mxspark.agent.driver_line import DriverLine
 from mxspark.agent.ending import Remains
-from mxspark.agent.loop import Loop
 from mxspark.agent.role_process import Settings
 from mxspark.agent.roles import Roles
 from mxspark.errors.cause import Cause
 from mxspark.protocol import commands, events
 from mxspark.protocol.specs import DRIVER, Who
 from mxspark.system import ports
+from mxspark.system.loop import Loop
 from mxspark.topology.placement import plan_roles
 
 log = logging.getLogger(__name__)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Callable
 
-from mxspark.agent.loop import Loop
 from mxspark.agent.server import ControlServer, Peer
 from mxspark.protocol import commands, frames
 from mxspark.protocol.specs import DriverAgentSpec
+from mxspark.system.loop import Loop
 
 
 class Connections:

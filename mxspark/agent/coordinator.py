@@ -14,14 +14,15 @@ from mxspark.agent.conductor import STOP_S, Conductor
 from mxspark.agent.connections import Connections
 from mxspark.agent.driver_line import DriverLine
 from mxspark.agent.inbox import understand
-from mxspark.agent.loop import Loop, Stream
 from mxspark.agent.server import Peer
 from mxspark.errors import InternalError
 from mxspark.errors.cause import Cause
 from mxspark.errors.phase import advance
 from mxspark.protocol import commands, events, frames
 from mxspark.protocol.specs import DRIVER, DriverAgentSpec
+from mxspark.protocol.stream import Stream
 from mxspark.system import stdio
+from mxspark.system.loop import Loop
 
 TICK_S = 0.1
 FLUSH_S = 2.0

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Callable
 
-from mxspark.agent.loop import Loop, Stream
 from mxspark.protocol import events
+from mxspark.protocol.stream import Stream
+from mxspark.system.loop import Loop
 
 SLOW_BYTES = 2**18
 """Queued for the driver: from here beats are dropped, for newer ones say all that they say."""

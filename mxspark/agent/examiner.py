@@ -10,10 +10,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from mxspark.agent import role_process, shortage
-from mxspark.agent.loop import Loop
 from mxspark.agent.role_process import RoleProcess
 from mxspark.protocol import events
 from mxspark.system import limits, procfs, threads
+from mxspark.system.loop import Loop
 from mxspark.system.procfs import STOPPED, Stillness
 
 LOG_BYTES = 65536

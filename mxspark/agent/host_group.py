@@ -19,10 +19,10 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import Callable, Optional
 
-from mxspark.agent.loop import READ, Loop
 from mxspark.errors.phase import advance
 from mxspark.protocol.frames import MAC_BYTES, NONCE_BYTES, prove
 from mxspark.protocol.specs import Inherited, Meeting
+from mxspark.system.loop import READ, Loop
 
 log = logging.getLogger(__name__)
 

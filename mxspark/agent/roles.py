@@ -9,13 +9,14 @@ from typing import Callable, Optional
 
 from mxspark.agent import role_process
 from mxspark.agent.examiner import LOG_BYTES, Examiner
-from mxspark.agent.loop import Loop, Stream
 from mxspark.agent.role_process import RoleProcess, Settings
 from mxspark.errors.cause import describe_exit
 from mxspark.errors.phase import advance
 from mxspark.protocol import commands, events, frames
 from mxspark.protocol.specs import Inherited, RoleSpec, Who
+from mxspark.protocol.stream import Stream
 from mxspark.system import process_tree, unix_sockets
+from mxspark.system.loop import Loop
 
 FROM_ROLES = (
     events.Loaded,

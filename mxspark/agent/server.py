@@ -7,8 +7,9 @@ import logging
 import socket
 from typing import Callable, Optional
 
-from mxspark.agent.loop import READ, Loop, Stream, Timer
 from mxspark.protocol import frames
+from mxspark.protocol.stream import Stream
+from mxspark.system.loop import READ, Loop, Timer
 
 HANDSHAKE_S = 10.0
 MAX_STRANGERS = 64

@@ -15,13 +15,13 @@ from typing import Optional, Union
 
 from mxspark.agent import host_group, role_process, shortage
 from mxspark.agent.host_group import Guest, Host
-from mxspark.agent.loop import Loop
 from mxspark.agent.roles import Roles
 from mxspark.agent.upstream import FULL_BYTES, SLOW_BYTES, Upstream
 from mxspark.errors.phase import advance
 from mxspark.protocol import commands, events, frames
 from mxspark.protocol.specs import CPU, AgentSpec, Inherited, Who
 from mxspark.system import process_tree, stdio
+from mxspark.system.loop import Loop
 from mxspark.topology import identity
 
 log = logging.getLogger(__name__)

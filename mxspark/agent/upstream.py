@@ -7,10 +7,11 @@ import socket
 from enum import Enum
 from typing import Callable, Optional
 
-from mxspark.agent.loop import Loop, Stream
 from mxspark.errors.phase import advance
 from mxspark.protocol import events, frames
 from mxspark.protocol.specs import AgentSpec
+from mxspark.protocol.stream import Stream
+from mxspark.system.loop import Loop
 from mxspark.topology import identity
 
 CONNECT_S = 10.0  # for one attempt to connect and to show that both ends know the secret

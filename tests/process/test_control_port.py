@@ -14,9 +14,9 @@ import pytest
 from agent_group import AgentGroup
 
 from mxspark.agent import server
-from mxspark.agent.loop import Loop
 from mxspark.protocol import events
 from mxspark.protocol import frames as wire
+from mxspark.system.loop import Loop
 
 SECRET, OTHER = bytes(range(32)), bytes(32)
 

@@ -20,9 +20,9 @@ import pytest
 from agent_group import AgentGroup, freeze
 
 from mxspark.agent import host_group, launch
-from mxspark.agent.loop import Loop
 from mxspark.protocol import events
 from mxspark.protocol.specs import Inherited, Meeting
+from mxspark.system.loop import Loop
 
 SHARE = {("worker", rank): {"at": "formed", "do": "share"} for rank in range(3)}
 SLOW = {"FAKE_STEPS": "100000"}

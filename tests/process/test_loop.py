@@ -10,8 +10,9 @@ import time
 
 import pytest
 
-from mxspark.agent.loop import Loop, Stream
 from mxspark.protocol import frames
+from mxspark.protocol.stream import Stream
+from mxspark.system.loop import Loop
 
 
 @pytest.mark.parametrize("pidfd", [True, False])
