@@ -19,7 +19,7 @@ from mxspark import errors
 from mxspark.errors import cause as failure
 from mxspark.errors import kinds
 from mxspark.job import spec
-from mxspark.protocol import codec, commands, events
+from mxspark.protocol import codec, commands, events, link
 
 PACKAGE = Path(mxspark.__file__).parent
 #: Texts that are names of kinds of failures, and no others are taken.
@@ -98,7 +98,11 @@ def parts(kind: Any) -> Iterator[Any]:
         yield from parts(inner)
 
 
-ROOTS = [*events.KINDS.values(), *commands.KINDS.values(), *(k for p in PACKAGE.rglob("*.py") for k in decoded(p))]
+TABLES = (events.KINDS, commands.KINDS, link.KINDS)
+ROOTS = [
+    *(kind for table in TABLES for kind in table.values()),
+    *(k for p in PACKAGE.rglob("*.py") for k in decoded(p)),
+]
 TRAVEL = sorted({part for root in ROOTS for part in parts(root)}, key=lambda kind: str(kind.__name__))
 
 
@@ -159,6 +163,14 @@ def sample(kind: Any) -> Any:
 def test_events_name_themselves(kind: type) -> None:
     event = sample(kind)
     assert events.from_wire(json.loads(json.dumps(events.to_wire(event)))) == event
+
+
+@pytest.mark.parametrize("kind", link.KINDS.values(), ids=lambda kind: kind.__name__)
+def test_what_a_link_is_told_and_says_names_itself(kind: type) -> None:
+    message = sample(kind)
+    assert link.from_wire(json.loads(json.dumps(link.to_wire(message)))) == message
+    with pytest.raises(ValueError, match="no message of a link is called 'Dance'"):
+        link.from_wire({"link": "Dance"})
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "storage": ("errors",),
     "data": ("errors", "protocol"),
     "topology": ("protocol", "system"),
+    "link": PLAIN,
     "job": ("data", "protocol", "errors"),
     "config": ("job", "data", "topology", "errors"),
     "check": ("topology", "version", *PLAIN),
@@ -55,6 +56,7 @@ THIRD = {
     "yaml": ("config",),
     "rich": ("report", "cli", "launch"),
     "cloudpickle": ("job",),
+    "cryptography": ("link",),
 }
 # What may be imported only where, of the standard library (a folder ends in '/').
 FENCES = {
@@ -63,12 +65,13 @@ FENCES = {
         "protocol/",
         "system/",
         "agent/",
+        "link/",
         "check/",
         "cli/janitor.py",
         "mx/exchange/peers.py",
         "launch/",
     ),
-    "ssl": ("protocol/", "agent/", "launch/"),  # the launcher fetches the installer
+    "ssl": ("protocol/", "agent/", "link/", "launch/"),  # the launcher fetches the installer
     "pickle": ("job/spec.py",),
     "difflib": ("errors/spelling.py",),
 }
@@ -180,9 +183,9 @@ def test_importing_loads_none_of_the_big_libraries(statement: str) -> None:
     assert done.stdout.strip() == "[]"
 
 
-# What starts on a bare interpreter: an agent, which must be up at once, and the half of the launcher that makes the
-# environment and can lean on nothing in it.
-BARE = ("mxspark.agent.__main__", "mxspark.launch.submit")
+# What starts on a bare interpreter: an agent and a link, which must be up at once, and the half of the launcher that
+# makes the environment and can lean on nothing in it.
+BARE = ("mxspark.agent.__main__", "mxspark.link.__main__", "mxspark.launch.submit")
 
 
 @pytest.mark.parametrize("module", BARE)
