@@ -22,6 +22,7 @@ from typing import Callable, Optional
 from mxspark.errors.phase import advance
 from mxspark.protocol.frames import MAC_BYTES, NONCE_BYTES, prove
 from mxspark.protocol.specs import Inherited, Meeting
+from mxspark.system import unix_sockets
 from mxspark.system.loop import READ, Loop
 
 log = logging.getLogger(__name__)
@@ -29,7 +30,6 @@ log = logging.getLogger(__name__)
 MOST_MEMBERS = 120  # the kernel passes 253 descriptors at once, and a worker needs two for each of its host
 ANSWER_S, RETRY_S = 2.0, 0.02
 BACKLOG = 128
-_CREDENTIALS = struct.Struct("3i")
 _RANK = struct.Struct(">I")
 
 
@@ -40,12 +40,6 @@ class MeetingError(Exception):
 def proof(secret: bytes, who: bytes, nonces: bytes, rank: int) -> bytes:
     """Return what the guest for worker `rank`, or the leader to it, shows."""
     return prove(secret, who, nonces + _RANK.pack(rank))
-
-
-def same_user(sock: socket.socket) -> bool:
-    """Tell whether the process at the other end runs as our user."""
-    data = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    return bool(_CREDENTIALS.unpack(data)[1] == os.geteuid())
 
 
 def make(hosts: tuple[tuple[int, ...], ...], members: Sequence[int]) -> dict[int, Inherited]:
@@ -89,14 +83,7 @@ class Host:
         self._waiting = set(meeting.members) - {rank}
         self._guests: dict[int, socket.socket] = {}
         self.own = self._given[rank]
-        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        old = os.umask(0o077)  # the socket must never have been there for others, not for an instant
-        try:
-            self._listener.bind(meeting.socket)
-        finally:
-            os.umask(old)  # one thread: nobody else of this process makes files meanwhile
-        self._listener.listen(BACKLOG)
-        self._listener.setblocking(False)
+        self._listener = unix_sockets.listen(meeting.socket, socket.SOCK_SEQPACKET, BACKLOG)
         loop.watch(self._listener.fileno(), READ, self._accept)
 
     def release_own(self) -> None:
@@ -125,7 +112,7 @@ class Host:
         nonce = secrets.token_bytes(NONCE_BYTES)
         self._guests[guest.fileno()] = guest
         self._loop.after(ANSWER_S, lambda: self._drop(guest))  # whoever says nothing must not keep us for ever
-        if not same_user(guest):
+        if not unix_sockets.same_user(guest):
             log.warning("a process of another user came to the meeting of the workers and was sent away")
             self._drop(guest)
             return
@@ -272,7 +259,7 @@ class Guest:
         nonce = sock.recv(NONCE_BYTES + 1)
         if not nonce:
             raise ConnectionResetError
-        if len(nonce) != NONCE_BYTES or not same_user(sock):
+        if len(nonce) != NONCE_BYTES or not unix_sockets.same_user(sock):
             raise MeetingError("it is another user's, or speaks otherwise")
         mac = proof(self._secret, b"guest", nonce + self._nonce, self._rank)
         sock.send(_RANK.pack(self._rank) + self._nonce + mac)

@@ -1,4 +1,4 @@
-"""The one loop of an agent or a link: descriptors, ends of child processes and timers, one after the other in one thread.
+"""The one loop of an agent or link: descriptors, ends of child processes and timers, one at a time in one thread.
 
 Not asyncio, which would replace the half of it: it would add a quarter to the import of an agent, for which every
 worker waits; and it promises no order between what is due and what is readable. After a pause of this process (a host

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import stat
+import struct
 from typing import Optional
+
+_CREDENTIALS = struct.Struct("3i")
 
 
 def socket_problem(path: str) -> Optional[str]:
@@ -26,3 +30,28 @@ def remove_socket(path: str) -> None:
     if socket_problem(path) is None:
         with contextlib.suppress(OSError):
             os.unlink(path)
+
+
+def same_user(sock: socket.socket) -> bool:
+    """Tell whether the process at the other end runs as our user."""
+    data = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    return bool(_CREDENTIALS.unpack(data)[1] == os.geteuid())
+
+
+def listen(path: str, kind: int, backlog: int) -> socket.socket:
+    """Return a socket that listens at `path`, for this user alone.
+
+    It sets the umask meanwhile, which is that of all threads: to be called where there is only one.
+    """
+    sock = socket.socket(socket.AF_UNIX, kind)
+    old = os.umask(0o077)  # it must never have been there for others, not for an instant
+    try:
+        sock.bind(path)
+        sock.listen(backlog)
+    except OSError:
+        sock.close()
+        raise
+    finally:
+        os.umask(old)
+    sock.setblocking(False)
+    return sock
