@@ -31,12 +31,12 @@ BOOT = (
 class LinkProcess:
     """A link, and the end of an agent towards it."""
 
-    def __init__(self, folder: Path, python: str = sys.executable) -> None:
+    def __init__(self, folder: Path, python: str = sys.executable, boot: str = BOOT) -> None:
         folder.mkdir(exist_ok=True)
         ours, theirs = socket.socketpair()
         with theirs, open(folder / "link.log", "ab") as log:
             self.popen = subprocess.Popen(
-                [python, "-I", "-S", "-c", BOOT, json.dumps([str(ROOT)])], stdin=theirs.fileno(), stderr=log
+                [python, "-I", "-S", "-c", boot, json.dumps([str(ROOT)])], stdin=theirs.fileno(), stderr=log
             )
         self.folder = folder
         self.channel = Channel(ours)
@@ -103,10 +103,11 @@ def pair(
     other: str = "",
     address: str = "127.0.0.1",
     other_address: str = "",
+    boot: str = BOOT,
     **order: Any,
 ) -> Iterator[tuple[LinkProcess, LinkProcess]]:
     """Two links that have met; a role of the second has socket 77. `other` is the Python of the second's host."""
-    with LinkProcess(folder / "a", python) as one, LinkProcess(folder / "b", other or python) as two:
+    with LinkProcess(folder / "a", python, boot) as one, LinkProcess(folder / "b", other or python, boot) as two:
         one.open(who, address)
         two.open(who, other_address or address)
         connect((one, two), **order)

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Callable, Optional
 
 from mxspark.link.flow import Flow, Lost, Phase
+from mxspark.link.rules import Pace
 from mxspark.system.loop import READ, WRITE, Loop
 
 DISCARD_S = 5.0  # for the other host to hear the last words of a role that is gone
@@ -59,6 +60,7 @@ class Bridge:
         self._watched = (0, 0)
         self._actions = (self._on_near, self._on_far)  # one object each, the loop compares identity
         self._give_up_at: Optional[float] = None
+        self._pace = Pace()
         # What has come with the greeting is with the flow from the other host. It goes first: TLS cannot say goodbye
         # while there is something that nobody has read.
         self._loop.after(0, lambda: self._turn((self._back, self._out)))
@@ -81,7 +83,19 @@ class Bridge:
         self._turn([flow for flow, event in ((self._out, READ), (self._back, WRITE)) if events & event])
 
     def _on_far(self, events: int) -> None:
+        before = self._back.arrived
         self._turn([flow for flow, event in ((self._back, READ), (self._out, WRITE)) if events & event])
+        if events & READ and self._near.fileno() >= 0:
+            rest_s = self._pace.rest_s(self._loop.now(), self._back.arrived - before)
+            if rest_s:
+                self._pace.is_resting = True
+                self._look()
+                self._loop.after(rest_s, self._wake)
+
+    def _wake(self) -> None:
+        self._pace.is_resting = False
+        if self._near.fileno() >= 0:
+            self._on_far(READ)
 
     def _turn(self, flows: Sequence[Flow]) -> None:
         if self._near.fileno() < 0:
@@ -109,7 +123,9 @@ class Bridge:
             self._finish()
             return
         near = (READ if self._out.wants_source else 0) | (WRITE if self._back.wants_sink else 0)
-        far = (READ if self._back.wants_source else 0) | (WRITE if self._out.wants_sink else 0)
+        far = (READ if self._back.wants_source and not self._pace.is_resting else 0) | (
+            WRITE if self._out.wants_sink else 0
+        )
         self._watch((near, far))
         if self._back.phase is Phase.DISCARDING and self._give_up_at is None:
             self._give_up_at = self._loop.now() + DISCARD_S

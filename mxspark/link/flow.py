@@ -14,6 +14,7 @@ from enum import Enum
 
 from mxspark.errors.phase import advance
 
+LITTLE_BYTES = 16384
 ROUNDS = 8  # a flow that always has something must not keep the others waiting
 
 
@@ -71,6 +72,11 @@ class Flow(ABC):
         """Whether it waits for the sink."""
         return self.holds
 
+    @property
+    def arrived(self) -> int:
+        """Bytes that came from the source, in whatever form."""
+        return self.moved
+
     def pump(self) -> None:
         """Move what can be moved now.
 
@@ -81,14 +87,14 @@ class Flow(ABC):
         """
         for _ in range(ROUNDS):
             if self.phase is Phase.OVER or (self.holds and not self._drain()):
-                return
+                break
             if self.phase is Phase.ENDING:
                 self._pass_end_on()
             elif not self._fill():
-                return
+                break
 
     def _fill(self) -> bool:
-        """Take some, and return whether there was any, or the end."""
+        """Take some, and return whether to go on at once: a source of which little came has no more for now."""
         try:
             taken = self.take()
         except BlockingIOError:
@@ -103,6 +109,9 @@ class Flow(ABC):
         self.moved += taken
         if self.phase is Phase.DISCARDING:
             self.drop()
+        if 0 < taken < LITTLE_BYTES:
+            self._drain()
+            return False
         return True
 
     def _drain(self) -> bool:

@@ -131,6 +131,12 @@ class Opened(Copied):
         # Less than there is room for, by the record that may have been begun before. All that has come is decrypted at
         # once, then: TLS cannot say goodbye while something is there that nobody has read.
         self._sealed = memoryview(bytearray(BUFFER_BYTES - RECORD_BYTES))
+        self._arrived = 0
+
+    @property
+    def arrived(self) -> int:
+        """Bytes that came from the source, encrypted."""
+        return self._arrived
 
     def take(self) -> int:
         """Decrypt what has come. Something may have with the greeting, so that is looked at before the connection."""
@@ -138,6 +144,7 @@ class Opened(Copied):
             received = self._source.recv_into(self._sealed)
             if received == 0:
                 raise ConnectionError("it ended without a goodbye")
+            self._arrived += received
             self._tls.feed(self._sealed[:received])
         self._held = self._room[:count]
         return count

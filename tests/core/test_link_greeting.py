@@ -209,3 +209,26 @@ def test_refusals_are_counted_in_a_table_of_bounded_size() -> None:
     assert len(news) == MOST_ADDRESSES + 1
     assert StrangersRefused("10.0.0.9", "has no certificate", 4) in news
     assert sum(one.count for one in news) == 1004 and max(news, key=lambda one: one.count).address == ""
+
+
+def rests(reads: list[tuple[float, int]]) -> list[bool]:
+    """Return after which reads, each so long after the one before and of so many bytes, a reader rests."""
+    pace, now, found = rules.Pace(), 100.0, []
+    for gap, taken in reads:
+        now += gap
+        found.append(pace.rest_s(now, taken) > 0)
+    return found
+
+
+def test_a_reader_rests_while_packets_come_one_by_one() -> None:
+    packets = [(0.0001, 1448)] * rules.PACKETS
+    assert rests([(1.0, 1448), *packets]) == [False] * rules.PACKETS + [True]
+    after = [(0.001, 90000), (0.001, 260000), (0.001, 1448)]
+    assert rests([(1.0, 1448), *packets, *after])[-3:] == [True] * 3, "what one rest brings is no reason to end it"
+    assert rests([(1.0, 1448), *packets, (0.001, 0), *packets[1:]]).count(True) == 1, "nothing more comes"
+
+
+def test_a_reader_never_rests_between_messages_or_in_a_flood() -> None:
+    assert not any(rests([(0.0001, 64)] * 100)), "somebody waits for each"
+    assert not any(rests([(0.0001, 262144)] * 100)), "each read is worth its while"
+    assert not any(rests([(0.01, 1448)] * 100)), "nothing comes meanwhile"
