@@ -55,11 +55,11 @@ def processes() -> Iterator[tuple[int, list[str], dict[str, str]]]:
 
 
 def roles_alive() -> list[int]:
-    """Return the pids of the agents and roles of this test run, by what the system says of them."""
+    """Return the pids of the agents, links and roles of this test run, by what the system says of them."""
     return [
         pid
         for pid, words, environment in processes()
-        if "MXSPARK_RUN" in environment or any("mxspark.agent" in word for word in words)
+        if "MXSPARK_RUN" in environment or any("mxspark.agent" in word or "mxspark.link" in word for word in words)
     ]
 
 

@@ -133,8 +133,8 @@ def connect(links: Sequence[LinkProcess], at: Sequence[tuple[str, int]] = (), **
 class Role:
     """A role with a socket, as far as links know of roles."""
 
-    def __init__(self, of: LinkProcess, endpoint: int = 77) -> None:
-        self._path = of.folder / str(endpoint)
+    def __init__(self, folder: Path, endpoint: int = 77) -> None:
+        self._path = folder / str(endpoint)
         self._sock = socket.socket(socket.AF_UNIX)
         self._sock.bind(str(self._path))
         self._sock.listen()
@@ -158,18 +158,18 @@ class Role:
         return sock
 
 
-def reach(of: LinkProcess, endpoint: int = 77) -> socket.socket:
+def reach(folder: Path, endpoint: int = 77) -> socket.socket:
     """Connect to where a role of another host seems to be, with a limit on every wait."""
     sock = socket.socket(socket.AF_UNIX)
     sock.settimeout(PATIENCE_S)
-    sock.connect(str(of.folder / str(endpoint)))
+    sock.connect(str(folder / str(endpoint)))
     return sock
 
 
 @contextlib.contextmanager
 def joined(one: LinkProcess, two: LinkProcess, endpoint: int = 77) -> Iterator[tuple[socket.socket, socket.socket]]:
     """Both ends of a connection of two roles."""
-    with Role(two, endpoint) as role, reach(one, endpoint) as near, role.accept() as far:
+    with Role(two.folder, endpoint) as role, reach(one.folder, endpoint) as near, role.accept() as far:
         yield near, far
 
 

@@ -113,7 +113,7 @@ def filled(sock: socket.socket) -> int:
 
 def test_who_does_not_read_makes_the_other_wait_and_costs_no_memory(two: tuple[LinkProcess, LinkProcess]) -> None:
     before = [psutil.Process(each.popen.pid).memory_info().rss for each in two]
-    with Role(two[1]) as role, reach(two[0]) as near, role.accept() as far, reach(two[0]) as other:
+    with Role(two[1].folder) as role, reach(two[0].folder) as near, role.accept() as far, reach(two[0].folder) as other:
         sent = filled(near)
         assert sent < 64 * 2**20
         after = [psutil.Process(each.popen.pid).memory_info().rss for each in two]
@@ -213,16 +213,16 @@ def test_a_link_of_another_run_in_the_place_of_ours_hears_nothing(tmp_path: Path
 
 
 def test_a_role_that_never_binds_its_socket_is_said(tmp_path: Path) -> None:
-    with pair(tmp_path, OURS, start_s=1.0) as two, reach(two[0]) as near:
+    with pair(tmp_path, OURS, start_s=1.0) as two, reach(two[0].folder) as near:
         assert two[0].hear(link.Broken).why == "has a role that did not bind its socket in time"
         assert near.recv(1) == b""
 
 
 def test_a_role_may_bind_its_socket_later(tmp_path: Path) -> None:
-    with pair(tmp_path, OURS) as two, reach(two[0]) as near:
+    with pair(tmp_path, OURS) as two, reach(two[0].folder) as near:
         near.sendall(b"early")
         time.sleep(0.2)  # the other link has been asked by now, and if not the test is only easier
-        with Role(two[1]) as role, role.accept() as far:
+        with Role(two[1].folder) as role, role.accept() as far:
             assert read(far, 5) == b"early"
 
 
@@ -236,7 +236,7 @@ def test_a_clear_one_and_one_that_must_encrypt_do_not_meet(tmp_path: Path) -> No
         hosts = (one.address, two.address)
         one.say(link.Connect(1, 0, hosts, (), ((77, 1),), str(one.folder), False, PATIENCE_S, PATIENCE_S))
         one.hear(link.Connected)
-        with reach(one):
+        with reach(one.folder):
             assert "wants all of it encrypted (transport.encrypt)" in one.hear(link.Broken).why
 
 
@@ -347,7 +347,7 @@ def test_nothing_is_left_when_the_agent_is_gone(tmp_path: Path) -> None:
 
 
 def test_a_socket_that_cannot_be_bound_is_named(tmp_path: Path) -> None:
-    with LinkProcess(tmp_path / "a") as one, LinkProcess(tmp_path / "b") as two, Role(one):
+    with LinkProcess(tmp_path / "a") as one, LinkProcess(tmp_path / "b") as two, Role(one.folder):
         for each in (one, two):
             each.open(OURS)
         connect((one, two))
