@@ -15,7 +15,7 @@ from mxspark.link.flow import Flow, Lost, Phase
 from mxspark.link.rules import Pace
 from mxspark.system.loop import READ, WRITE, Loop
 
-DISCARD_S = 5.0  # for the other host to hear the last words of a role that is gone
+HEAR_S = 5.0  # for the other host to hear the last words of a role that is gone
 HEARD_POLL_S = 0.01
 _LINGER = struct.Struct("ii")
 
@@ -127,8 +127,8 @@ class Bridge:
             WRITE if self._out.wants_sink else 0
         )
         self._watch((near, far))
-        if self._back.phase is Phase.DISCARDING and self._give_up_at is None:
-            self._give_up_at = self._loop.now() + DISCARD_S
+        if self._back.phase is Phase.GONE and self._give_up_at is None:
+            self._give_up_at = self._loop.now() + HEAR_S
             self._leave()
 
     def _leave(self) -> None:

@@ -11,7 +11,7 @@ from mxspark.link import movers
 from mxspark.link.bridge import Bridge
 from mxspark.link.call import Call, Target
 from mxspark.link.certificates import Contexts
-from mxspark.link.greeting import Answer, Hello, Phase, Refused
+from mxspark.link.greeting import Answer, BrokeOff, Hello, Phase, Refused
 from mxspark.link.negotiation import Negotiation
 from mxspark.link.sockets import Approach, Stand
 from mxspark.link.watch import Watch
@@ -239,4 +239,5 @@ class Incoming:
     def _failed(self, why: Refused) -> None:
         self._connections.release(self)
         self.close()
-        self._connections.lost(self._host, str(why))
+        if not isinstance(why, BrokeOff):  # a caller may want it no more; whether its host is gone tells its watch
+            self._connections.lost(self._host, str(why))

@@ -26,15 +26,15 @@ class Phase(Enum):
     """How far a flow is."""
 
     FLOWING = "bytes come and go"
-    DISCARDING = "the role that they are for is gone, and they are dropped until the other host knows it"
+    GONE = "the role that they are for is gone, and they can go nowhere"
     ENDING = "the source has ended, and what is held is still to go"
     OVER = "the sink has been told that nothing more comes"
 
 
 STEPS = {
-    Phase.FLOWING: (Phase.DISCARDING, Phase.ENDING),
-    Phase.DISCARDING: (Phase.ENDING,),
-    Phase.ENDING: (Phase.DISCARDING, Phase.OVER),
+    Phase.FLOWING: (Phase.GONE, Phase.ENDING),
+    Phase.ENDING: (Phase.GONE, Phase.OVER),
+    Phase.GONE: (),
     Phase.OVER: (),
 }
 
@@ -65,12 +65,12 @@ class Flow(ABC):
     @property
     def wants_source(self) -> bool:
         """Whether it waits for the source."""
-        return self.phase in (Phase.FLOWING, Phase.DISCARDING) and not self.holds
+        return self.phase is Phase.FLOWING and not self.holds
 
     @property
     def wants_sink(self) -> bool:
         """Whether it waits for the sink."""
-        return self.holds
+        return self.phase in (Phase.FLOWING, Phase.ENDING) and self.holds
 
     @property
     def arrived(self) -> int:
@@ -86,7 +86,7 @@ class Flow(ABC):
             If the connection to the other host broke.
         """
         for _ in range(ROUNDS):
-            if self.phase is Phase.OVER or (self.holds and not self._drain()):
+            if self.phase in (Phase.GONE, Phase.OVER) or (self.holds and not self._drain()):
                 break
             if self.phase is Phase.ENDING:
                 self._pass_end_on()
@@ -107,8 +107,6 @@ class Flow(ABC):
             self._step_to(Phase.ENDING)
             self._end()
         self.moved += taken
-        if self.phase is Phase.DISCARDING:
-            self.drop()
         if 0 < taken < LITTLE_BYTES:
             self._drain()
             return False
@@ -124,8 +122,8 @@ class Flow(ABC):
         except OSError as error:
             if not self._from_far:
                 raise Lost(f"the connection broke: {error}") from error
-            self._step_to(Phase.DISCARDING)
-            self.drop()
+            self._step_to(Phase.GONE)
+            return False
         return True
 
     def _end(self) -> None:
@@ -154,10 +152,6 @@ class Flow(ABC):
     @abstractmethod
     def give(self) -> None:
         """Let the sink have some of what is held."""
-
-    @abstractmethod
-    def drop(self) -> None:
-        """Hold nothing any more."""
 
     @abstractmethod
     def end(self) -> None:

@@ -17,6 +17,7 @@ from mxspark.link.tls import Tls
 
 MAGIC = b"mxlink\x00\x01"
 HANDSHAKE_BYTES = 65536  # an honest one needs four thousand
+HASTY = "went on, or left, before it was answered"
 _HELLO = struct.Struct(">8sIIII?")
 
 
@@ -115,6 +116,8 @@ class Greeting:
         self._fed += len(data)
         if self._fed > HANDSHAKE_BYTES:  # what TLS itself allows to be said before a certificate is a hundred thousand
             raise Refused(f"sent more than {HANDSHAKE_BYTES} bytes before it was known")
+        if self.phase is Phase.ASKED:
+            raise Refused(HASTY)
         self.tls.feed(data)
         self._go_on()
 
@@ -167,6 +170,8 @@ class Greeting:
         words = self._hear(_HELLO.size)
         if words is not None:
             self.hello = Hello.unpack(words)
+            if self.tls.read(memoryview(bytearray(1))) is not None:
+                raise Refused(HASTY)
             self._step_to(Phase.ASKED)
         return False
 

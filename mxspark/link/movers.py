@@ -50,11 +50,6 @@ class Spliced(Flow):
         if sys.version_info >= (3, 10):
             self._count -= os.splice(self._out, self._sink.fileno(), self._count, flags=os.SPLICE_F_NONBLOCK)
 
-    def drop(self) -> None:
-        """Empty the pipe."""
-        while self._count:
-            self._count -= len(os.read(self._out, self._count))
-
     def end(self) -> None:
         """Hold nothing: the end alone says it."""
 
@@ -87,10 +82,6 @@ class Copied(Flow):
     def give(self) -> None:
         """Send some."""
         self._held = self._held[self._sink.send(self._held) :]
-
-    def drop(self) -> None:
-        """Forget it."""
-        self._held = self._room[:0]
 
     def end(self) -> None:
         """Hold nothing: the end alone says it."""

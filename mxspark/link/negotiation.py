@@ -140,11 +140,8 @@ class Negotiation:
             self.fail(BrokeOff(f"broke off before it was known: {error.strerror}"))
             return
         phase = self.greeting.phase
-        waits = phase not in (
-            Phase.ASKED,
-            Phase.THROUGH,
-        )  # for us in these: what comes then is read by whoever takes it
-        self._watch((READ if waits else 0) | (WRITE if self._pending else 0))
-        if not waits and phase is not self._told and not self._pending:
+        is_through = phase is Phase.THROUGH  # what comes then is read by whoever takes it
+        self._watch((0 if is_through else READ) | (WRITE if self._pending else 0))
+        if phase in (Phase.ASKED, Phase.THROUGH) and phase is not self._told and not self._pending:
             self._told = phase
             self._on_turn(self)

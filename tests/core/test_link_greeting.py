@@ -19,6 +19,9 @@ from mxspark.protocol.identity import Identity
 from mxspark.protocol.link import Connect, StrangersRefused
 
 OURS = issue("ours")
+RECORD = b"\x16\x03\x03\x3f\xfc"
+# A first message that OpenSSL would take, and keep all of until its end.
+LONG = RECORD + b"\x01\x01\xff\xff" + bytes(16376) + (RECORD + bytes(16380)) * 4
 HELLO = Hello(attempt=3, sender=0, receiver=1, endpoint=77, encrypt=False)
 ORDER = Connect(3, 1, (("10.0.0.1", 1), ("10.0.0.2", 2)), (77,), (), "/tmp", False, 60.0, 5.0)
 NOW = datetime.datetime.now(datetime.timezone.utc)
@@ -51,6 +54,7 @@ def test_two_of_a_run_get_through(encrypt: bool) -> None:
     meet(one, other)
     assert (one.phase, other.phase) == (Phase.THROUGH, Phase.THROUGH)
     assert other.hello == hello
+    assert Contexts.of(OURS).server.num_tickets == 0, "nothing to be resumed"
 
 
 def test_plain_bytes_that_come_with_the_end_of_tls_are_kept() -> None:
@@ -124,12 +128,19 @@ def test_one_who_takes_the_place_of_a_link_is_refused_by_the_caller() -> None:
         (b"\x80\x04." * 100, "does not speak TLS|is not understood"),
         (b"\x16\x03\x01\xff\xff" + bytes(70000), "sent more than 65536 bytes|does not speak TLS"),
         (b"\x16\x03\x01\x40\x00\x01\xff\xff\xff" + bytes(16380), "is not understood"),
+        # as long as OpenSSL would take, which keeps all of it until the end
+        (
+            b"\x16\x03\x01\x3f\xfc\x01\x01\xff\xff" + bytes(16376) + (b"\x16\x03\x03\x3f\xfc" + bytes(16380)) * 4,
+            "than 65536",
+        ),
     ],
-    ids=["http", "ssh", "pickle", "a huge record", "a huge message"],
+    ids=["http", "ssh", "pickle", "a huge record", "a huge message", "a long message"],
 )
 def test_what_is_no_tls_is_refused(data: bytes, why: str) -> None:
+    other = called()
     with pytest.raises(Refused, match=why):
-        called().feed(memoryview(data))
+        for place in range(0, len(data), 4096):
+            other.feed(memoryview(data[place : place + 4096]))
 
 
 def test_no_handshake_may_be_endless() -> None:
@@ -152,6 +163,19 @@ def test_what_was_recorded_is_worthless_when_it_is_played_again() -> None:
     again.feed(memoryview(recorded[0]))
     with pytest.raises(Refused, match="is not understood"):
         again.feed(memoryview(recorded[1]))
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_one_that_goes_on_before_it_is_answered_is_refused(at_once: bool) -> None:
+    one, other = Greeting(Contexts.of(OURS).client, HELLO), called()
+    carry(one, other)
+    carry(other, one)
+    if not at_once:
+        carry(one, other)
+        assert other.phase is Phase.ASKED
+    one.tls.write(memoryview(b"more"))
+    with pytest.raises(Refused, match="went on"):
+        carry(one, other)
 
 
 def test_a_member_of_another_version_is_refused() -> None:

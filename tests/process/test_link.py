@@ -7,14 +7,16 @@ import hashlib
 import random
 import select
 import socket
+import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 import psutil
 import pytest
+from agent_group import AT_ONCE_S
 from links import PATIENCE_S, LinkProcess, Role, carried, connect, descriptors, identity, joined, pair, reach, read
 from namespaces import cable
 
@@ -28,6 +30,7 @@ from mxspark.system.loop import Loop
 
 OURS = identity()
 SIZE = 40 * 2**20
+SILENCE_S = 3.0
 WAYS = ("copied", "spliced", "encrypted")
 
 
@@ -79,6 +82,14 @@ def exchange(near: socket.socket, far: socket.socket) -> None:
     for thread in threads:
         thread.join(PATIENCE_S)
     assert sent["far got"] == sent["near sent"] and sent["near got"] == sent["far sent"]
+
+
+def assert_unbroken(links: Sequence[LinkProcess]) -> None:
+    """End the attempt, and see that none of them has had anything to complain of."""
+    for each in links:
+        each.say(link.Disconnect(1))
+        each.hear(link.Disconnected)
+        assert not [message for message in each.heard if isinstance(message, link.Broken)]
 
 
 def test_both_ways_at_once_every_byte_arrives_in_order(two: tuple[LinkProcess, LinkProcess]) -> None:
@@ -141,7 +152,7 @@ def test_the_end_of_a_role_is_the_end_of_its_connection_and_of_no_link(
         gone.close()
         assert receive(left) == hashlib.sha256(b"last words").hexdigest()
     assert carried(*two, b"still there") == b"still there"
-    assert not [each for one in two for each in one.heard if isinstance(each, link.Broken)]
+    assert_unbroken(two)
 
 
 def test_a_role_that_is_gone_frees_the_other_that_sends_to_it_without_end(
@@ -157,8 +168,8 @@ def test_a_role_that_is_gone_frees_the_other_that_sends_to_it_without_end(
                 near.sendall(bytes(65536))
                 sent += 65536
         assert read(near, 10) == b"last words"
-    assert not [each for one in two for each in one.heard if isinstance(each, link.Broken)]
     assert carried(*two, b"still there") == b"still there"
+    assert_unbroken(two)
 
 
 @pytest.mark.parametrize("killed", [0, 1])
@@ -178,15 +189,28 @@ def test_a_link_that_is_killed_ends_both_roles_and_is_named_by_the_other(
     two[killed].popen.wait(PATIENCE_S)
 
 
+def test_what_a_killed_link_carried_is_reset_and_does_not_seem_to_end(tmp_path: Path) -> None:
+    """A member of the run that has but one connection, and no other word of the link."""
+    with pair(tmp_path, OURS) as two, Role(two[1].folder) as role:
+        tls = member(two[1])
+        assert tls.recv(1) == bytes([Answer.WELCOME])
+        with tls.unwrap() as plain, role.accept() as far:
+            plain.sendall(b"hello")
+            assert read(far, 5) == b"hello"
+            two[1].popen.kill()
+            with pytest.raises(ConnectionResetError):
+                plain.recv(1)
+
+
 def test_a_cable_that_is_cut_is_noticed_in_time_and_the_host_is_named(tmp_path: Path) -> None:
     with cable(tmp_path) as laid:
         ends = {"python": laid.python("driver"), "other": laid.python("slots")}
         addresses = {"address": laid.ADDRESSES["driver"], "other_address": laid.ADDRESSES["slots"]}
-        with pair(tmp_path, OURS, **ends, **addresses, silence_s=3.0) as two:
+        with pair(tmp_path, OURS, **ends, **addresses, silence_s=SILENCE_S) as two:
             assert carried(*two, b"hello") == b"hello"
             laid.cut("driver", "slots")
             for here, there in ((0, 1), (1, 0)):
-                broken = two[here].hear(link.Broken)
+                broken = two[here].hear(link.Broken, SILENCE_S + AT_ONCE_S)
                 assert broken.host == there and broken.address.startswith(two[there].address[0])
                 assert broken.why == "the connection to its link broke: [Errno 110] Connection timed out"
 
@@ -216,6 +240,32 @@ def test_a_role_that_never_binds_its_socket_is_said(tmp_path: Path) -> None:
     with pair(tmp_path, OURS, start_s=1.0) as two, reach(two[0].folder) as near:
         assert two[0].hear(link.Broken).why == "has a role that did not bind its socket in time"
         assert near.recv(1) == b""
+
+
+def member(to: LinkProcess) -> ssl.SSLSocket:
+    """Return a connection of the run that has asked for socket 77."""
+    raw = socket.create_connection(to.address, timeout=PATIENCE_S)
+    tls = Contexts.of(OURS).client.wrap_socket(raw)
+    tls.sendall(Hello(1, 0, 1, 77, False).pack())
+    return tls
+
+
+def test_one_that_asked_and_left_is_not_carried_later(tmp_path: Path) -> None:
+    with pair(tmp_path, OURS, start_s=100 * PATIENCE_S) as links:
+        before = descriptors(links[1].popen.pid)
+        with member(links[1]):
+            wait_for(lambda: descriptors(links[1].popen.pid) > before)
+        wait_for(lambda: descriptors(links[1].popen.pid) == before)
+        assert carried(*links, b"hello") == b"hello", "and the role has seen nothing of it"
+        assert_unbroken(links)
+
+
+def wait_for(holds: Callable[[], bool]) -> None:
+    """Wait until something holds."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_a_role_may_bind_its_socket_later(tmp_path: Path) -> None:
@@ -338,9 +388,7 @@ def test_nothing_is_left_when_the_agent_is_gone(tmp_path: Path) -> None:
         before = descriptors(two[0].popen.pid)
         for _ in range(20):
             assert carried(*two, b"again") == b"again"
-        deadline = time.monotonic() + PATIENCE_S
-        while descriptors(two[0].popen.pid) > before:
-            assert time.monotonic() < deadline, "descriptors are left"
+        wait_for(lambda: descriptors(two[0].popen.pid) == before)
         two[0].channel.close()
         assert two[0].popen.wait(PATIENCE_S) == 0
         assert not (two[0].folder / "77").exists()
@@ -368,6 +416,57 @@ def secured() -> tuple[Tls, Tls]:
     return one.tls, other.tls
 
 
+def tcp_pair() -> tuple[socket.socket, socket.socket]:
+    """Return both ends of a connection."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        there = socket.create_connection(server.getsockname(), timeout=PATIENCE_S)
+        return there, server.accept()[0]
+
+
+def test_what_was_encrypted_with_the_greeting_comes_before_the_end_of_a_role() -> None:
+    """TLS says no goodbye while something lies there unread."""
+    ours, theirs = secured()
+    theirs.write(memoryview(b"early"))
+    ours.feed(memoryview(theirs.take_outgoing()))
+    near, near_end = socket.socketpair()
+    near.shutdown(socket.SHUT_WR)
+    far, far_end = tcp_pair()
+    loop = Loop()
+    Bridge(loop, near_end, far_end, movers.both(near_end, far_end, ours), lambda *_: loop.stop())
+    loop.after(0.1, lambda: far.sendall(theirs_goodbye(theirs)))
+    loop.after(PATIENCE_S, loop.stop)
+    loop.run()
+    with near, far:
+        assert read(near, 6) == b"early"
+        theirs.feed(memoryview(read(far, 1000)))
+        assert theirs.read(memoryview(bytearray(10))) == 0, "it was told the end"
+
+
+def theirs_goodbye(tls: Tls) -> bytes:
+    """Return the bytes that say that nothing more comes."""
+    tls.say_goodbye()
+    return tls.take_outgoing()
+
+
+def test_an_encrypted_connection_that_ends_without_a_goodbye_was_lost() -> None:
+    ours, _ = secured()
+    near, near_end = socket.socketpair()
+    far, far_end = tcp_pair()
+    loop = Loop()
+    ended: list[Any] = []
+
+    def end(_: Bridge, why: Any) -> None:
+        ended.append(why)
+        loop.stop()
+
+    Bridge(loop, near_end, far_end, movers.both(near_end, far_end, ours), end)
+    far.close()
+    loop.after(PATIENCE_S, loop.stop)
+    loop.run()
+    near.close()
+    assert ended == ["the connection broke: it ended without a goodbye"]
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_each_way_of_moving_bytes_moves_them(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Copying is what Python 3.9 has, and a kernel that does not splice."""
@@ -376,9 +475,7 @@ def test_each_way_of_moving_bytes_moves_them(way: str, monkeypatch: pytest.Monke
     monkeypatch.setattr(movers, "CAN_SPLICE", way == "spliced")
     near, near_end = socket.socketpair()
     far, far_end = socket.socketpair()
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        there = socket.create_connection(server.getsockname())
-        here = server.accept()[0]
+    there, here = tcp_pair()
     ends = secured() if way == "encrypted" else (None, None)
     first = b"" if way == "encrypted" else b"first"
     loop = Loop()
