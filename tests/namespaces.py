@@ -8,10 +8,11 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 import pytest
 
@@ -55,11 +56,13 @@ class Cable:
     def python(self, end: str) -> str:
         """Return a program that is the Python of this process at one end of the cable."""
         path = self._folder / f"python-{end}"
-        path.write_text(
-            f'#!/bin/sh\nexec nsenter --net=/run/netns/{self._names[end]} {shlex.quote(sys.executable)} "$@"\n'
-        )
+        path.write_text(f'#!/bin/sh\nexec {self.enter(end)} {shlex.quote(sys.executable)} "$@"\n')
         path.chmod(0o755)
         return str(path)
+
+    def enter(self, end: str) -> str:
+        """Return the command that enters one end."""
+        return f"nsenter --net=/run/netns/{self._names[end]}"
 
     def cut(self, *froms: str) -> None:
         """Drop all that these ends send."""
@@ -83,17 +86,78 @@ class Cable:
         _run("ip", "-n", name, "neighbour", "replace", other, "lladdr", mac, "nud", "permanent", "dev", "cable")
 
 
+# A /tmp of its own, in which those folders of the machine's that are needed are where they are.
+_HOLDER = """
+set -e
+mount --make-rprivate /
+mkdir "$1"; mount -t tmpfs -o mode=1777 tmpfs "$1"
+own=$1; shift
+for folder; do mkdir -p "$own/${folder#/tmp/}"; mount --bind "$folder" "$own/${folder#/tmp/}"; done
+mount --rbind "$own" /tmp
+echo up
+exec sleep infinity
+"""
+
+
+class Hosts(Cable):
+    """As a cable, and each end sees a /tmp of its own: as far as sockets can tell, two hosts."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self._holders: dict[str, subprocess.Popen[str]] = {}
+
+    def make(self) -> None:
+        """Make them."""
+        super().make()
+        needed = (tempfile.gettempdir(), str(Path(__file__).resolve().parents[1]), *sys.path)
+        shared = sorted({name for name in needed if name.startswith("/tmp/") and os.path.isdir(name)})
+        for end, name in self._names.items():
+            enter = ["nsenter", f"--net=/run/netns/{name}", "unshare", "--mount", "sh", "-c", _HOLDER, "sh"]
+            self._holders[end] = subprocess.Popen(
+                [*enter, str(self._folder / f"tmp-{end}"), *shared],
+                env={"PATH": _PATH}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
+            )  # fmt: skip
+            said = self._holders[end].stdout
+            assert said is not None and said.readline() == "up\n"
+
+    def remove(self) -> None:
+        """Remove all; who was in there keeps it until it ends."""
+        for holder in self._holders.values():
+            holder.kill()
+            holder.communicate()
+        super().remove()
+
+    def enter(self, end: str) -> str:
+        """Return the command that enters one."""
+        return f"nsenter --target={self._holders[end].pid} --net --mount --wdns=/"
+
+
 @contextmanager
 def cable(folder: Path) -> Iterator[Cable]:
     """Lay a cable, or skip the test where this machine does not let us."""
-    if os.geteuid() != 0 or not all(shutil.which(name, path=_PATH) for name in ("ip", "tc", "nsenter")):
-        pytest.skip("network namespaces need root, iproute2 and nsenter")
-    made = Cable(folder)
-    try:
-        made.make()
+    with _made(Cable(folder)) as made:
         yield made
+
+
+@contextmanager
+def hosts(folder: Path) -> Iterator[Hosts]:
+    """Make two hosts, or skip the test where this machine does not let us."""
+    with _made(Hosts(folder)) as made:
+        yield made
+
+
+C = TypeVar("C", bound=Cable)
+
+
+@contextmanager
+def _made(cable: C) -> Iterator[C]:
+    if os.geteuid() != 0 or not all(shutil.which(name, path=_PATH) for name in ("ip", "tc", "nsenter", "unshare")):
+        pytest.skip("network namespaces need root, iproute2, nsenter and unshare")
+    try:
+        cable.make()
+        yield cable
     finally:
-        made.remove()
+        cable.remove()
 
 
 def _run(*command: str) -> str:

@@ -153,8 +153,10 @@ class Group:
         environment: Optional[dict[str, str]] = None,
         hosts: Optional[int] = None,
         path: Optional[Path] = None,
+        python: Callable[[Any], str] = lambda role: sys.executable,
     ) -> None:
         self._path = f"{path}:" if path else ""
+        self._python = python
         self.size, self.entry, self.environment = size, entry, environment or {}
         self.channels: list[Channel] = []
         self.workers: list[subprocess.Popen[bytes]] = []
@@ -190,7 +192,7 @@ class Group:
         environment.update(MXSPARK_CHANNEL=str(theirs.fileno()), TEST_RANK=str(role.rank), TEST_SIZE=str(self.size))
         with theirs, open(log, "wb") as out:
             return subprocess.Popen(
-                [sys.executable, "-c", f"import {module}; {module}.{function}()"],
+                [self._python(role), "-c", f"import {module}; {module}.{function}()"],
                 env=environment,
                 pass_fds=(theirs.fileno(), *(given.descriptors() if given else ())),
                 stdout=out,
