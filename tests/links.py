@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Optional, TypeVar
+from typing import Any, Callable, Optional, TypeVar
 
 from mxspark.link import issue
 from mxspark.protocol import link
@@ -188,3 +188,11 @@ def carried(one: LinkProcess, two: LinkProcess, data: bytes) -> bytes:
         near.sendall(data)
         far.sendall(read(far, len(data)))
         return read(near, len(data))
+
+
+def wait_for(holds: Callable[[], bool], seconds: float = PATIENCE_S) -> None:
+    """Wait until something holds."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

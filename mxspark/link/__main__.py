@@ -17,6 +17,8 @@ def main() -> int:
     """Be a link."""
     os.umask(0o077)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a dump of this memory would be a file with the key in it
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # what is carried needs six each
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s link %(levelname)s %(message)s")
     loop = Loop()
     Node(loop, STDIN)

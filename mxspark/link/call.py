@@ -66,7 +66,11 @@ class Call:
             return
         self._tries += 1
         family = socket.AF_INET6 if ":" in self._target.address[0] else socket.AF_INET
-        sock = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            sock = socket.socket(family, socket.SOCK_STREAM)
+        except OSError as error:  # no descriptor is left; one may be, in a moment
+            self._try_again(error.errno or 0)
+            return
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._connecting = sock

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import errno
 import socket
-from typing import Callable
+from typing import Any, Callable
 
 from mxspark.link import rules
 from mxspark.link.certificates import Contexts
+from mxspark.link.door import Door
 from mxspark.link.greeting import Greeting, Phase, Refused
 from mxspark.link.negotiation import Negotiation
-from mxspark.system.loop import READ, Loop
+from mxspark.system.loop import Loop
 
 HANDSHAKE_S = 10.0
 MOST_STRANGERS = 64
-FULL_S = 0.5  # between two looks whether a descriptor is free
 
 
 class Listener:
@@ -38,40 +37,23 @@ class Listener:
         on_guest: Callable[[Negotiation, str], None],
         on_refused: Callable[[str, str], None],
     ) -> None:
-        sock.setblocking(False)
         self._loop = loop
-        self._sock = sock
         self._contexts = contexts
         self._on_guest = on_guest
         self._on_refused = on_refused
         self._strangers: dict[Negotiation, str] = {}
-        self._listen()
+        self._door = Door(loop, sock, self._greet)
 
     def close(self) -> None:
         """Accept nobody any more, and send away whoever is not known yet."""
-        if self._sock.fileno() >= 0:
-            self._loop.watch(self._sock.fileno(), 0, self._accept)
-            self._sock.close()
+        self._door.close()
         for stranger in self._strangers:
             stranger.close()
         self._strangers.clear()
 
-    def _listen(self) -> None:
-        if self._sock.fileno() >= 0:
-            self._loop.watch(self._sock.fileno(), READ, self._accept)
-
-    def _accept(self, _events: int) -> None:
-        """Take one in; what is ready elsewhere has its turn before the next."""
-        try:
-            connection, address = self._sock.accept()
-        except OSError as error:  # gone already, or no descriptor left
-            if error.errno in (errno.EMFILE, errno.ENFILE):  # it stays in the queue, and would wake us without end
-                self._loop.watch(self._sock.fileno(), 0, self._accept)
-                self._loop.after(FULL_S, self._listen)
-            return
+    def _greet(self, connection: socket.socket, address: tuple[Any, ...]) -> None:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._make_room()
-        host = str(address[0])
         stranger = Negotiation(
             self._loop,
             connection,
@@ -80,7 +62,7 @@ class Listener:
             lambda why: self._refuse(stranger, why),
         )
         stranger.limit(HANDSHAKE_S, f"did not say who it is within {HANDSHAKE_S:g} s")
-        self._strangers[stranger] = host
+        self._strangers[stranger] = str(address[0])
 
     def _make_room(self) -> None:
         """Send one away if there are too many: an honest one needs milliseconds, and comes back."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from typing import Callable, Optional
 
+from mxspark.link.door import Door
 from mxspark.system import unix_sockets
-from mxspark.system.loop import READ, Loop
+from mxspark.system.loop import Loop
 
 BACKLOG = 128
 RETRY_S = 0.02
@@ -22,24 +24,16 @@ class Stand:
     """
 
     def __init__(self, loop: Loop, path: str, on_connection: Callable[[socket.socket], None]) -> None:
-        self._loop = loop
         self._path = path
         self._on_connection = on_connection
-        self._sock = unix_sockets.listen(path, socket.SOCK_STREAM, BACKLOG)
-        loop.watch(self._sock.fileno(), READ, self._accept)
+        self._door = Door(loop, unix_sockets.listen(path, socket.SOCK_STREAM, BACKLOG), self._let_in)
 
     def close(self) -> None:
         """Stand there no more."""
-        if self._sock.fileno() >= 0:
-            self._loop.watch(self._sock.fileno(), 0, self._accept)
-            self._sock.close()
-            unix_sockets.remove_socket(self._path)
+        self._door.close()
+        unix_sockets.remove_socket(self._path)
 
-    def _accept(self, _events: int) -> None:
-        try:
-            near, _ = self._sock.accept()
-        except OSError:
-            return
+    def _let_in(self, near: socket.socket, _address: object) -> None:
         if unix_sockets.same_user(near):
             self._on_connection(near)
         else:  # it could not have, by the mode of the socket
@@ -71,21 +65,22 @@ class Approach:
     def _try(self) -> None:
         if self._limit.action is None:
             return
-        near = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        near.setblocking(False)
-        if self._connect(near):
-            self._end(near)
-        else:
-            near.close()
+        near = self._connect()
+        if near is None:
             self._loop.after(RETRY_S, self._try)
+        else:
+            self._end(near)
 
-    def _connect(self, near: socket.socket) -> bool:
-        """Return whether the role is there; what another user has put at the path is no role of ours."""
-        try:
+    def _connect(self) -> Optional[socket.socket]:
+        """Return a connection to the role if it is there; what another user has put at the path is no role of ours."""
+        with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
+            near = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+            near.setblocking(False)
             near.connect(self._path)
-        except OSError:
-            return False
-        return unix_sockets.same_user(near)
+            if unix_sockets.same_user(near):
+                stack.pop_all()
+                return near
+        return None
 
     def _end(self, near: Optional[socket.socket]) -> None:
         self.close()

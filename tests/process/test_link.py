@@ -12,12 +12,25 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 
 import psutil
 import pytest
 from agent_group import AT_ONCE_S
-from links import PATIENCE_S, LinkProcess, Role, carried, connect, descriptors, identity, joined, pair, reach, read
+from links import (
+    PATIENCE_S,
+    LinkProcess,
+    Role,
+    carried,
+    connect,
+    descriptors,
+    identity,
+    joined,
+    pair,
+    reach,
+    read,
+    wait_for,
+)
 from namespaces import cable
 
 from mxspark.link import movers
@@ -258,14 +271,6 @@ def test_one_that_asked_and_left_is_not_carried_later(tmp_path: Path) -> None:
         wait_for(lambda: descriptors(links[1].popen.pid) == before)
         assert carried(*links, b"hello") == b"hello", "and the role has seen nothing of it"
         assert_unbroken(links)
-
-
-def wait_for(holds: Callable[[], bool]) -> None:
-    """Wait until something holds."""
-    deadline = time.monotonic() + PATIENCE_S
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def test_a_role_may_bind_its_socket_later(tmp_path: Path) -> None:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import resource
 import socket
 import ssl
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
-from links import PATIENCE_S, LinkProcess, carried, identity, pair
+from links import PATIENCE_S, LinkProcess, carried, identity, pair, wait_for
 from namespaces import cable
 
 from mxspark.link import listener
@@ -218,6 +220,22 @@ def test_a_thousand_strangers_are_bounded_counted_and_named_and_keep_nobody_out(
             while (heard := links[1].hear(link.StrangersRefused)).count < 1000:
                 assert time.monotonic() < deadline
             assert heard.address == laid.ADDRESSES["driver"] and heard.count == 1000
+
+
+def test_a_link_that_has_no_descriptors_left_lives_on(tmp_path: Path) -> None:
+    with pair(tmp_path, OURS) as links:
+        of = psutil.Process(links[1].popen.pid)
+        few = of.num_fds() + 8
+        resource.prlimit(of.pid, resource.RLIMIT_NOFILE, (few, few))
+        with flood(sys.executable, links[1].address, 100):
+            wait_for(lambda: of.num_fds() == few)
+            # one that turned in circles would never be seen asleep
+            wait_for(lambda: of.status() == psutil.STATUS_SLEEPING, 5.0)
+        assert carried(*links, b"still there") == b"still there"
+
+
+def test_sockets_are_for_this_user_alone(two: tuple[LinkProcess, LinkProcess]) -> None:
+    assert (two[0].folder / "77").stat().st_mode & 0o077 == 0
 
 
 def test_the_key_is_nowhere_to_be_seen(two: tuple[LinkProcess, LinkProcess], tmp_path: Path) -> None:
