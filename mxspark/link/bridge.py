@@ -58,7 +58,10 @@ class Bridge:
         self._out, self._back = flows
         self._on_end = on_end
         self._watched = (0, 0)
-        self._actions = (self._on_near, self._on_far)  # one object each, the loop compares identity
+        self._actions: tuple[Callable[[int], None], ...] = (
+            self._on_near,
+            self._on_far,
+        )  # one object each, the loop compares identity
         self._give_up_at: Optional[float] = None
         self._pace = Pace()
         # What has come with the greeting is with the flow from the other host. It goes first: TLS cannot say goodbye
@@ -78,6 +81,7 @@ class Bridge:
             self._far.close()
             self._out.close()
             self._back.close()
+            self._actions = ()  # or it would refer to itself, and its buffers wait for the collector
 
     def _on_near(self, events: int) -> None:
         self._turn([flow for flow, event in ((self._out, READ), (self._back, WRITE)) if events & event])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from dataclasses import dataclass
 from typing import Any, Callable
 
 from mxspark.link import rules
@@ -14,6 +15,14 @@ from mxspark.system.loop import Loop
 
 HANDSHAKE_S = 10.0
 MOST_STRANGERS = 64
+
+
+@dataclass(frozen=True)
+class Stranger:
+    """One that is not known yet: where it comes from, and when it has to be."""
+
+    address: str
+    deadline: float
 
 
 class Listener:
@@ -41,7 +50,8 @@ class Listener:
         self._contexts = contexts
         self._on_guest = on_guest
         self._on_refused = on_refused
-        self._strangers: dict[Negotiation, str] = {}
+        self._strangers: dict[Negotiation, Stranger] = {}
+        self._is_waiting = False
         self._door = Door(loop, sock, self._greet)
 
     def close(self) -> None:
@@ -54,25 +64,40 @@ class Listener:
     def _greet(self, connection: socket.socket, address: tuple[Any, ...]) -> None:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._make_room()
-        stranger = Negotiation(
+        negotiation = Negotiation(
             self._loop,
             connection,
             Greeting(self._contexts.server),
             self._on_turn,
-            lambda why: self._refuse(stranger, why),
+            lambda why: self._on_refused(self._strangers.pop(negotiation).address, str(why)),
         )
-        stranger.limit(HANDSHAKE_S, f"did not say who it is within {HANDSHAKE_S:g} s")
-        self._strangers[stranger] = str(address[0])
+        self._strangers[negotiation] = Stranger(str(address[0]), self._loop.now() + HANDSHAKE_S)
+        self._wait()
 
     def _make_room(self) -> None:
         """Send one away if there are too many: an honest one needs milliseconds, and comes back."""
         if len(self._strangers) >= MOST_STRANGERS:
-            oldest = list(self._strangers)[rules.whom_to_drop(list(self._strangers.values()))]
+            addresses = [stranger.address for stranger in self._strangers.values()]
+            oldest = list(self._strangers)[rules.whom_to_drop(addresses)]
             oldest.fail(Refused(f"had to go: {MOST_STRANGERS} wait to be known, and most come from its address"))
+
+    def _wait(self) -> None:
+        """Wait for the end of the oldest one's time.
+
+        One timer for all: of a flood, those of strangers that are long gone would be kept until they are due.
+        """
+        if self._strangers and not self._is_waiting:
+            self._is_waiting = True
+            oldest = next(iter(self._strangers.values()))
+            self._loop.after(max(0.0, oldest.deadline - self._loop.now()), self._expire)
+
+    def _expire(self) -> None:
+        self._is_waiting = False
+        now = self._loop.now()
+        for negotiation in [one for one, stranger in self._strangers.items() if stranger.deadline <= now]:
+            negotiation.fail(Refused(f"did not say who it is within {HANDSHAKE_S:g} s"))
+        self._wait()
 
     def _on_turn(self, negotiation: Negotiation) -> None:
         if negotiation.greeting.phase is Phase.ASKED:
-            self._on_guest(negotiation, self._strangers.pop(negotiation))
-
-    def _refuse(self, stranger: Negotiation, why: Refused) -> None:
-        self._on_refused(self._strangers.pop(stranger), str(why))
+            self._on_guest(negotiation, self._strangers.pop(negotiation).address)

@@ -40,7 +40,7 @@ class Negotiation:
         self._on_failed = on_failed
         self._pending = bytearray()
         self._events = 0
-        self._action = self._on_events  # one object, the loop compares identity
+        self._action: Callable[[int], None] = self._on_events  # one object, the loop compares identity
         self._limit: Optional[Timer] = None
         self._told = Phase.SHAKING
         self.greeting = greeting
@@ -80,8 +80,9 @@ class Negotiation:
     def fail(self, why: Refused) -> None:
         """Close it and say why."""
         if self.open:
+            on_failed = self._on_failed
             self.close()
-            self._on_failed(why)
+            on_failed(why)
 
     def close(self) -> None:
         """Close it without a word to the owner."""
@@ -93,6 +94,10 @@ class Negotiation:
         if self._limit is not None:
             self._limit.cancel()
         self._watch(0)
+        # Nothing of it may refer to itself: TLS takes much memory, and who is refused must not wait for the collector.
+        self._action = _nothing
+        self._on_turn = _nothing
+        self._on_failed = _nothing
 
     def _watch(self, events: int) -> None:
         if events != self._events:
@@ -145,3 +150,7 @@ class Negotiation:
         if phase in (Phase.ASKED, Phase.THROUGH) and phase is not self._told and not self._pending:
             self._told = phase
             self._on_turn(self)
+
+
+def _nothing(_of: object) -> None:
+    """Do nothing."""

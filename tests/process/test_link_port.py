@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import random
 import resource
@@ -23,6 +24,7 @@ from mxspark.link import listener
 from mxspark.link.certificates import Contexts
 from mxspark.link.greeting import MAGIC, Hello
 from mxspark.link.listener import Listener
+from mxspark.link.negotiation import Negotiation
 from mxspark.protocol import link
 from mxspark.protocol.identity import Identity
 from mxspark.system.loop import Loop
@@ -167,6 +169,25 @@ def test_those_who_are_slow_or_say_nothing_are_dropped(monkeypatch: pytest.Monke
         assert is_closed(silent) and is_closed(slow)
     port.close()
     assert refusals == [("127.0.0.1", "did not say who it is within 0.4 s")] * 2
+
+
+def test_strangers_that_are_gone_leave_nothing_behind() -> None:
+    """No timer, and nothing that waits for the garbage collector."""
+    loop = Loop()
+    gc.collect()
+    gc.disable()
+    refusals: list[tuple[str, str]] = []
+    sock = listen_within("127.0.0.1", (0, 0), 8)
+    port = Listener(loop, sock, Contexts.of(OURS), lambda *_: None, lambda *words: refusals.append(words))
+    for number in range(200):
+        with socket.create_connection(sock.getsockname()) as stranger:
+            stranger.sendall(b"GET / HTTP/1.1\r\n\r\n" * (number % 2))
+        while len(refusals) <= number:
+            loop._turn()
+    port.close()
+    left = sum(isinstance(one, Negotiation) for one in gc.get_objects())  # the collector would begin at once
+    gc.enable()
+    assert left == 0 and len(loop.__dict__["_timers"]) <= 2
 
 
 FLOOD = """
