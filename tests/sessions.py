@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Iterator
@@ -51,14 +52,18 @@ def the_session(folder: Path) -> Iterator[SparkSession]:
         session = builder.getOrCreate()
         session.sparkContext.setLogLevel("OFF")
         yield session
-        session.stop()
+        if not _forget_a_dead_jvm():
+            session.stop()
 
 
-def _forget_a_dead_jvm() -> None:
+def _forget_a_dead_jvm() -> bool:
     """Let pyspark start another JVM where the one of this process has ended: it would ask that one for ever."""
     process = getattr(SparkContext._gateway, "proc", None)
     if process is None or process.poll() is None:
-        return
-    print(f"the JVM of this process has ended, exit code {process.returncode}", file=sys.stderr)
+        return False
+    print(f"the JVM of this process has ended, exit code {process.returncode}", file=sys.__stderr__)
+    with contextlib.suppress(OSError):  # what it has not read goes nowhere
+        process.stdin.close()
     SparkContext._gateway = SparkContext._jvm = SparkContext._active_spark_context = None
     SparkSession._instantiatedSession = None
+    return True

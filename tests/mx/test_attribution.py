@@ -16,7 +16,7 @@ from mxspark.errors.kinds import KINDS
 from mxspark.mx.exchange.peers import PeerGone
 from mxspark.mx.model import export
 from mxspark.mx.runtime.attribution import Blamed, raised, training_code, whole
-from mxspark.mx.state.optimizer import PlainSGD
+from mxspark.mx.state.kernels import PlainSGD
 
 
 @pytest.mark.parametrize(
