@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from py4j.protocol import Py4JError
 from pyspark import SparkContext
 from pyspark.sql import SparkSession
 
@@ -52,18 +53,20 @@ def the_session(folder: Path) -> Iterator[SparkSession]:
         session = builder.getOrCreate()
         session.sparkContext.setLogLevel("OFF")
         yield session
-        if not _forget_a_dead_jvm():
+        try:
             session.stop()
+        except (Py4JError, OSError) as error:  # its JVM has ended, or is about to: there is nothing left to stop
+            print(f"the session could not be stopped: {error!r}", file=sys.__stderr__)
+            _forget_a_dead_jvm()
 
 
-def _forget_a_dead_jvm() -> bool:
+def _forget_a_dead_jvm() -> None:
     """Let pyspark start another JVM where the one of this process has ended: it would ask that one for ever."""
     process = getattr(SparkContext._gateway, "proc", None)
     if process is None or process.poll() is None:
-        return False
+        return
     print(f"the JVM of this process has ended, exit code {process.returncode}", file=sys.__stderr__)
     with contextlib.suppress(OSError):  # what it has not read goes nowhere
         process.stdin.close()
     SparkContext._gateway = SparkContext._jvm = SparkContext._active_spark_context = None
     SparkSession._instantiatedSession = None
-    return True

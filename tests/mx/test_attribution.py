@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import runpy
+import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,8 +17,10 @@ from mxspark.errors import ClusterError, DataError, InternalError, TrainingCodeE
 from mxspark.errors.kinds import KINDS
 from mxspark.mx.exchange.peers import PeerGone
 from mxspark.mx.model import export
-from mxspark.mx.runtime.attribution import Blamed, raised, training_code, whole
+from mxspark.mx.runtime.attribution import Blamed, raised, whole
 from mxspark.mx.state.kernels import PlainSGD
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize(
@@ -87,18 +91,28 @@ def test_a_package_that_is_not_there_is_told_with_where_to_put_it() -> None:
     assert raised(error, None).message == "No module named 'torch'", "of what we import ourselves it would not help"
 
 
-def test_a_session_that_cannot_be_made_is_told_as_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_session_that_cannot_be_made_is_told_as_that(tmp_path: Path) -> None:
     """In a worker, Spark is nowhere, and pyspark says `SystemExit: -1` or that there is no such file."""
-    monkeypatch.setenv("SPARK_HOME", str(tmp_path))
     (tmp_path / "common.py").write_text(
         "from pyspark.sql import SparkSession\n\nspark = SparkSession.builder.getOrCreate()\n"
     )
-    with pytest.raises(Blamed) as caught, training_code():
-        runpy.run_path(str(tmp_path / "common.py"))
-    told = raised(caught.value, None)
-    assert (told.who, told.type) == ("training", "")
-    assert told.message.startswith(f"{tmp_path}/common.py, line 3, makes a Spark session, and a worker has no Spark")
-    assert "spark = SparkSession.builder.getOrCreate()" in told.traceback and "java_gateway" not in told.traceback
+    # in a process of its own: in this one there may be a session, which would be given
+    code = (
+        "import json, runpy; from mxspark.mx.runtime.attribution import *\n"
+        "try:\n    with training_code():\n        runpy.run_path('common.py')\n"
+        "except Blamed as error:\n    told = raised(error, None)\n"
+        "    print(json.dumps([told.who, told.type, told.message, told.traceback]))"
+    )
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "SPARK_HOME": str(tmp_path), "PYTHONPATH": path}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+    who, kind, message, trace = json.loads(done.stdout.splitlines()[-1])
+    assert (who, kind) == ("training", "")
+    assert message.startswith(("common.py", f"{tmp_path}/common.py")) and ", line 3, makes a Spark session" in message
+    assert "and a worker has no Spark" in message
+    assert "spark = SparkSession.builder.getOrCreate()" in trace and "java_gateway" not in trace
 
 
 class Joined(gluon.HybridBlock):  # type: ignore[misc]
