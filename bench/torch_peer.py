@@ -32,7 +32,7 @@ def large():
     return nn.Sequential(*wide, nn.Linear(4096, 1024), nn.ReLU(), nn.Linear(1024, 10))
 
 
-def worker(name, rows, warm_steps, steps, rank, workers, meeting_file):
+def worker(name, rows, *, warm_steps, steps, rank, workers, meeting_file):
     """Print rows per second."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
@@ -55,4 +55,5 @@ def worker(name, rows, warm_steps, steps, rank, workers, meeting_file):
 
 
 if __name__ == "__main__":
-    worker(sys.argv[1], *map(int, sys.argv[2:7]), sys.argv[7])
+    numbers = dict(zip(("rows", "warm_steps", "steps", "rank", "workers"), map(int, sys.argv[2:7])))
+    worker(sys.argv[1], **numbers, meeting_file=sys.argv[7])
